@@ -1,0 +1,1 @@
+//! Judges documents as an API server would: strict decoding, defaults, schema and CEL.

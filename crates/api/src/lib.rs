@@ -1,0 +1,1 @@
+//! Kubernetes types of every kind that Ferrogate reads, with defaults, limits and CEL rules beside the fields.

@@ -1,0 +1,3 @@
+//! The `ferrogate` binary.
+
+fn main() {}

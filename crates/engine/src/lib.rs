@@ -1,0 +1,1 @@
+//! Generic incremental computation: recorded reads, equality cut-off, one commit.

@@ -1,0 +1,1 @@
+//! Envoy's protobuf types behind one facade, with their JSON mapping.

@@ -1,0 +1,1 @@
+//! Standalone infrastructure: Envoy as a child process.

@@ -1,0 +1,1 @@
+//! Ids, the proxy-neutral model, problems and the status model.

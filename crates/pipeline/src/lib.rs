@@ -1,0 +1,1 @@
+//! All stages wired in order: one commit that yields xDS, status and infrastructure.

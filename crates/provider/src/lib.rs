@@ -1,0 +1,1 @@
+//! Where objects come from and where status goes: files now, the API server next.

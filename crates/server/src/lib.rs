@@ -1,0 +1,1 @@
+//! Delta ADS: streams, make-before-break phases, ACK and NACK, quarantine.

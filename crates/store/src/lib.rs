@@ -1,0 +1,1 @@
+//! Facts: Kubernetes objects lowered to what translation needs, with their indexes.

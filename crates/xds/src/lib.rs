@@ -1,0 +1,1 @@
+//! The proxy-neutral model to encoded Envoy resources, with provenance.
