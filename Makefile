@@ -1,0 +1,73 @@
+# Every chore of the project. `make help` lists them; CI calls the same names.
+# Overridable: CARGO, CARGO_TARGET_DIR, RUSTFLAGS and the like, PYTHON, FUZZ_SECONDS, STAGE_TIMEOUT.
+
+CARGO ?= cargo
+PYTHON ?= python3
+CARGO_TARGET_DIR ?= target
+FUZZ_SECONDS ?= 600
+export CARGO PYTHON CARGO_TARGET_DIR
+
+# The stages of `make test`, in order: each is a target of this file that reports its counts.
+STAGES := lint test-unit test-wire test-e2e corpus fuzz-short
+# Crates whose tests are a stage of their own.
+WIRE := server
+E2E := e2e
+
+have = $(wildcard $(if $(filter $(E2E),$1),$1 crates/$1,crates/$1)/Cargo.toml)
+nothing = @echo "$1: not there yet"; echo "0 passed, 0 failed"
+summary = $(PYTHON) tools/test-summary
+
+.DEFAULT_GOAL := help
+.PHONY: help run tools test test-unit test-wire test-e2e corpus fuzz fuzz-short bench lint clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: tools ## Build, install Envoy if missing, and run the quickstart example
+	$(CARGO) build --release --package ferrogate
+	@exec "$(CARGO_TARGET_DIR)/release/ferrogate" run examples/quickstart
+
+tools: ## Install Envoy into .tools (checked by digest, no root)
+	@$(PYTHON) tools/install-envoy
+
+test: ## Run all stages; the last line is their sum
+	+@$(summary) --record "$(CARGO_TARGET_DIR)/test-summary.txt" \
+	  $(foreach stage,$(STAGES),"$(stage:test-%=%)=$(MAKE) --no-print-directory $(stage)")
+
+lint: ## Formatting, clippy with warnings denied, house rules
+	@$(summary) "fmt=$(CARGO) fmt --all --check" \
+	  "clippy=$(CARGO) clippy --workspace --all-targets -- -D warnings" \
+	  "tidy=$(CARGO) run --quiet --package xtask -- tidy"
+
+test-unit: tools ## Unit and integration tests of all crates but those below
+	$(CARGO) test --workspace --no-fail-fast $(foreach c,$(WIRE) $(E2E),$(if $(call have,$c),--exclude $c))
+
+test-wire: ## The xDS server against scripted Envoys
+ifneq ($(call have,$(WIRE)),)
+	$(CARGO) test --no-fail-fast --package $(WIRE)
+else
+	$(call nothing,wire)
+endif
+
+test-e2e: tools ## The whole binary with real Envoy and real traffic
+ifneq ($(call have,$(E2E)),)
+	$(CARGO) test --no-fail-fast --package $(E2E)
+else
+	$(call nothing,e2e)
+endif
+
+corpus: ## Compare with Envoy Gateway's status and xDS (needs the corpus folder)
+	$(CARGO) build --package ferrogate
+	@$(PYTHON) tools/corpus "$(CARGO_TARGET_DIR)/debug/ferrogate"
+
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (600)
+	@$(PYTHON) tools/fuzz $(FUZZ_SECONDS)
+
+fuzz-short:
+	@$(PYTHON) tools/fuzz 15
+
+bench: ## Measure the engine; writes docs/benchmarks.md
+	$(CARGO) run --release --package xtask -- bench
+
+clean: ## Remove what was built (Envoy in .tools stays)
+	$(CARGO) clean
