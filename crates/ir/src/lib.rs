@@ -1,1 +1,12 @@
-//! Ids, the proxy-neutral model, problems and the status model.
+//! The vocabulary that all stages share: object references and ids, the proxy-neutral model of what a gateway
+//! shall do, problems found on the way, and the status model.
+//!
+//! **Invariant:** nothing here performs IO, names an Envoy type or reads a Kubernetes type.
+
+pub mod object;
+pub mod problem;
+pub mod status;
+
+pub use object::{Group, Kind, ObjectRef};
+pub use problem::{Problem, Severity};
+pub use status::{Condition, ConditionStatus};
