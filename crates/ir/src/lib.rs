@@ -3,10 +3,18 @@
 //!
 //! **Invariant:** nothing here performs IO, names an Envoy type or reads a Kubernetes type.
 
+pub mod cluster;
+pub mod listener;
+pub mod metadata;
 pub mod object;
 pub mod problem;
+pub mod resource;
+pub mod route;
+pub mod secret;
 pub mod status;
 
+pub use metadata::Metadata;
 pub use object::{Group, Kind, ObjectRef};
 pub use problem::{Problem, Severity};
+pub use secret::SecretBytes;
 pub use status::{Condition, ConditionStatus};

@@ -1,0 +1,116 @@
+//! Clusters and their endpoints.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::{Metadata, ObjectRef};
+
+/// A set of endpoints that routes send requests to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// xDS name.
+    pub name: Arc<str>,
+    /// How endpoints become known.
+    pub discovery: Discovery,
+    /// The protocol towards the endpoints.
+    pub protocol: Protocol,
+    /// The route rule (or other user) that it was made for; `None` for system clusters.
+    pub metadata: Option<Metadata>,
+    /// How requests are spread over zones.
+    pub zones: Zones,
+    /// Objects that it was made from.
+    pub owners: Box<[ObjectRef]>,
+}
+
+/// How the endpoints of a cluster become known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// By a `ClusterLoadAssignment` of this name (EDS).
+    Eds {
+        /// `service_name`.
+        service_name: Arc<str>,
+    },
+    /// By resolving host names.
+    Dns {
+        /// Localities with host names as addresses.
+        localities: Box<[Locality]>,
+    },
+    /// By the request's own host (Envoy's dynamic forward proxy).
+    DynamicForwardProxy,
+}
+
+/// The protocol that a cluster speaks to its endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// HTTP/1.1, Envoy's default; nothing is emitted.
+    #[default]
+    Http1,
+    /// HTTP/1.1 even where the connection could negotiate HTTP/2 (WebSocket backends).
+    Http1Only,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+/// How requests are spread over zones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Zones {
+    /// By locality weight: one locality per backend reference.
+    #[default]
+    LocalityWeighted,
+    /// The proxy's own zone first.
+    ZoneAware {
+        /// Endpoints that a cluster must have for it (`min_cluster_size`).
+        min_cluster_size: u32,
+        /// Endpoints that the own zone must have to take all of its traffic; `None` for Envoy's proportional spread.
+        force_local_min_size: Option<u32>,
+    },
+}
+
+/// The endpoints of an EDS cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// `cluster_name`.
+    pub name: Arc<str>,
+    /// One locality per backend reference (and zone, where zones count).
+    pub localities: Box<[Locality]>,
+    /// Objects that it was made from.
+    pub owners: Box<[ObjectRef]>,
+}
+
+/// Endpoints that share a weight and a priority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locality {
+    /// Region: the name of the backend reference it stands for.
+    pub region: Option<Arc<str>>,
+    /// Zone.
+    pub zone: Option<Arc<str>>,
+    /// Weight of the locality.
+    pub weight: Option<u32>,
+    /// 0 is used first.
+    pub priority: u32,
+    /// The backend; `None` for an invalid one.
+    pub metadata: Option<Metadata>,
+    /// The endpoints.
+    pub endpoints: Box<[Endpoint]>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: Address,
+    /// Host name that Envoy may use in health checks and auto host rewrite.
+    pub hostname: Option<Arc<str>>,
+    /// Gets no new requests but finishes those it has.
+    pub draining: bool,
+}
+
+/// Address of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// IP address and port.
+    Ip(IpAddr, u16),
+    /// Host name, to be resolved, and port.
+    Host(Arc<str>, u16),
+    /// Path of a Unix socket.
+    Unix(Arc<str>),
+}

@@ -1,0 +1,109 @@
+//! Listeners of a proxy: where it accepts connections and how it treats them until a route is chosen.
+
+use std::sync::Arc;
+
+use crate::{Metadata, ObjectRef};
+
+/// Transport protocol of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// One socket that a proxy listens on, with the filter chains of every Gateway listener on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// xDS name: that of the first Gateway listener on the port.
+    pub name: Arc<str>,
+    /// Address to bind, such as `0.0.0.0`.
+    pub address: Arc<str>,
+    /// Port to bind, on the proxy (a Gateway port below 1024 is shifted in a cluster).
+    pub port: u16,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Chains chosen by SNI, in the order of the Gateway's listeners.
+    pub chains: Box<[FilterChain]>,
+    /// The chain for everything else; all plain HTTP listeners of the port share it.
+    pub default_chain: Option<FilterChain>,
+    /// Gateways (and ListenerSets) that own listeners on the port.
+    pub owners: Box<[ObjectRef]>,
+}
+
+/// What happens to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterChain {
+    /// xDS name of the chain.
+    pub name: Arc<str>,
+    /// Server names (SNI) that select the chain; empty for any.
+    pub server_names: Box<[Arc<str>]>,
+    /// Termination of TLS; `None` for plaintext and passthrough.
+    pub tls: Option<DownstreamTls>,
+    /// What is spoken inside.
+    pub network: Network,
+}
+
+/// The network filter of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// HTTP with routes.
+    Http(Http),
+    /// Bytes to one cluster; for a listener without routes, to `EmptyCluster`.
+    Tcp {
+        /// Cluster name.
+        cluster: Arc<str>,
+        /// Prefix of its statistics.
+        stat_prefix: Arc<str>,
+    },
+    /// Datagrams to one cluster.
+    Udp {
+        /// Cluster name.
+        cluster: Arc<str>,
+        /// Prefix of its statistics.
+        stat_prefix: Arc<str>,
+    },
+}
+
+/// Settings of an HTTP connection manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Name of the route configuration (RDS).
+    pub route_configuration: Arc<str>,
+    /// Prefix of its statistics, such as `http-10080`.
+    pub stat_prefix: Arc<str>,
+    /// HTTP filters that some route on this listener needs; the router is always there.
+    pub features: HttpFeatures,
+}
+
+/// HTTP filters that have to be on a listener because a route uses them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HttpFeatures {
+    /// Some route has a CORS policy.
+    pub cors: bool,
+    /// Some route keeps sessions.
+    pub session_persistence: bool,
+    /// Some route forwards to a dynamic resolver.
+    pub dynamic_forward_proxy: bool,
+}
+
+/// Termination of TLS on a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DownstreamTls {
+    /// Names of the certificate secrets (SDS), in the order of `certificateRefs`.
+    pub certificates: Box<[Arc<str>]>,
+    /// ALPN protocols in order of preference; empty for none.
+    pub alpn: Box<[Arc<str>]>,
+}
+
+/// A virtual host: the routes of one hostname on one route configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualHost {
+    /// xDS name.
+    pub name: Arc<str>,
+    /// The one domain it answers; `*` for all.
+    pub domain: Arc<str>,
+    /// Gateway and listener it belongs to.
+    pub metadata: Metadata,
+}

@@ -1,0 +1,44 @@
+//! Secret material, typed so that it cannot be printed.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::ObjectRef;
+
+/// Bytes that must never reach a log, a dump or an error message.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SecretBytes(Bytes);
+
+impl SecretBytes {
+    /// Wraps secret bytes.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        SecretBytes(bytes.into())
+    }
+
+    /// The bytes, for whoever sends them to the proxy. The name is long so that a review sees it.
+    pub fn expose_secret(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[redacted, {} bytes]", self.0.len())
+    }
+}
+
+/// A certificate chain with its private key, served by SDS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsCertificate {
+    /// xDS name: `namespace/name` of the Secret.
+    pub name: Arc<str>,
+    /// PEM, leaf first.
+    pub chain: Bytes,
+    /// PEM.
+    pub key: SecretBytes,
+    /// OCSP staple (DER), if the Secret has one.
+    pub ocsp_staple: Option<Bytes>,
+    /// The Secret.
+    pub owner: ObjectRef,
+}
