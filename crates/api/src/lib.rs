@@ -1,1 +1,45 @@
 //! Kubernetes types of every kind that Ferrogate reads, with defaults, limits and CEL rules beside the fields.
+//!
+//! The types follow Gateway API 1.6 (experimental channel) and Envoy Gateway's `v1alpha1`. From them alone come the
+//! CRDs, and from the CRDs' schemas come defaulting and validation in crate `admission`.
+//!
+//! Conventions: a field is an `Option` only when it may be unset and has no default in the CRD; fields with a default
+//! are plain, and reading a document fills them as an API server would. Lists are plain `Vec`s. Closed enumerations
+//! are Rust enums; strings with a grammar are the newtypes of [`text`], which deref to `str`.
+//!
+//! **Invariant:** no logic beyond reading, writing and describing documents.
+
+#![allow(
+    unreachable_pub,
+    reason = "derive(KubeSchema) copies each struct, with its visibility, into a function"
+)]
+
+mod object;
+
+pub mod backend;
+pub mod common;
+pub mod core;
+pub mod gateway;
+pub mod gatewayclass;
+pub mod httproute;
+pub mod listener;
+pub mod referencegrant;
+pub mod text;
+pub mod tls;
+
+pub use backend::*;
+pub use common::*;
+pub use core::{ConfigMap, CoreNamespace, EndpointSlice, Secret, SecretBytes, SecretData, Service};
+pub use gateway::*;
+pub use gatewayclass::*;
+pub use httproute::*;
+pub use k8s_openapi;
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+pub use listener::*;
+pub use object::{KINDS, KindInfo, Object};
+pub use referencegrant::*;
+pub use text::*;
+pub use tls::*;
+
+#[cfg(test)]
+mod tests;

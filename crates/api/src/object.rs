@@ -1,0 +1,156 @@
+//! The registry of kinds: one line makes a kind known to loading, admission and CRD export.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    backend::Backend,
+    core::{ConfigMap, CoreNamespace, EndpointSlice, Secret, Service},
+    gateway::Gateway,
+    gatewayclass::GatewayClass,
+    httproute::HttpRoute,
+    referencegrant::ReferenceGrant,
+};
+
+/// A kind that Ferrogate reads: its names and the versions in which it may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindInfo {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// The `kind` of a document, such as `HTTPRoute`.
+    pub name: &'static str,
+    /// Versions that are read, all as the same type; the newest first.
+    pub versions: &'static [&'static str],
+    /// True when objects live in a namespace.
+    pub namespaced: bool,
+}
+
+impl KindInfo {
+    /// The kind with this name in the group of `api_version`, if it is read in that version.
+    pub fn find(api_version: &str, kind: &str) -> Option<&'static KindInfo> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        KINDS.iter().find(|k| k.group == group && k.name == kind && k.versions.contains(&version))
+    }
+
+    /// The kind with this name in this group, in whatever version.
+    pub fn named(group: &str, kind: &str) -> Option<&'static KindInfo> {
+        KINDS.iter().find(|k| k.group == group && k.name == kind)
+    }
+}
+
+/// A type of the registry has metadata.
+trait Metadata {
+    fn metadata(&self) -> &ObjectMeta;
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident($type:ty) = $group:literal, $name:literal, $versions:expr, $namespaced:literal;)*) => {
+        /// Every kind that Ferrogate reads, in the order of [`Object`].
+        pub const KINDS: &[KindInfo] =
+            &[$(KindInfo { group: $group, name: $name, versions: &$versions, namespaced: $namespaced },)*];
+
+        /// An admitted object of any kind that Ferrogate reads.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Object { $($(#[$doc])* $variant(Box<$type>),)* }
+
+        impl Object {
+            /// Name, namespace, labels, generation and so on.
+            pub fn metadata(&self) -> &ObjectMeta {
+                match self { $(Object::$variant(object) => Metadata::metadata(object.as_ref()),)* }
+            }
+
+            /// The kind of the object.
+            pub fn kind(&self) -> &'static KindInfo {
+                match self {
+                    $(Object::$variant(_) => {
+                        const INFO: KindInfo =
+                            KindInfo { group: $group, name: $name, versions: &$versions, namespaced: $namespaced };
+                        &INFO
+                    })*
+                }
+            }
+
+            /// Reads an object whose kind is known. It must have been defaulted and validated; nothing is checked here.
+            ///
+            /// # Errors
+            ///
+            /// When the document does not fit the type, or the kind is not one of [`KINDS`].
+            pub fn decode<'de, D: serde::Deserializer<'de>>(
+                kind: &KindInfo,
+                document: D,
+            ) -> Result<Object, D::Error> {
+                $(if kind.group == $group && kind.name == $name {
+                    return <$type>::deserialize(document).map(|object| Object::$variant(Box::new(object)));
+                })*
+                Err(serde::de::Error::custom(format_args!("unknown kind {}", kind.name)))
+            }
+        }
+
+        $(impl Metadata for $type {
+            fn metadata(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+        }
+
+        impl From<$type> for Object {
+            fn from(object: $type) -> Object {
+                Object::$variant(Box::new(object))
+            }
+        })*
+    };
+}
+
+kinds! {
+    /// Names the controller of Gateways.
+    GatewayClass(GatewayClass) = "gateway.networking.k8s.io", "GatewayClass", ["v1", "v1beta1"], false;
+    /// A set of listeners.
+    Gateway(Gateway) = "gateway.networking.k8s.io", "Gateway", ["v1", "v1beta1"], true;
+    /// Routes of HTTP requests.
+    HttpRoute(HttpRoute) = "gateway.networking.k8s.io", "HTTPRoute", ["v1", "v1beta1"], true;
+    /// Consent to references from another namespace.
+    ReferenceGrant(ReferenceGrant) = "gateway.networking.k8s.io", "ReferenceGrant", ["v1", "v1beta1"], true;
+    /// A namespace; only its labels are read.
+    Namespace(CoreNamespace) = "", "Namespace", ["v1"], false;
+    /// A backend by its cluster-internal name.
+    Service(Service) = "", "Service", ["v1"], true;
+    /// Addresses of a Service.
+    EndpointSlice(EndpointSlice) = "discovery.k8s.io", "EndpointSlice", ["v1"], true;
+    /// Certificates and credentials.
+    Secret(Secret) = "", "Secret", ["v1"], true;
+    /// Trust bundles and other text.
+    ConfigMap(ConfigMap) = "", "ConfigMap", ["v1"], true;
+    /// A backend by IP address, host name or Unix socket.
+    Backend(Backend) = "gateway.envoyproxy.io", "Backend", ["v1alpha1"], true;
+}
+
+impl Object {
+    /// Name of the object; empty when it has none.
+    pub fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// Namespace of the object; empty for cluster-scoped kinds.
+    pub fn namespace(&self) -> &str {
+        if self.kind().namespaced { self.metadata().namespace.as_deref().unwrap_or_default() } else { "" }
+    }
+
+    /// Generation of the object; 0 when it has none.
+    pub fn generation(&self) -> i64 {
+        self.metadata().generation.unwrap_or_default()
+    }
+
+    /// Reads an object from JSON by its `apiVersion` and `kind`, without defaults from the schema or validation;
+    /// for tests and for objects that an API server has admitted.
+    ///
+    /// # Errors
+    ///
+    /// When the kind is not known, or the document does not fit its type.
+    pub fn from_json(document: &Value) -> Result<Object, serde_json::Error> {
+        let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
+        let kind = KindInfo::find(text("apiVersion"), text("kind")).ok_or_else(|| {
+            serde::de::Error::custom(format_args!("unknown kind {} {}", text("apiVersion"), text("kind")))
+        })?;
+        Object::decode(kind, document)
+    }
+}

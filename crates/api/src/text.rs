@@ -1,0 +1,192 @@
+//! Strings with a grammar: names, hostnames, durations. Each carries its limits and pattern once, for every
+//! field that holds one.
+
+use std::{borrow::Cow, fmt, ops::Deref};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// A DNS subdomain (RFC 1123): labels of lower-case letters, digits and hyphens, joined by dots.
+const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A DNS subdomain that may begin with the wildcard label `*.`.
+const WILDCARD_SUBDOMAIN: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident { $($schema:tt)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                $name(text.to_owned())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                $name(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> String {
+                text.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.0 == *other
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", $($schema)* })
+            }
+        }
+    )*};
+}
+
+texts! {
+    /// An API group such as `gateway.networking.k8s.io`; empty for the core group.
+    Group {
+        "maxLength": 253,
+        "pattern": r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+    }
+    /// A kind such as `Service`.
+    Kind { "minLength": 1, "maxLength": 63, "pattern": "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$" }
+    /// The name of an object. What else is asked of it depends on the object's kind.
+    ObjectName { "minLength": 1, "maxLength": 253 }
+    /// The name of a namespace (RFC 1123 label).
+    Namespace { "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" }
+    /// The name of a part of an object: a listener of a Gateway, a rule of a route.
+    SectionName { "minLength": 1, "maxLength": 253, "pattern": SUBDOMAIN }
+    /// A host name that may begin with `*.`, which stands for one or more labels. IP addresses are not host names.
+    Hostname { "minLength": 1, "maxLength": 253, "pattern": WILDCARD_SUBDOMAIN }
+    /// A host name without a wildcard.
+    PreciseHostname { "minLength": 1, "maxLength": 253, "pattern": SUBDOMAIN }
+    /// The name of a controller: a domain and a path, such as `example.com/gateway`.
+    GatewayController {
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$"
+    }
+    /// The name of an HTTP header (RFC 9110 §5.1); compared without regard to case.
+    HttpHeaderName { "minLength": 1, "maxLength": 256, "pattern": r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$" }
+    /// The value of an HTTP header: visible ASCII, with single blanks inside.
+    HttpHeaderValue { "minLength": 1, "maxLength": 4096, "pattern": r"^[!-~]+([\t ]?[!-~]+)*$" }
+    /// A span of time as GEP-2257 writes it: up to four numbers with a unit of `h`, `m`, `s` or `ms`, such as `1m30s`.
+    Duration { "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$" }
+    /// An origin of a cross-origin request: `*`, or scheme, host (perhaps a wildcard) and optional port.
+    CorsOrigin {
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": r"(^\*$)|(^(http(s)?):\/\/(((\*\.)?([a-zA-Z0-9\-]+\.)*[a-zA-Z0-9-]+|\*)(:([0-9]{1,5}))?)$)"
+    }
+    /// The kind of a Gateway address: `IPAddress`, `Hostname`, `NamedAddress`, or an own type with a domain prefix.
+    AddressType {
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": r"^Hostname|IPAddress|NamedAddress|[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$"
+    }
+    /// What a listener speaks: `HTTP`, `HTTPS`, `TLS`, `TCP`, `UDP`, or an own protocol with a domain prefix.
+    ProtocolType {
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": r"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$|[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/[A-Za-z0-9]+$"
+    }
+    /// The value of an annotation-like option.
+    AnnotationValue { "minLength": 0, "maxLength": 4096 }
+    /// The value of a label.
+    LabelValue { "minLength": 0, "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$" }
+    /// A set of trusted authorities by name: `System` for the host's, or an own name with a domain prefix.
+    WellKnownCaCertificates {
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": r"^(System|([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]))$"
+    }
+}
+
+impl Duration {
+    /// The span, or `None` when the text does not follow GEP-2257. The largest, four times `99999h`, is
+    /// far below what `std::time::Duration` holds.
+    pub fn to_std(&self) -> Option<std::time::Duration> {
+        let mut rest = self.0.as_str();
+        let mut total = std::time::Duration::ZERO;
+        for _ in 0..4 {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            if !(1..=5).contains(&digits) {
+                return None;
+            }
+            let (number, tail) = rest.split_at(digits);
+            let number: u64 = number.parse().ok()?;
+            let (span, tail) = if let Some(tail) = tail.strip_prefix("ms") {
+                (std::time::Duration::from_millis(number), tail)
+            } else if let Some(tail) = tail.strip_prefix('h') {
+                (std::time::Duration::from_secs(number * 3600), tail)
+            } else if let Some(tail) = tail.strip_prefix('m') {
+                (std::time::Duration::from_secs(number * 60), tail)
+            } else if let Some(tail) = tail.strip_prefix('s') {
+                (std::time::Duration::from_secs(number), tail)
+            } else {
+                return None;
+            };
+            total += span;
+            rest = tail;
+            if rest.is_empty() {
+                return Some(total);
+            }
+        }
+        None
+    }
+}
