@@ -12,7 +12,7 @@ pub struct Rule {
     /// The route, with the rule's name as section.
     pub metadata: Metadata,
     /// Requests that the rule is for; never empty (no match in the route means the prefix `/`).
-    pub matches: Box<[RouteMatch]>,
+    pub matches: Arc<[RouteMatch]>,
     /// What happens to them.
     pub action: Action,
     /// Changes of request headers on the way to the backend.

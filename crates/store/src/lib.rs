@@ -1,1 +1,19 @@
-//! Facts: Kubernetes objects lowered to what translation needs, with their indexes.
+//! Facts: Kubernetes objects lowered to what translation needs, with the indexes that are facts too.
+//!
+//! [`Store::apply`] takes a [`ChangeSet`] as one transaction and returns the [`FactKey`]s that it touched. Objects are
+//! lowered at this edge and dropped; equality of the lowered fact decides whether anything was touched at all, so an
+//! annotation or a managed field that nobody reads wakes nobody.
+//!
+//! **Invariant:** lowering never fails. What a schema cannot exclude (a route to an unknown kind, an unreadable
+//! certificate) is kept in the fact and judged by translation, where a condition can say so.
+
+pub mod facts;
+mod lower;
+mod settings;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use facts::Fact;
+pub use settings::{Infrastructure, Settings};
+pub use store::{ChangeSet, FactKey, NameId, ObjectId, Store};

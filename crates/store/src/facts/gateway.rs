@@ -1,0 +1,177 @@
+//! Facts of GatewayClass and Gateway.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Meta, Target};
+use crate::{NameId, ObjectId};
+
+/// What is kept of a GatewayClass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayClass {
+    /// Common part.
+    pub meta: Meta,
+    /// `spec.controllerName`.
+    pub controller_name: Arc<str>,
+    /// `spec.parametersRef`.
+    pub parameters: Option<ParametersRef>,
+}
+
+/// A reference to parameters, by name only: which kinds are known is translation's matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParametersRef {
+    /// API group.
+    pub group: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
+    /// Namespace, for cluster-scoped referrers.
+    pub namespace: Option<Arc<str>>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+/// What is kept of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Common part.
+    pub meta: Meta,
+    /// The class.
+    pub class: ObjectId,
+    /// `spec.listeners`, in order.
+    pub listeners: Box<[Listener]>,
+    /// `spec.addresses` as (type, value), in order.
+    pub addresses: Box<[(Arc<str>, Option<Arc<str>>)]>,
+    /// `spec.infrastructure.parametersRef`.
+    pub parameters: Option<ParametersRef>,
+    /// True when `spec.tls` is set.
+    pub has_tls: bool,
+}
+
+/// One listener of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// `name`.
+    pub name: Arc<str>,
+    /// `hostname`; `None` for any (also when it is the empty string).
+    pub hostname: Option<NameId>,
+    /// `port`.
+    pub port: u16,
+    /// `protocol`, as written.
+    pub protocol: Arc<str>,
+    /// `tls`.
+    pub tls: Option<ListenerTls>,
+    /// `allowedRoutes.namespaces`.
+    pub namespaces: AllowedNamespaces,
+    /// `allowedRoutes.kinds`; empty for all that the protocol allows.
+    pub kinds: Box<[RouteKind]>,
+}
+
+/// A kind of route by group and kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKind {
+    /// API group.
+    pub group: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
+}
+
+/// TLS settings of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// True for `Passthrough`, false for `Terminate`.
+    pub passthrough: bool,
+    /// `certificateRefs`, in order.
+    pub certificates: Box<[CertificateRef]>,
+}
+
+/// A reference to a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRef {
+    /// API group; empty for core.
+    pub group: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
+    /// Namespace as written; `None` for the Gateway's own.
+    pub namespace: Option<Arc<str>>,
+    /// Name.
+    pub name: Arc<str>,
+    /// The Secret, when group and kind say so.
+    pub target: Option<Target>,
+}
+
+/// Namespaces whose routes may attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedNamespaces {
+    /// The Gateway's own.
+    Same,
+    /// All.
+    All,
+    /// Those whose labels match; `None` when no selector was given, which matches nothing.
+    Selector(Option<LabelSelector>),
+}
+
+/// A label selector (`metav1.LabelSelector`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelSelector {
+    /// Labels that must be there with this value.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// Further requirements.
+    pub requirements: Box<[LabelRequirement]>,
+}
+
+/// One requirement of a selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelRequirement {
+    /// Label key.
+    pub key: Arc<str>,
+    /// What must hold; `None` for an operator that Kubernetes does not know, which makes the selector invalid.
+    pub operator: Option<Operator>,
+    /// Values of `In` and `NotIn`.
+    pub values: Box<[Arc<str>]>,
+}
+
+/// Operator of a requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// The value is one of the values.
+    In,
+    /// The label is absent or its value is none of the values.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is absent.
+    DoesNotExist,
+}
+
+impl LabelSelector {
+    /// True when labels satisfy all requirements (an empty selector matches everything). A requirement with an
+    /// unknown operator matches nothing.
+    pub fn matches(&self, labels: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
+        self.labels.iter().all(|(k, v)| labels.get(k) == Some(v))
+            && self.requirements.iter().all(|r| {
+                let value = labels.get(&r.key);
+                match r.operator {
+                    Some(Operator::In) => value.is_some_and(|v| r.values.contains(v)),
+                    Some(Operator::NotIn) => value.is_none_or(|v| !r.values.contains(v)),
+                    Some(Operator::Exists) => value.is_some(),
+                    Some(Operator::DoesNotExist) => value.is_none(),
+                    None => false,
+                }
+            })
+    }
+
+    /// Why Kubernetes would refuse the selector, in words; `None` when it is valid.
+    pub fn invalid(&self) -> Option<String> {
+        self.requirements.iter().find_map(|r| match r.operator {
+            None => {
+                Some(format!("the operator for key {:?} must be In, NotIn, Exists or DoesNotExist", r.key))
+            }
+            Some(Operator::In | Operator::NotIn) if r.values.is_empty() => {
+                Some(format!("the operator for key {:?} needs at least one value", r.key))
+            }
+            Some(Operator::Exists | Operator::DoesNotExist) if !r.values.is_empty() => {
+                Some(format!("the operator for key {:?} takes no values", r.key))
+            }
+            Some(_) => None,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! What is kept of each object. One file per kind; shared parts here.
+
+mod backend;
+mod config;
+mod gateway;
+mod http_route;
+mod reference_grant;
+mod service;
+
+pub use backend::{Backend, BackendEndpoint, BackendKind};
+pub use config::{ConfigMap, Namespace, Secret};
+pub use gateway::{
+    AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector, Listener,
+    ListenerTls, Operator, ParametersRef, RouteKind,
+};
+pub use http_route::{
+    BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,
+    SessionPersistence, Timeouts,
+};
+pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
+pub use service::{EndpointSlice, Service, ServiceKind, ServicePort, SliceAddress, SliceEndpoint, SlicePort};
+
+use std::sync::Arc;
+
+use crate::{NameId, ObjectId};
+
+/// A target of a reference: the object, which may be absent, and the namespace whose grants decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The object.
+    pub id: ObjectId,
+    /// Its namespace.
+    pub namespace: NameId,
+}
+
+/// What every fact keeps of `metadata`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The object.
+    pub id: ObjectId,
+    /// Its namespace as a name; the empty name for cluster-scoped kinds.
+    pub namespace: NameId,
+    /// The Namespace object it lives in, whether or not it is known.
+    pub namespace_object: ObjectId,
+    /// Creation time in seconds since 1970; 0 when unknown, so that undated objects are oldest and names decide.
+    pub created: i64,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Annotations under `gateway.envoyproxy.io/`, that prefix cut off, ascending.
+    pub annotations: Arc<[(Arc<str>, Arc<str>)]>,
+}
+
+/// One object as a fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// GatewayClass.
+    GatewayClass(GatewayClass),
+    /// Gateway.
+    Gateway(Arc<Gateway>),
+    /// HTTPRoute.
+    HttpRoute(Arc<HttpRoute>),
+    /// ReferenceGrant.
+    ReferenceGrant(ReferenceGrant),
+    /// Namespace.
+    Namespace(Namespace),
+    /// Service.
+    Service(Service),
+    /// EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// Secret.
+    Secret(Secret),
+    /// ConfigMap.
+    ConfigMap(ConfigMap),
+    /// Backend.
+    Backend(Backend),
+}
+
+impl Fact {
+    /// The common part.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Fact::GatewayClass(f) => &f.meta,
+            Fact::Gateway(f) => &f.meta,
+            Fact::HttpRoute(f) => &f.meta,
+            Fact::ReferenceGrant(f) => &f.meta,
+            Fact::Namespace(f) => &f.meta,
+            Fact::Service(f) => &f.meta,
+            Fact::EndpointSlice(f) => &f.meta,
+            Fact::Secret(f) => &f.meta,
+            Fact::ConfigMap(f) => &f.meta,
+            Fact::Backend(f) => &f.meta,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! GatewayClass and Gateway.
+
+use ir::{Kind, object::GATEWAY_GROUP};
+
+use super::{Lowering, port, text};
+use crate::facts::{
+    AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector, Listener,
+    ListenerTls, Operator, ParametersRef, RouteKind,
+};
+
+impl Lowering<'_> {
+    pub(super) fn gateway_class(&mut self, class: &api::GatewayClass) -> GatewayClass {
+        GatewayClass {
+            meta: self.meta(Kind::GatewayClass, &class.metadata),
+            controller_name: text(&class.spec.controller_name),
+            parameters: class.spec.parameters_ref.as_ref().map(|p| ParametersRef {
+                group: text(&p.group),
+                kind: text(&p.kind),
+                namespace: p.namespace.as_deref().map(text),
+                name: text(&p.name),
+            }),
+        }
+    }
+
+    pub(super) fn gateway(&mut self, gateway: &api::Gateway) -> Gateway {
+        let spec = &gateway.spec;
+        Gateway {
+            meta: self.meta(Kind::Gateway, &gateway.metadata),
+            class: self.object(Kind::GatewayClass, "", &spec.gateway_class_name),
+            listeners: spec.listeners.iter().map(|listener| self.listener(listener)).collect(),
+            addresses: (spec.addresses.iter())
+                .map(|address| (text(&address.type_), address.value.as_deref().map(text)))
+                .collect(),
+            parameters: spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()).map(|p| {
+                ParametersRef {
+                    group: text(&p.group),
+                    kind: text(&p.kind),
+                    namespace: None,
+                    name: text(&p.name),
+                }
+            }),
+            has_tls: spec.tls.is_some(),
+        }
+    }
+
+    fn listener(&mut self, listener: &api::Listener) -> Listener {
+        Listener {
+            name: text(&listener.name),
+            hostname: listener.hostname.as_deref().filter(|h| !h.is_empty()).map(|h| self.name(h)),
+            port: port(listener.port).unwrap_or_default(),
+            protocol: text(&listener.protocol),
+            tls: listener.tls.as_ref().map(|tls| ListenerTls {
+                passthrough: tls.mode == api::TlsModeType::Passthrough,
+                certificates: tls.certificate_refs.iter().map(|r| self.certificate_ref(r)).collect(),
+            }),
+            namespaces: match listener.allowed_routes.namespaces.from {
+                api::FromNamespaces::All => AllowedNamespaces::All,
+                api::FromNamespaces::Same => AllowedNamespaces::Same,
+                api::FromNamespaces::Selector => AllowedNamespaces::Selector(
+                    listener.allowed_routes.namespaces.selector.as_ref().map(label_selector),
+                ),
+            },
+            kinds: (listener.allowed_routes.kinds.iter())
+                .map(|kind| RouteKind { group: text(&kind.group), kind: text(&kind.kind) })
+                .collect(),
+        }
+    }
+
+    fn certificate_ref(&mut self, reference: &api::SecretObjectReference) -> CertificateRef {
+        let is_secret = reference.group.is_empty() && &*reference.kind == Kind::Secret.name();
+        CertificateRef {
+            group: text(&reference.group),
+            kind: text(&reference.kind),
+            namespace: reference.namespace.as_deref().map(text),
+            name: text(&reference.name),
+            target: is_secret
+                .then(|| self.target(Kind::Secret, reference.namespace.as_deref(), &reference.name)),
+        }
+    }
+}
+
+fn label_selector(selector: &api::LabelSelector) -> LabelSelector {
+    LabelSelector {
+        labels: selector.match_labels.iter().map(|(k, v)| (text(k), text(v))).collect(),
+        requirements: (selector.match_expressions.iter())
+            .map(|r| LabelRequirement {
+                key: text(&r.key),
+                operator: match r.operator.as_str() {
+                    "In" => Some(Operator::In),
+                    "NotIn" => Some(Operator::NotIn),
+                    "Exists" => Some(Operator::Exists),
+                    "DoesNotExist" => Some(Operator::DoesNotExist),
+                    _ => None,
+                },
+                values: r.values.iter().map(|v| text(v)).collect(),
+            })
+            .collect(),
+    }
+}
+
+/// True when a reference by group and kind means a Gateway.
+pub(super) fn is_gateway(group: &str, kind: &str) -> bool {
+    group == GATEWAY_GROUP && kind == Kind::Gateway.name()
+}

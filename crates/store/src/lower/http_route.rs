@@ -1,0 +1,240 @@
+//! HTTPRoute.
+
+use std::{sync::Arc, time::Duration};
+
+use ir::{
+    Kind,
+    route::{Cors, PathMatch, Retry, RouteMatch, SessionCarrier, StringMatch, ValueMatch},
+};
+
+use super::{Lowering, gateway::is_gateway, port, text};
+use crate::facts::{
+    BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,
+    SessionPersistence, Timeouts,
+};
+
+impl Lowering<'_> {
+    pub(super) fn http_route(&mut self, route: &api::HttpRoute) -> HttpRoute {
+        HttpRoute {
+            meta: self.meta(Kind::HttpRoute, &route.metadata),
+            parents: route.spec.parent_refs.iter().map(|parent| self.parent_ref(parent)).collect(),
+            hostnames: route.spec.hostnames.iter().map(|h| self.name(h)).collect(),
+            rules: route.spec.rules.iter().map(|rule| self.rule(rule)).collect(),
+        }
+    }
+
+    fn parent_ref(&mut self, parent: &api::ParentReference) -> ParentRef {
+        let namespace = parent.namespace.as_deref();
+        let own = self.namespace.clone();
+        ParentRef {
+            group: text(&parent.group),
+            kind: text(&parent.kind),
+            namespace: namespace.map(text),
+            name: text(&parent.name),
+            section_name: parent.section_name.as_deref().map(text),
+            port: parent.port.and_then(port),
+            gateway: is_gateway(&parent.group, &parent.kind)
+                .then(|| self.object(Kind::Gateway, namespace.unwrap_or(&own), &parent.name)),
+        }
+    }
+
+    fn rule(&mut self, rule: &api::HttpRouteRule) -> Rule {
+        Rule {
+            name: rule.name.as_deref().map(text),
+            matches: matches(&rule.matches),
+            filters: rule.filters.iter().map(|filter| self.filter(filter)).collect(),
+            backends: (rule.backend_refs.iter())
+                .map(|backend| BackendRef {
+                    backend: self.backend_target(&backend.reference),
+                    weight: u32::try_from(backend.weight).unwrap_or(1),
+                    filters: backend.filters.iter().map(|filter| self.filter(filter)).collect(),
+                })
+                .collect(),
+            timeouts: rule.timeouts.as_ref().map_or_else(Timeouts::default, |t| Timeouts {
+                request: t.request.as_deref().and_then(duration),
+                backend_request: t.backend_request.as_deref().and_then(duration),
+            }),
+            retry: rule.retry.as_ref().map(|r| Retry {
+                attempts: r.attempts.and_then(|a| u32::try_from(a).ok()),
+                codes: (!r.codes.is_empty())
+                    .then(|| r.codes.iter().filter_map(|c| u16::try_from(*c).ok()).collect()),
+                backoff: r.backoff.as_deref().and_then(duration),
+                per_try_timeout: None,
+            }),
+            session: rule.session_persistence.as_ref().map(session),
+        }
+    }
+
+    fn backend_target(&mut self, reference: &api::BackendObjectReference) -> BackendTarget {
+        let kind = [Kind::Service, Kind::Backend]
+            .into_iter()
+            .find(|kind| kind.group() == &*reference.group && kind.name() == &*reference.kind);
+        let namespace = reference.namespace.as_deref();
+        BackendTarget {
+            group: text(&reference.group),
+            kind: text(&reference.kind),
+            namespace: namespace.map(text),
+            name: text(&reference.name),
+            port: reference.port.and_then(port),
+            target: kind.map(|kind| self.target(kind, namespace, &reference.name)),
+        }
+    }
+
+    fn filter(&mut self, filter: &api::HttpRouteFilter) -> Filter {
+        // The schema sees to it that exactly the member named by `type` is there. The order below is that of `type`.
+        if let Some(edit) = &filter.request_header_modifier {
+            Filter::RequestHeaders(header_edit(edit))
+        } else if let Some(edit) = &filter.response_header_modifier {
+            Filter::ResponseHeaders(header_edit(edit))
+        } else if let Some(mirror) = &filter.request_mirror {
+            let fraction = match (&mirror.fraction, mirror.percent) {
+                (Some(f), _) => Some((unsigned(f.numerator), unsigned(f.denominator))),
+                (None, Some(percent)) => Some((unsigned(percent), 100)),
+                (None, None) => None,
+            };
+            Filter::Mirror { backend: self.backend_target(&mirror.backend_ref), fraction }
+        } else if let Some(redirect) = &filter.request_redirect {
+            Filter::Redirect(Redirect {
+                scheme: redirect.scheme.map(|scheme| match scheme {
+                    api::RedirectScheme::Http => "http".into(),
+                    api::RedirectScheme::Https => "https".into(),
+                }),
+                hostname: redirect.hostname.as_deref().map(text),
+                path: redirect.path.as_ref().and_then(path_modifier),
+                port: redirect.port.and_then(port),
+                status: u16::try_from(redirect.status_code).unwrap_or(302),
+            })
+        } else if let Some(rewrite) = &filter.url_rewrite {
+            Filter::UrlRewrite {
+                hostname: rewrite.hostname.as_deref().map(text),
+                path: rewrite.path.as_ref().and_then(path_modifier),
+            }
+        } else if let Some(cors) = &filter.cors {
+            Filter::Cors(cors_policy(cors))
+        } else if let Some(extension) = &filter.extension_ref {
+            Filter::Extension {
+                group: text(&extension.group),
+                kind: text(&extension.kind),
+                name: text(&extension.name),
+            }
+        } else {
+            Filter::ExternalAuth
+        }
+    }
+}
+
+fn matches(matches: &[api::HttpRouteMatch]) -> Arc<[RouteMatch]> {
+    if matches.is_empty() {
+        let slash = PathMatch::Prefix("/".into());
+        let all = RouteMatch {
+            index: -1,
+            path: slash,
+            method: None,
+            headers: [].into(),
+            query: [].into(),
+            cookies: [].into(),
+        };
+        return [all].into();
+    }
+    (0i32..)
+        .zip(matches)
+        .map(|(index, m)| RouteMatch {
+            index,
+            path: match m.path.type_ {
+                api::PathMatchType::Exact => PathMatch::Exact(text(&m.path.value)),
+                api::PathMatchType::PathPrefix => PathMatch::Prefix(text(&m.path.value)),
+                api::PathMatchType::RegularExpression => PathMatch::Regex(text(&m.path.value)),
+            },
+            method: m.method.map(|method| method.as_str().into()),
+            headers: (m.headers.iter())
+                .map(|h| value_match(&h.name, &h.value, h.type_ == api::HeaderMatchType::RegularExpression))
+                .collect(),
+            query: (m.query_params.iter())
+                .map(|q| {
+                    value_match(&q.name, &q.value, q.type_ == api::QueryParamMatchType::RegularExpression)
+                })
+                .collect(),
+            cookies: [].into(),
+        })
+        .collect()
+}
+
+fn value_match(name: &str, value: &str, regex: bool) -> ValueMatch {
+    let value = if regex { StringMatch::Regex(text(value)) } else { StringMatch::Exact(text(value)) };
+    ValueMatch { name: text(name), value }
+}
+
+fn header_edit(edit: &api::HttpHeaderFilter) -> HeaderEdit {
+    let pairs =
+        |headers: &[api::HttpHeader]| headers.iter().map(|h| (text(&h.name), text(&h.value))).collect();
+    HeaderEdit {
+        set: pairs(&edit.set),
+        add: pairs(&edit.add),
+        remove: edit.remove.iter().map(|h| text(h)).collect(),
+    }
+}
+
+fn path_modifier(modifier: &api::HttpPathModifier) -> Option<PathModifier> {
+    match modifier.type_ {
+        api::HttpPathModifierType::ReplaceFullPath => {
+            modifier.replace_full_path.as_deref().map(text).map(PathModifier::Full)
+        }
+        api::HttpPathModifierType::ReplacePrefixMatch => {
+            modifier.replace_prefix_match.as_deref().map(text).map(PathModifier::Prefix)
+        }
+    }
+}
+
+fn cors_policy(cors: &api::HttpCorsFilter) -> Cors {
+    Cors {
+        allow_origins: cors.allow_origins.iter().map(|o| text(o)).collect(),
+        allow_methods: cors.allow_methods.iter().map(|m| text(m.as_str())).collect(),
+        allow_headers: cors.allow_headers.iter().map(|h| text(h)).collect(),
+        expose_headers: cors.expose_headers.iter().map(|h| text(h)).collect(),
+        max_age: u32::try_from(cors.max_age).ok(),
+        allow_credentials: cors.allow_credentials.unwrap_or(false),
+    }
+}
+
+fn session(session: &api::SessionPersistence) -> SessionPersistence {
+    let permanent =
+        session.cookie_config.as_ref().is_some_and(|c| c.lifetime_type == api::CookieLifetimeType::Permanent);
+    let ttl = session.absolute_timeout.as_deref().and_then(duration).filter(|_| permanent);
+    SessionPersistence {
+        name: session.session_name.as_deref().filter(|n| !n.is_empty()).map(text),
+        carrier: match session.type_ {
+            api::SessionPersistenceType::Cookie => SessionCarrier::Cookie { ttl },
+            api::SessionPersistenceType::Header => SessionCarrier::Header,
+        },
+    }
+}
+
+fn unsigned(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+/// A Gateway API duration (GEP-2257): up to four numbers with units h, m, s, ms, such as `1m30s`. `None` when it is
+/// not one.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let millis = match &rest[..unit] {
+            "h" => 3_600_000,
+            "m" => 60_000,
+            "s" => 1_000,
+            "ms" => 1,
+            _ => return None,
+        };
+        total = total.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
+        rest = &rest[unit..];
+    }
+    Some(total)
+}

@@ -1,0 +1,147 @@
+//! From Kubernetes types to facts.
+
+mod backend;
+mod gateway;
+mod http_route;
+mod service;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use engine::Interner;
+use ir::{Kind, ObjectRef, SecretBytes};
+
+use crate::{
+    NameId, ObjectId,
+    facts::{ConfigMap, Fact, GrantFrom, GrantTo, Meta, Namespace, ReferenceGrant, Secret, Target},
+    store::Hold,
+};
+
+/// Annotations under this prefix reach xDS metadata; all others are dropped.
+const ANNOTATION_PREFIX: &str = "gateway.envoyproxy.io/";
+/// Label that every Namespace carries with its own name (set by the API server).
+const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Lowers one object; collects the ids that its fact holds.
+pub(crate) struct Lowering<'a> {
+    objects: &'a mut Interner<ObjectRef>,
+    names: &'a mut Interner<Arc<str>>,
+    holds: Vec<Hold>,
+    namespace: Arc<str>,
+}
+
+impl<'a> Lowering<'a> {
+    pub(crate) fn new(objects: &'a mut Interner<ObjectRef>, names: &'a mut Interner<Arc<str>>) -> Self {
+        Lowering { objects, names, holds: Vec::new(), namespace: "".into() }
+    }
+
+    /// The fact, and what it holds. The caller releases the holds when the fact goes.
+    pub(crate) fn lower(mut self, object: api::Object) -> (Fact, Box<[Hold]>) {
+        self.namespace = object.namespace().into();
+        let fact = match object {
+            api::Object::GatewayClass(class) => Fact::GatewayClass(self.gateway_class(&class)),
+            api::Object::Gateway(gateway) => Fact::Gateway(Arc::new(self.gateway(&gateway))),
+            api::Object::HttpRoute(route) => Fact::HttpRoute(Arc::new(self.http_route(&route))),
+            api::Object::ReferenceGrant(grant) => Fact::ReferenceGrant(self.reference_grant(&grant)),
+            api::Object::Namespace(namespace) => Fact::Namespace(self.namespace_fact(&namespace)),
+            api::Object::Service(service) => Fact::Service(self.service(&service)),
+            api::Object::EndpointSlice(slice) => Fact::EndpointSlice(self.endpoint_slice(&slice)),
+            api::Object::Secret(secret) => Fact::Secret(self.secret(&secret)),
+            api::Object::ConfigMap(map) => Fact::ConfigMap(self.config_map(&map)),
+            api::Object::Backend(backend) => Fact::Backend(self.backend(&backend)),
+        };
+        (fact, self.holds.into())
+    }
+
+    fn object(&mut self, kind: Kind, namespace: &str, name: &str) -> ObjectId {
+        let namespace = if kind.namespaced() { namespace } else { "" };
+        let id = self.objects.hold(&ObjectRef::new(kind, namespace, name));
+        self.holds.push(Hold::Object(id));
+        id
+    }
+
+    fn name(&mut self, name: &str) -> NameId {
+        let id = self.names.hold(&name.into());
+        self.holds.push(Hold::Name(id));
+        id
+    }
+
+    /// A target in `namespace`, or in the object's own.
+    fn target(&mut self, kind: Kind, namespace: Option<&str>, name: &str) -> Target {
+        let own = self.namespace.clone();
+        let namespace = namespace.unwrap_or(&own);
+        Target { id: self.object(kind, namespace, name), namespace: self.name(namespace) }
+    }
+
+    fn meta(&mut self, kind: Kind, metadata: &api::ObjectMeta) -> Meta {
+        let namespace = self.namespace.clone();
+        let annotations = metadata
+            .annotations
+            .iter()
+            .flatten()
+            .filter_map(|(key, value)| {
+                Some((key.strip_prefix(ANNOTATION_PREFIX)?.into(), value.as_str().into()))
+            })
+            .collect();
+        Meta {
+            id: self.object(kind, &namespace, metadata.name.as_deref().unwrap_or_default()),
+            namespace: self.name(&namespace),
+            namespace_object: self.object(Kind::Namespace, "", &namespace),
+            created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+            generation: metadata.generation.unwrap_or_default(),
+            annotations,
+        }
+    }
+
+    fn reference_grant(&mut self, grant: &api::ReferenceGrant) -> ReferenceGrant {
+        ReferenceGrant {
+            meta: self.meta(Kind::ReferenceGrant, &grant.metadata),
+            from: (grant.spec.from.iter())
+                .map(|from| GrantFrom {
+                    group: text(&from.group),
+                    kind: text(&from.kind),
+                    namespace: text(&from.namespace),
+                })
+                .collect(),
+            to: (grant.spec.to.iter())
+                .map(|to| GrantTo {
+                    group: text(&to.group),
+                    kind: text(&to.kind),
+                    name: to.name.as_deref().filter(|name| !name.is_empty()).map(text),
+                })
+                .collect(),
+        }
+    }
+
+    fn namespace_fact(&mut self, namespace: &api::CoreNamespace) -> Namespace {
+        let name = namespace.metadata.name.as_deref().unwrap_or_default();
+        let mut labels: BTreeMap<Arc<str>, Arc<str>> =
+            namespace.metadata.labels.iter().flatten().map(|(k, v)| (text(k), text(v))).collect();
+        labels.insert(NAMESPACE_NAME_LABEL.into(), name.into());
+        Namespace { meta: self.meta(Kind::Namespace, &namespace.metadata), labels }
+    }
+
+    fn secret(&mut self, secret: &api::Secret) -> Secret {
+        Secret {
+            meta: self.meta(Kind::Secret, &secret.metadata),
+            kind: text(&secret.type_),
+            data: secret.data.iter().map(|(k, v)| (text(k), SecretBytes::new(v.expose().to_vec()))).collect(),
+        }
+    }
+
+    fn config_map(&mut self, map: &api::ConfigMap) -> ConfigMap {
+        ConfigMap {
+            meta: self.meta(Kind::ConfigMap, &map.metadata),
+            data: map.data.iter().flatten().map(|(k, v)| (text(k), text(v))).collect(),
+        }
+    }
+}
+
+/// A shared copy of a string.
+fn text(s: &str) -> Arc<str> {
+    s.into()
+}
+
+/// A port that the schema has bounded to 0–65535; anything else cannot come here and counts as no port.
+fn port(number: i32) -> Option<u16> {
+    u16::try_from(number).ok()
+}

@@ -1,0 +1,46 @@
+//! What the operator configured, as far as translation depends on it.
+
+use std::sync::Arc;
+
+/// Where proxies run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Infrastructure {
+    /// As Deployments in the cluster: ports below 1024 are shifted by 10000, a readiness listener is added.
+    Kubernetes,
+    /// As child processes on this host: ports are bound as they are.
+    Host {
+        /// Address to bind for Gateways without `spec.addresses`, such as `127.0.0.1` or `0.0.0.0`.
+        listen: Arc<str>,
+    },
+}
+
+/// Settings of the controller that translation reads (from the `EnvoyGateway` configuration file and flags).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `gateway.controllerName`: GatewayClasses that name it are ours.
+    pub controller_name: Arc<str>,
+    /// Where proxies run.
+    pub infrastructure: Infrastructure,
+    /// `extensionApis.enableBackend`: whether routes may refer to `Backend` objects.
+    pub enable_backend: bool,
+    /// Whether a GatewayClass that does not exist counts as ours (standalone mode).
+    pub implicit_gateway_class: bool,
+    /// Whether Backends may name loopback addresses and single-label hosts (standalone mode).
+    pub allow_local_backends: bool,
+}
+
+/// Envoy Gateway's controller name, which existing GatewayClasses carry.
+pub const DEFAULT_CONTROLLER_NAME: &str = "gateway.envoyproxy.io/gatewayclass-controller";
+
+impl Default for Settings {
+    /// Envoy Gateway's defaults, in a cluster.
+    fn default() -> Self {
+        Settings {
+            controller_name: DEFAULT_CONTROLLER_NAME.into(),
+            infrastructure: Infrastructure::Kubernetes,
+            enable_backend: false,
+            implicit_gateway_class: false,
+            allow_local_backends: false,
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The fact base: facts by id, their indexes, and the transaction that changes them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use engine::{Buckets, Dirty, Id, Interner};
+use ir::{Kind, ObjectRef};
+use rustc_hash::FxHashMap;
+
+use crate::{
+    Settings,
+    facts::{EndpointSlice, Fact},
+    lower::Lowering,
+};
+
+/// An object, known or only referred to.
+pub type ObjectId = Id<ObjectRef>;
+
+/// A hostname or namespace.
+pub type NameId = Id<Arc<str>>;
+
+/// A fact that a unit can read, and that a change can touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FactKey {
+    /// An object, also when it is absent.
+    Object(ObjectId),
+    /// The set of EndpointSlices of a Service; its members are read one by one.
+    SlicesOf(ObjectId),
+    /// Which ports of a Service have endpoints at all.
+    Availability(ObjectId),
+    /// The set of ReferenceGrants in a namespace; its members are read one by one.
+    GrantsInto(NameId),
+    /// The infrastructure Service of a Gateway's proxies.
+    ProxyServiceOf(ObjectId),
+    /// The controller's settings.
+    Settings,
+}
+
+/// Changes to apply in one transaction. The last change of an object wins.
+#[derive(Debug, Default)]
+pub struct ChangeSet {
+    /// Objects that appeared or changed.
+    pub apply: Vec<api::Object>,
+    /// Objects that are gone.
+    pub delete: Vec<ObjectRef>,
+    /// New settings.
+    pub settings: Option<Settings>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    fact: Fact,
+    holds: Box<[Hold]>,
+}
+
+/// An interned id that a fact holds as long as it exists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hold {
+    Object(ObjectId),
+    Name(NameId),
+}
+
+/// Facts and their indexes.
+#[derive(Debug)]
+pub struct Store {
+    objects: Interner<ObjectRef>,
+    names: Interner<Arc<str>>,
+    facts: FxHashMap<ObjectId, Entry>,
+    slices: Buckets<ObjectId, ObjectId>,
+    available: FxHashMap<ObjectId, Box<[Arc<str>]>>,
+    grants: Buckets<NameId, ObjectId>,
+    proxy_services: Buckets<ObjectId, ObjectId>,
+    /// Services whose slices changed in this transaction; empty between transactions.
+    changed_slices: Vec<ObjectId>,
+    settings: Settings,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(settings: Settings) -> Self {
+        Store {
+            objects: Interner::default(),
+            names: Interner::default(),
+            facts: FxHashMap::default(),
+            slices: Buckets::default(),
+            available: FxHashMap::default(),
+            grants: Buckets::default(),
+            proxy_services: Buckets::default(),
+            changed_slices: Vec::new(),
+            settings,
+        }
+    }
+
+    /// Applies changes and returns what they touched. Ids of objects that are gone stay valid until
+    /// [`Store::end_transaction`].
+    pub fn apply(&mut self, changes: ChangeSet) -> Dirty<FactKey> {
+        let mut dirty = Dirty::default();
+        if let Some(settings) = changes.settings
+            && settings != self.settings
+        {
+            self.settings = settings;
+            dirty.insert(FactKey::Settings);
+        }
+        for object in changes.delete {
+            if let Some(id) = self.objects.find(&object) {
+                self.remove(id, &mut dirty);
+            }
+        }
+        for object in changes.apply {
+            let (fact, holds) = Lowering::new(&mut self.objects, &mut self.names).lower(object);
+            self.insert(fact, holds, &mut dirty);
+        }
+        self.refresh_availability(&mut dirty);
+        dirty
+    }
+
+    /// Frees ids that nothing refers to any more. Call it when all stages have run.
+    pub fn end_transaction(&mut self) {
+        self.objects.sweep();
+        self.names.sweep();
+    }
+
+    fn insert(&mut self, fact: Fact, holds: Box<[Hold]>, dirty: &mut Dirty<FactKey>) {
+        let id = fact.meta().id;
+        if let Some(old) = self.facts.get(&id)
+            && old.fact == fact
+        {
+            self.release(&holds);
+            return;
+        }
+        if let Some(old) = self.facts.remove(&id) {
+            self.unindex(&old.fact, Some(&fact), dirty);
+            self.release(&old.holds);
+        }
+        self.index(&fact, dirty);
+        dirty.insert(FactKey::Object(id));
+        self.facts.insert(id, Entry { fact, holds });
+    }
+
+    fn remove(&mut self, id: ObjectId, dirty: &mut Dirty<FactKey>) {
+        if let Some(old) = self.facts.remove(&id) {
+            self.unindex(&old.fact, None, dirty);
+            self.release(&old.holds);
+            dirty.insert(FactKey::Object(id));
+        }
+    }
+
+    fn release(&mut self, holds: &[Hold]) {
+        for hold in holds {
+            match *hold {
+                Hold::Object(id) => self.objects.release(id),
+                Hold::Name(id) => self.names.release(id),
+            }
+        }
+    }
+
+    /// Buckets are touched only when membership changes; that a member changed is its own key's matter.
+    fn index(&mut self, fact: &Fact, dirty: &mut Dirty<FactKey>) {
+        let id = fact.meta().id;
+        match fact {
+            Fact::EndpointSlice(EndpointSlice { service: Some(service), .. }) => {
+                if self.slices.insert(*service, id) {
+                    dirty.insert(FactKey::SlicesOf(*service));
+                }
+            }
+            Fact::ReferenceGrant(grant) => {
+                if self.grants.insert(grant.meta.namespace, id) {
+                    dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
+                }
+            }
+            Fact::Service(service) => {
+                if let Some(gateway) = service.proxy_of
+                    && self.proxy_services.insert(gateway, id)
+                {
+                    dirty.insert(FactKey::ProxyServiceOf(gateway));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn unindex(&mut self, old: &Fact, new: Option<&Fact>, dirty: &mut Dirty<FactKey>) {
+        let id = old.meta().id;
+        match (old, new) {
+            (Fact::EndpointSlice(old), new) => {
+                let kept = matches!(new, Some(Fact::EndpointSlice(new)) if new.service == old.service);
+                if let Some(service) = old.service.filter(|_| !kept) {
+                    self.slices.remove(service, id);
+                    dirty.insert(FactKey::SlicesOf(service));
+                }
+            }
+            (Fact::ReferenceGrant(grant), None) => {
+                self.grants.remove(grant.meta.namespace, id);
+                dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
+            }
+            (Fact::Service(old), new) => {
+                let kept = matches!(new, Some(Fact::Service(new)) if new.proxy_of == old.proxy_of);
+                if let Some(gateway) = old.proxy_of.filter(|_| !kept) {
+                    self.proxy_services.remove(gateway, id);
+                    dirty.insert(FactKey::ProxyServiceOf(gateway));
+                }
+            }
+            _ => {}
+        }
+        if let Fact::EndpointSlice(EndpointSlice { service: Some(service), .. }) = old {
+            // The slice itself may be gone before availability is refreshed, so its Service is noted here.
+            self.changed_slices.push(*service);
+        }
+    }
+
+    /// Finds out which Services gained or lost endpoints on a port, for the Services whose slices changed.
+    fn refresh_availability(&mut self, dirty: &mut Dirty<FactKey>) {
+        let changed = std::mem::take(&mut self.changed_slices);
+        let mut services: Vec<ObjectId> = dirty
+            .iter()
+            .filter_map(|key| match key {
+                FactKey::Object(id) => match self.fact(id) {
+                    Some(Fact::EndpointSlice(slice)) => slice.service,
+                    _ => None,
+                },
+                _ => None,
+            })
+            .chain(changed)
+            .collect();
+        services.sort_unstable();
+        services.dedup();
+        for service in services {
+            let mut ports: Vec<Arc<str>> = self
+                .slices_of(service)
+                .filter(|slice| !slice.endpoints.is_empty())
+                .flat_map(|slice| slice.ports.iter().map(|port| port.name.clone()))
+                .collect();
+            ports.sort_unstable();
+            ports.dedup();
+            let ports: Box<[Arc<str>]> = ports.into();
+            if self.available.get(&service).map_or(&[][..], |p| p) != &*ports {
+                dirty.insert(FactKey::Availability(service));
+                if ports.is_empty() {
+                    self.available.remove(&service);
+                } else {
+                    self.available.insert(service, ports);
+                }
+            }
+        }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A fact; `None` when the object is absent. Units read it through `Reader`, which records.
+    pub fn fact(&self, id: ObjectId) -> Option<&Fact> {
+        self.facts.get(&id).map(|entry| &entry.fact)
+    }
+
+    /// All facts, in no particular order.
+    pub fn facts(&self) -> impl Iterator<Item = &Fact> {
+        self.facts.values().map(|entry| &entry.fact)
+    }
+
+    /// Slices of a Service, in a stable order (by name).
+    pub fn slices_of(&self, service: ObjectId) -> impl Iterator<Item = &EndpointSlice> {
+        let mut slices: BTreeMap<&str, &EndpointSlice> = BTreeMap::new();
+        for id in self.slices.members(service) {
+            if let (Some(Fact::EndpointSlice(slice)), Some(object)) = (self.fact(id), self.object(id)) {
+                slices.insert(&object.name, slice);
+            }
+        }
+        slices.into_values()
+    }
+
+    /// True when a port of a Service, by its name, has endpoints.
+    pub fn available(&self, service: ObjectId, port: &str) -> bool {
+        self.available.get(&service).is_some_and(|ports| ports.iter().any(|p| &**p == port))
+    }
+
+    /// ReferenceGrants in a namespace.
+    pub fn grants_into(&self, namespace: NameId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.grants.members(namespace)
+    }
+
+    /// Infrastructure Services of a Gateway's proxies.
+    pub fn proxy_services_of(&self, gateway: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.proxy_services.members(gateway)
+    }
+
+    /// What an id stands for; `None` only for an id that was freed.
+    pub fn object(&self, id: ObjectId) -> Option<&ObjectRef> {
+        self.objects.get(id)
+    }
+
+    /// The id of an object that is known or referred to.
+    pub fn find(&self, object: &ObjectRef) -> Option<ObjectId> {
+        self.objects.find(object)
+    }
+
+    /// The text of a name; empty only for an id that was freed.
+    pub fn name(&self, id: NameId) -> &Arc<str> {
+        static EMPTY: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "".into());
+        self.names.get(id).unwrap_or(&EMPTY)
+    }
+
+    /// Ids of all objects of one kind that exist, in no particular order.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = ObjectId> + '_ {
+        self.facts.keys().copied().filter(move |id| self.object(*id).is_some_and(|o| o.kind == kind))
+    }
+
+    /// How many facts and interned names there are: (facts, objects, names). For metrics and leak tests.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.facts.len(), self.objects.len(), self.names.len())
+    }
+}
