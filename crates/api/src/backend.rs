@@ -13,7 +13,13 @@ use crate::{
 /// Where a backend is and what it speaks.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(group = "gateway.envoyproxy.io", version = "v1alpha1", kind = "Backend", namespaced)]
-#[kube(status = "BackendStatus", shortname = "be", category = "envoy-gateway", derive = "PartialEq")]
+#[kube(
+    status = "BackendStatus",
+    shortname = "be",
+    category = "envoy-gateway",
+    derive = "PartialEq",
+    schema = "disabled"
+)]
 #[kube(
     printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Accepted\")].reason"}"#
 )]

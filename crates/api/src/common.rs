@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Deref};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -348,6 +348,20 @@ pub struct Condition {
         )
     )]
     pub type_: String,
+}
+
+impl Condition {
+    /// The condition that stands in a new object until a controller has looked at it.
+    pub(crate) fn waiting(type_: &str) -> Condition {
+        Condition {
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            message: "Waiting for controller".to_owned(),
+            observed_generation: None,
+            reason: "Pending".to_owned(),
+            status: ConditionStatus::Unknown,
+            type_: type_.to_owned(),
+        }
+    }
 }
 
 pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {

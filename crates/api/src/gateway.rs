@@ -17,7 +17,13 @@ use crate::{
 /// What a Gateway shall be.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "Gateway", namespaced)]
-#[kube(status = "GatewayStatus", shortname = "gtw", category = "gateway-api", derive = "PartialEq")]
+#[kube(
+    status = "GatewayStatus",
+    shortname = "gtw",
+    category = "gateway-api",
+    derive = "PartialEq",
+    schema = "disabled"
+)]
 #[kube(printcolumn = r#"{"name":"Class","type":"string","jsonPath":".spec.gatewayClassName"}"#)]
 #[kube(printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.addresses[*].value"}"#)]
 #[kube(
@@ -282,7 +288,7 @@ pub struct GatewayStatus {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub addresses: Vec<GatewayStatusAddress>,
     /// `Accepted`, `Programmed` and others.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default = "waiting_to_be_programmed", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -329,4 +335,9 @@ pub struct ListenerStatus {
     #[schemars(length(max = 8))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What the API server writes before any controller has.
+fn waiting_to_be_programmed() -> Vec<Condition> {
+    ["Accepted", "Programmed"].map(Condition::waiting).into()
 }

@@ -12,7 +12,13 @@ use crate::{
 /// Which controller implements Gateways of the class, and with which parameters.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "GatewayClass", plural = "gatewayclasses")]
-#[kube(status = "GatewayClassStatus", shortname = "gc", category = "gateway-api", derive = "PartialEq")]
+#[kube(
+    status = "GatewayClassStatus",
+    shortname = "gc",
+    category = "gateway-api",
+    derive = "PartialEq",
+    schema = "disabled"
+)]
 #[kube(printcolumn = r#"{"name":"Controller","type":"string","jsonPath":".spec.controllerName"}"#)]
 #[kube(
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type==\"Accepted\")].status"}"#
@@ -54,7 +60,7 @@ pub struct ParametersReference {
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassStatus {
     /// `Accepted`, `SupportedVersion`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default = "waiting_to_be_accepted", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -71,4 +77,9 @@ pub struct GatewayClassStatus {
 pub struct SupportedFeature {
     /// Name of the feature, such as `HTTPRouteQueryParamMatching`.
     pub name: String,
+}
+
+/// What the API server writes before any controller has.
+fn waiting_to_be_accepted() -> Vec<Condition> {
+    ["Accepted"].map(Condition::waiting).into()
 }

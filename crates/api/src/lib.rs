@@ -14,7 +14,9 @@
     reason = "derive(KubeSchema) copies each struct, with its visibility, into a function"
 )]
 
+mod crd;
 mod object;
+mod schema;
 
 pub mod backend;
 pub mod common;
@@ -30,6 +32,7 @@ pub mod tls;
 pub use backend::*;
 pub use common::*;
 pub use core::{ConfigMap, CoreNamespace, EndpointSlice, Secret, SecretBytes, SecretData, Service};
+pub use crd::{GATEWAY_API_VERSION, crds};
 pub use gateway::*;
 pub use gatewayclass::*;
 pub use httproute::*;

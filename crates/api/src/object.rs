@@ -1,20 +1,28 @@
 //! The registry of kinds: one line makes a kind known to loading, admission and CRD export.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::fmt;
+
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::CustomResourceExt;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, BackendSpec, BackendStatus},
+    common::RouteStatus,
     core::{ConfigMap, CoreNamespace, EndpointSlice, Secret, Service},
-    gateway::Gateway,
-    gatewayclass::GatewayClass,
-    httproute::HttpRoute,
-    referencegrant::ReferenceGrant,
+    gateway::{Gateway, GatewaySpec, GatewayStatus},
+    gatewayclass::{GatewayClass, GatewayClassSpec, GatewayClassStatus},
+    httproute::{HttpRoute, HttpRouteSpec},
+    referencegrant::{ReferenceGrant, ReferenceGrantSpec},
+    schema,
 };
 
 /// A kind that Ferrogate reads: its names and the versions in which it may come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct KindInfo {
     /// API group; empty for the core group.
     pub group: &'static str,
@@ -22,9 +30,28 @@ pub struct KindInfo {
     pub name: &'static str,
     /// Versions that are read, all as the same type; the newest first.
     pub versions: &'static [&'static str],
+    /// The version in which API servers keep objects.
+    pub storage: &'static str,
     /// True when objects live in a namespace.
     pub namespaced: bool,
+    /// Names, scope and columns for an API server; `None` for its own kinds.
+    pub(crate) crd: Option<fn() -> CustomResourceDefinition>,
+    schema: fn() -> Value,
 }
+
+impl fmt::Debug for KindInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.name, self.group)
+    }
+}
+
+impl PartialEq for KindInfo {
+    fn eq(&self, other: &Self) -> bool {
+        self.group == other.group && self.name == other.name
+    }
+}
+
+impl Eq for KindInfo {}
 
 impl KindInfo {
     /// The kind with this name in the group of `api_version`, if it is read in that version.
@@ -37,6 +64,16 @@ impl KindInfo {
     pub fn named(group: &str, kind: &str) -> Option<&'static KindInfo> {
         KINDS.iter().find(|k| k.group == group && k.name == kind)
     }
+
+    /// The OpenAPI schema of the kind: limits, defaults and CEL rules. It is made anew by each call.
+    pub fn schema(&self) -> Value {
+        (self.schema)()
+    }
+
+    /// True for Kubernetes' own kinds, which need no CRD.
+    pub fn is_core(&self) -> bool {
+        self.crd.is_none()
+    }
 }
 
 /// A type of the registry has metadata.
@@ -45,10 +82,21 @@ trait Metadata {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $variant:ident($type:ty) = $group:literal, $name:literal, $versions:expr, $namespaced:literal;)*) => {
+    ($($(#[$doc:meta])* $variant:ident($type:ty) = $group:literal, $name:literal, $versions:expr, $storage:literal,
+        $namespaced:literal, $crd:expr, $schema:expr;)*) => {
         /// Every kind that Ferrogate reads, in the order of [`Object`].
-        pub const KINDS: &[KindInfo] =
-            &[$(KindInfo { group: $group, name: $name, versions: &$versions, namespaced: $namespaced },)*];
+        pub const KINDS: &[KindInfo] = &[$(KindInfo {
+            group: $group,
+            name: $name,
+            versions: &$versions,
+            storage: $storage,
+            namespaced: $namespaced,
+            crd: $crd,
+            schema: $schema,
+        },)*];
+
+        #[derive(Clone, Copy)]
+        enum Position { $($variant,)* }
 
         /// An admitted object of any kind that Ferrogate reads.
         #[derive(Clone, Debug, PartialEq)]
@@ -62,13 +110,7 @@ macro_rules! kinds {
 
             /// The kind of the object.
             pub fn kind(&self) -> &'static KindInfo {
-                match self {
-                    $(Object::$variant(_) => {
-                        const INFO: KindInfo =
-                            KindInfo { group: $group, name: $name, versions: &$versions, namespaced: $namespaced };
-                        &INFO
-                    })*
-                }
+                &KINDS[match self { $(Object::$variant(_) => Position::$variant as usize,)* }]
             }
 
             /// Reads an object whose kind is known. It must have been defaulted and validated; nothing is checked here.
@@ -103,25 +145,31 @@ macro_rules! kinds {
 
 kinds! {
     /// Names the controller of Gateways.
-    GatewayClass(GatewayClass) = "gateway.networking.k8s.io", "GatewayClass", ["v1", "v1beta1"], false;
+    GatewayClass(GatewayClass) = "gateway.networking.k8s.io", "GatewayClass", ["v1", "v1beta1"], "v1", false,
+        Some(GatewayClass::crd), schema::custom::<GatewayClassSpec, GatewayClassStatus>;
     /// A set of listeners.
-    Gateway(Gateway) = "gateway.networking.k8s.io", "Gateway", ["v1", "v1beta1"], true;
+    Gateway(Gateway) = "gateway.networking.k8s.io", "Gateway", ["v1", "v1beta1"], "v1", true,
+        Some(Gateway::crd), schema::custom::<GatewaySpec, GatewayStatus>;
     /// Routes of HTTP requests.
-    HttpRoute(HttpRoute) = "gateway.networking.k8s.io", "HTTPRoute", ["v1", "v1beta1"], true;
+    HttpRoute(HttpRoute) = "gateway.networking.k8s.io", "HTTPRoute", ["v1", "v1beta1"], "v1", true,
+        Some(HttpRoute::crd), schema::custom::<HttpRouteSpec, RouteStatus>;
     /// Consent to references from another namespace.
-    ReferenceGrant(ReferenceGrant) = "gateway.networking.k8s.io", "ReferenceGrant", ["v1", "v1beta1"], true;
+    ReferenceGrant(ReferenceGrant) = "gateway.networking.k8s.io", "ReferenceGrant", ["v1", "v1beta1"], "v1beta1",
+        true, Some(ReferenceGrant::crd), schema::custom::<ReferenceGrantSpec, ()>;
     /// A namespace; only its labels are read.
-    Namespace(CoreNamespace) = "", "Namespace", ["v1"], false;
+    Namespace(CoreNamespace) = "", "Namespace", ["v1"], "v1", false, None, schema::core::<CoreNamespace>;
     /// A backend by its cluster-internal name.
-    Service(Service) = "", "Service", ["v1"], true;
+    Service(Service) = "", "Service", ["v1"], "v1", true, None, schema::core::<Service>;
     /// Addresses of a Service.
-    EndpointSlice(EndpointSlice) = "discovery.k8s.io", "EndpointSlice", ["v1"], true;
+    EndpointSlice(EndpointSlice) = "discovery.k8s.io", "EndpointSlice", ["v1"], "v1", true,
+        None, schema::core::<EndpointSlice>;
     /// Certificates and credentials.
-    Secret(Secret) = "", "Secret", ["v1"], true;
+    Secret(Secret) = "", "Secret", ["v1"], "v1", true, None, schema::core::<k8s_openapi::api::core::v1::Secret>;
     /// Trust bundles and other text.
-    ConfigMap(ConfigMap) = "", "ConfigMap", ["v1"], true;
+    ConfigMap(ConfigMap) = "", "ConfigMap", ["v1"], "v1", true, None, schema::core::<ConfigMap>;
     /// A backend by IP address, host name or Unix socket.
-    Backend(Backend) = "gateway.envoyproxy.io", "Backend", ["v1alpha1"], true;
+    Backend(Backend) = "gateway.envoyproxy.io", "Backend", ["v1alpha1"], "v1alpha1", true,
+        Some(Backend::crd), schema::custom::<BackendSpec, BackendStatus>;
 }
 
 impl Object {

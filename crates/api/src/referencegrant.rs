@@ -9,7 +9,7 @@ use crate::text::{Group, Kind, Namespace, ObjectName};
 /// Who may refer to what in this namespace. Each `from` may refer to each `to`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "ReferenceGrant", namespaced)]
-#[kube(shortname = "refgrant", category = "gateway-api", derive = "PartialEq")]
+#[kube(shortname = "refgrant", category = "gateway-api", derive = "PartialEq", schema = "disabled")]
 #[kube(printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#)]
 #[serde(rename_all = "camelCase")]
 pub struct ReferenceGrantSpec {

@@ -65,3 +65,15 @@ fn durations_follow_gep_2257() {
         assert_eq!(Duration::from(text).to_std(), None, "{text}");
     }
 }
+#[test]
+fn dump() {
+    for crd in crds() {
+        let dir = std::path::Path::new("/tmp/fg/ours");
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(
+            dir.join(format!("{}.json", crd.spec.names.plural)),
+            serde_json::to_string_pretty(&crd).unwrap(),
+        )
+        .unwrap();
+    }
+}

@@ -34,7 +34,13 @@ use crate::{
     root = "HttpRoute",
     namespaced
 )]
-#[kube(plural = "httproutes", status = "RouteStatus", category = "gateway-api", derive = "PartialEq")]
+#[kube(
+    plural = "httproutes",
+    status = "RouteStatus",
+    category = "gateway-api",
+    derive = "PartialEq",
+    schema = "disabled"
+)]
 #[kube(printcolumn = r#"{"name":"Hostnames","type":"string","jsonPath":".spec.hostnames"}"#)]
 #[kube(printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#)]
 #[serde(rename_all = "camelCase")]
