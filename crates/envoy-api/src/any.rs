@@ -2,11 +2,19 @@
 
 use prost::{DecodeError, Name};
 
-use crate::well_known::{Any, Duration};
+use crate::{
+    canonical,
+    well_known::{Any, Duration},
+};
 
 /// The bytes of a message: the same bytes for equal messages, in every process.
+///
+/// The types' own `encode_to_vec` does not promise that for messages with maps, so resources are encoded by this
+/// function alone. Messages packed in `Any` on the way are put in order as well.
 pub fn encode<M: Name>(message: &M) -> Vec<u8> {
-    message.encode_to_vec()
+    let mut bytes = message.encode_to_vec();
+    canonical::sort_maps(&M::full_name(), &mut bytes);
+    bytes
 }
 
 /// The message packed into an `Any` with its `type.googleapis.com/` URL; equal messages give equal bytes.

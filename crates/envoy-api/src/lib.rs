@@ -4,6 +4,9 @@
 //! Callers name `envoy_api::route::VirtualHost` and never see who generated it.
 
 mod any;
+mod canonical;
+pub mod cel_matcher;
+pub mod json;
 mod resource_type;
 pub mod well_known;
 
@@ -14,11 +17,14 @@ pub use resource_type::ResourceType;
 macro_rules! packages {
     ($($module:ident: $($package:ident)::+;)+) => {
         $(
-            #[doc = concat!("Types of the protobuf package `", stringify!($($package)::+), "`.")]
+            #[doc = concat!("Types of the protobuf package `", packages!(@path $($package)+), "`.")]
             pub mod $module {
                 pub use envoy_types::pb::$($package::)+*;
             }
         )+
+    };
+    (@path $first:ident $($rest:ident)*) => {
+        concat!(stringify!($first) $(, "::", stringify!($rest))*)
     };
 }
 

@@ -39,6 +39,7 @@ packages! {
     // HTTP filters.
     router: envoy::extensions::filters::http::router::v3;
     cors: envoy::extensions::filters::http::cors::v3;
+    basic_auth: envoy::extensions::filters::http::basic_auth::v3;
     fault: envoy::extensions::filters::http::fault::v3;
     fault_common: envoy::extensions::filters::common::fault::v3;
     health_check: envoy::extensions::filters::http::health_check::v3;
