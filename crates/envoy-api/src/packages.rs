@@ -31,6 +31,7 @@ packages! {
     connection_limit: envoy::extensions::filters::network::connection_limit::v3;
     direct_response: envoy::extensions::filters::network::direct_response::v3;
     network_rbac: envoy::extensions::filters::network::rbac::v3;
+    http_rbac: envoy::extensions::filters::http::rbac::v3;
     network_set_filter_state: envoy::extensions::filters::network::set_filter_state::v3;
     tls_inspector: envoy::extensions::filters::listener::tls_inspector::v3;
     http_inspector: envoy::extensions::filters::listener::http_inspector::v3;

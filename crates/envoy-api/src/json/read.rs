@@ -28,7 +28,19 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// How many names and indexes deep a value may be. Envoy decodes 100 messages deep, and each of these is one at most
+/// places, so what is deeper could not be used; the limit keeps the stack from running out on it.
+const MAX_DEPTH: usize = 100;
+
 impl Path<'_> {
+    fn depth(&self) -> usize {
+        std::iter::successors(Some(self), |path| match path {
+            Self::Root => None,
+            Self::Name(parent, _) | Self::Index(parent, _) => Some(parent),
+        })
+        .count()
+    }
+
     fn error(&self, message: impl Into<String>) -> Error {
         Error::Field { path: self.to_string(), message: message.into() }
     }
@@ -50,6 +62,9 @@ pub(super) fn message(
     value: &Value,
     path: &Path<'_>,
 ) -> Result<DynamicMessage, Error> {
+    if path.depth() > MAX_DEPTH {
+        return Err(path.error(format!("nested more than {MAX_DEPTH} deep")));
+    }
     let mut message = DynamicMessage::new(descriptor.clone());
     match WellKnown::of(descriptor.full_name()) {
         None | Some(WellKnown::Empty) => fields(&mut message, descriptor, object(value, path)?, path)?,

@@ -323,6 +323,14 @@ fn faults_are_named_with_their_place() {
     assert!(matches!(to_value(LISTENER, &[0xff]), Err(Error::Decode { .. })));
 }
 
+#[test]
+fn deep_values_are_refused_before_the_stack_runs_out() {
+    let deep = |levels| (0..levels).fold(json!("x"), |inner, _| json!({"a": inner}));
+    assert_eq!(round_trip("google.protobuf.Struct", &deep(30)), deep(30));
+    let (_, message) = field_error("google.protobuf.Struct", &deep(500));
+    assert_eq!(message, "nested more than 100 deep");
+}
+
 fn inline(text: &str) -> Option<core::DataSource> {
     let bytes = text.as_bytes().to_vec();
     Some(core::DataSource {
