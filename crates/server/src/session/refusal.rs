@@ -1,0 +1,179 @@
+//! Refusals: a NACK hits a whole response, so find out what in it is at fault and send the rest again.
+
+use std::sync::Arc;
+
+use ir::resource::{Resource, ResourceType, Version};
+
+use super::{
+    Event, Refusal, Session,
+    holders::{Holders, Pending},
+    trial::{Finding, Part, Trial},
+    types::{Entry, Sent, Work},
+};
+
+/// Bytes of Envoy's words that are kept. Long enough for any one reason; some list the whole resource.
+const MESSAGE: usize = 2_048;
+
+impl Session {
+    pub(super) fn nack(&mut self, kind: ResourceType, sent: Sent, message: &str) {
+        let message: Arc<str> = trim(message).into();
+        self.events.push(Event::Nacked { kind, message: Arc::clone(&message) });
+        let mut suspects = Vec::new();
+        for entry in sent.entries {
+            match entry.version {
+                // What was taken away is away.
+                None => self.tags.release(entry.tag),
+                Some(version) => {
+                    if self.take_back(kind, &entry, version) {
+                        suspects.push((entry, version));
+                    } else {
+                        self.tags.release(entry.tag);
+                    }
+                }
+            }
+        }
+        if let [(entry, version)] = suspects.as_slice() {
+            self.blame(kind, entry, *version, &message);
+        } else {
+            self.isolate(kind, suspects, &message);
+        }
+    }
+
+    /// The proxy has what it had before. False when a newer version is on its way, whose answer will tell.
+    fn take_back(&mut self, kind: ResourceType, entry: &Entry, version: Version) -> bool {
+        let state = self.split(kind).0;
+        let Some(served) = state.served.get_mut(&entry.name) else { return false };
+        if served.sent != Some(version) {
+            return false;
+        }
+        served.sent = served.acked;
+        if served.sent.is_none() {
+            state.served.remove(&entry.name);
+        }
+        true
+    }
+
+    /// Sends the suspects again in smaller groups: those that Envoy names each alone, else halves.
+    fn isolate(&mut self, kind: ResourceType, suspects: Vec<(Entry, Version)>, message: &str) {
+        let mut named = Vec::new();
+        let mut rest = Vec::new();
+        for (entry, version) in suspects {
+            if Holders::holds(kind) {
+                self.holders.nacked(kind, &entry.name, version);
+            }
+            let is_named = mentions(message, &entry.name);
+            let item = (entry.name, Work { tag: entry.tag, forced: false });
+            if is_named { named.push(vec![item]) } else { rest.push(item) }
+        }
+        let mut groups = Vec::new();
+        if named.is_empty() && rest.len() > 1 {
+            let half = rest.split_off(rest.len() / 2);
+            groups.push(rest);
+            groups.push(half);
+        } else {
+            groups.push(rest);
+            groups.extend(named);
+        }
+        groups.retain(|group| !group.is_empty());
+        let state = self.split(kind).0;
+        for group in groups.into_iter().rev() {
+            state.isolate.push_front(group);
+        }
+    }
+
+    /// One resource alone was refused.
+    fn blame(&mut self, kind: ResourceType, entry: &Entry, version: Version, message: &Arc<str>) {
+        if !Holders::holds(kind) {
+            self.tags.release(entry.tag);
+            let target = self.target.get(kind, &entry.name).cloned();
+            self.refuse_resource(kind, &entry.name, version, target.as_deref(), message);
+            return;
+        }
+        let Some(pending) = self.holders.nacked(kind, &entry.name, version) else {
+            self.tags.release(entry.tag);
+            return;
+        };
+        if kind == ResourceType::Listener {
+            self.refuse_resource(kind, &entry.name, version, Some(&pending.body), message);
+        } else {
+            self.blame_route(&pending, message);
+        }
+        // What else there is to send for this name goes on.
+        let (state, tags) = self.split(kind);
+        state.mark(&entry.name, Work { tag: entry.tag, forced: false }, tags);
+        tags.release(entry.tag);
+    }
+
+    fn blame_route(&mut self, pending: &Pending, message: &Arc<str>) {
+        let kind = ResourceType::Route;
+        let name = &pending.body.name;
+        let limit = self.settings.max_trials;
+        let holder = self.holders.entry(kind, name);
+        let trial = holder.trial.get_or_insert_with(Trial::default);
+        match trial.refused(&pending.body, &holder.base, message, limit) {
+            Finding::TryAgain => {}
+            Finding::Guilty(Part::Host(host, hash)) => {
+                holder.refused.insert(Arc::clone(&host), hash);
+                let find = |all| crate::feed::find_fragment(all, &host).cloned();
+                let owners = find(&pending.body.fragments).map_or_else(Box::default, |f| f.owners.clone());
+                let good = find(holder.base.fragments());
+                self.events.push(Event::Refused(Refusal {
+                    kind,
+                    name: Arc::clone(name),
+                    version: Version(hash),
+                    fragment: Some(host),
+                    good,
+                    message: Arc::clone(message),
+                    owners,
+                }));
+            }
+            Finding::Guilty(Part::Head(_)) | Finding::Whole => {
+                holder.trial = None;
+                self.refuse_resource(kind, name, pending.target, Some(&pending.body), message);
+            }
+        }
+    }
+
+    /// Never sends this version again, and tells who can mend it.
+    fn refuse_resource(
+        &mut self,
+        kind: ResourceType,
+        name: &Arc<str>,
+        version: Version,
+        content: Option<&Resource>,
+        message: &Arc<str>,
+    ) {
+        self.split(kind).0.refused.insert(Arc::clone(name), version);
+        self.events.push(Event::Refused(Refusal {
+            kind,
+            name: Arc::clone(name),
+            version,
+            fragment: None,
+            good: None,
+            message: Arc::clone(message),
+            owners: content.map_or_else(Box::default, |r| r.owners.clone()),
+        }));
+    }
+}
+
+/// True when the text holds the name as a word of its own, not as a part of a longer name.
+pub(super) fn mentions(text: &str, name: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+    !name.is_empty()
+        && text.match_indices(name).any(|(start, _)| {
+            let before = text[..start].chars().next_back();
+            let mut after = text[start + name.len()..].chars();
+            // A full stop may end the sentence.
+            let next = after.next().filter(|c| *c != '.' || after.next().is_some_and(part_of_name));
+            !before.is_some_and(part_of_name) && !next.is_some_and(part_of_name)
+        })
+}
+
+fn trim(message: &str) -> &str {
+    let message = message.trim();
+    let mut end = message.len().min(MESSAGE);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}
