@@ -1,0 +1,449 @@
+//! Certificates of TLS Secrets: read, checked against their key, and told apart.
+//!
+//! Pure: the time is an argument, so a translation that judges validity records when it must be asked again. What is
+//! accepted is what Envoy Gateway accepts, since its users bring their Secrets along; the few places where we are more
+//! lenient or more talkative say so.
+//!
+//! **Invariant:** no byte of a private key reaches a message or a `Debug` output. Errors are made of fixed words, of
+//! positions and of what the (public) certificate says.
+
+mod key;
+mod pem;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use ir::SecretBytes;
+use x509_parser::{
+    asn1_rs::{Any, Tag},
+    oid_registry::{OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA},
+    prelude::{FromDer, GeneralName, X509Certificate},
+};
+
+use self::pem::Label;
+
+const CERTIFICATE: &str = "tls.crt";
+const PRIVATE_KEY: &str = "tls.key";
+const OCSP_STAPLE: &str = "tls.ocsp-staple";
+
+/// Envoy refuses shorter ones ("only RSA certificates with 2048-bit or larger keys are supported").
+const MIN_RSA_BITS: u32 = 2048;
+
+/// 1.2.840.10045.4.1 `ecdsa-with-SHA1` (RFC 3279 §2.2.3), as DER writes it.
+const ECDSA_WITH_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01];
+
+/// A certificate chain and its key, as read from a TLS Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// PEM as it goes to Envoy: the blocks of `tls.crt` written anew, leaf first.
+    pub chain: Bytes,
+    /// PEM as it goes to Envoy: the key block of `tls.key` written anew.
+    pub key: SecretBytes,
+    /// DER of `tls.ocsp-staple`, if there is one.
+    pub ocsp_staple: Option<Bytes>,
+    /// DNS names of the leaf in lower case: its subject alternative names, or else its common name.
+    pub dns_names: Box<[Arc<str>]>,
+    /// `dns_names` is the common name, for want of alternative names. See [`Certificate::alternative_names`].
+    pub named_by_common_name: bool,
+    /// Latest start of validity over all members of the chain, in seconds since 1970.
+    pub not_before: i64,
+    /// Earliest end of validity over all members of the chain, in seconds since 1970. This second is still valid.
+    pub not_after: i64,
+    /// Kind of the leaf's public key.
+    pub key_algorithm: KeyAlgorithm,
+    /// Hash that the leaf was signed with, when it is one that clients refuse: `MD5` or `SHA-1`.
+    pub weak_signature: Option<&'static str>,
+    /// Damaged PEM blocks of `tls.crt` that were left out (no END line, no base64), as Envoy Gateway leaves them out.
+    pub damaged_blocks: u32,
+    /// SHA-256 of the leaf's DER.
+    pub fingerprint: [u8; 32],
+}
+
+/// Kind of a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyAlgorithm {
+    /// RSA (RFC 3279 §2.3.1).
+    Rsa {
+        /// Length of the modulus.
+        bits: u32,
+    },
+    /// ECDSA on a named curve (RFC 5480).
+    Ecdsa {
+        /// The curve.
+        curve: Curve,
+    },
+    /// Ed25519 (RFC 8410).
+    Ed25519,
+}
+
+/// Named curves that certificates on the web use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Curve {
+    /// `secp256r1`.
+    P256,
+    /// `secp384r1`.
+    P384,
+    /// `secp521r1`.
+    P521,
+}
+
+/// Where a moment lies to a certificate chain's validity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// Every member of the chain is valid.
+    Valid,
+    /// Some member of the chain is not valid yet.
+    NotYetValid {
+        /// When all are, in seconds since 1970.
+        from: i64,
+    },
+    /// Some member of the chain is not valid any more.
+    Expired {
+        /// The last second of validity, in seconds since 1970.
+        since: i64,
+    },
+}
+
+/// Why a Secret gives no certificate. The text says what is wrong and what to do; it holds nothing of the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// The Secret has no such key in `data`, or it is empty.
+    #[error(
+        "{0} is missing or empty: a TLS Secret needs tls.crt (PEM chain, leaf first) and tls.key (PEM private key)"
+    )]
+    MissingKey(&'static str),
+    /// No PEM block could be read.
+    #[error(
+        "{entry} is not PEM: {}",
+        if *.damaged { "its BEGIN line has no matching END line, or there is no base64 between them" }
+        else { "no line starts with -----BEGIN; store the PEM text itself (not DER, not base64 of base64, not indented)" }
+    )]
+    NotPem {
+        /// `tls.crt` or `tls.key`.
+        entry: &'static str,
+        /// There is a BEGIN line, but no block came of it.
+        damaged: bool,
+    },
+    /// A PEM block is of a type that has no place there.
+    #[error("{entry} holds a PEM block of type {found}: {}", wrong_block_advice(.entry))]
+    WrongBlock {
+        /// `tls.crt` or `tls.key`.
+        entry: &'static str,
+        /// Type of the block, `unknown` for one that is not in use.
+        found: &'static str,
+    },
+    /// The PEM is sound, what it holds is not.
+    #[error("{entry} is malformed: {problem}")]
+    Malformed {
+        /// `tls.crt`, `tls.key` or `tls.ocsp-staple`.
+        entry: &'static str,
+        /// What is wrong.
+        problem: Box<str>,
+    },
+    /// The private key belongs to another certificate.
+    #[error(
+        "tls.key does not match the first certificate in tls.crt: the Secret mixes two pairs; issue it again or restore its partner"
+    )]
+    KeyMismatch,
+    /// The private key belongs to a certificate further down the chain.
+    #[error(
+        "tls.key matches certificate {position} of tls.crt instead of the first: put the leaf certificate first, then its issuers"
+    )]
+    LeafNotFirst {
+        /// Position in the chain of the certificate that matches, the first being 1.
+        position: usize,
+    },
+    /// The private key is protected by a passphrase.
+    #[error(
+        "tls.key is encrypted: nobody can enter a passphrase here; store it decrypted (openssl pkey -in KEY -out tls.key)"
+    )]
+    EncryptedKey,
+    /// The certificate or the private key is of a kind that Envoy cannot use.
+    #[error("{entry} holds {found}: Envoy serves RSA, ECDSA (P-256, P-384, P-521) and Ed25519 keys only")]
+    UnsupportedKey {
+        /// `tls.crt` or `tls.key`.
+        entry: &'static str,
+        /// The kind of key.
+        found: &'static str,
+    },
+}
+
+fn wrong_block_advice(entry: &str) -> &'static str {
+    if entry == CERTIFICATE {
+        "only CERTIFICATE blocks belong there; the private key belongs in tls.key"
+    } else {
+        "a PRIVATE KEY (PKCS#8), RSA PRIVATE KEY (PKCS#1) or EC PRIVATE KEY (SEC 1) block belongs there"
+    }
+}
+
+/// Reads the data of a TLS Secret: `tls.crt`, `tls.key` and, optionally, `tls.ocsp-staple`.
+///
+/// Validity in time is not judged: see [`Certificate::validity`].
+///
+/// # Errors
+///
+/// When an entry is missing, is not PEM, or cannot be used by Envoy, or when key and certificate do not belong
+/// together. The match is always checked, for every kind of key that is accepted.
+pub fn parse(data: &BTreeMap<Arc<str>, SecretBytes>) -> Result<Certificate, CertificateError> {
+    let entry =
+        |name: &'static str| data.get(name).map(SecretBytes::expose_secret).filter(|bytes| !bytes.is_empty());
+    let text = entry(CERTIFICATE).ok_or(CertificateError::MissingKey(CERTIFICATE))?;
+    let key_text = entry(PRIVATE_KEY).ok_or(CertificateError::MissingKey(PRIVATE_KEY))?;
+
+    let pem = pem::read(text);
+    if pem.blocks.is_empty() {
+        return Err(CertificateError::NotPem { entry: CERTIFICATE, damaged: pem.damaged > 0 });
+    }
+    let members = members(&pem.blocks)?;
+    let Some(leaf) = members.first() else {
+        return Err(CertificateError::NotPem { entry: CERTIFICATE, damaged: pem.damaged > 0 });
+    };
+    let (dns_names, named_by_common_name) = names(leaf)?;
+    let public = key::of_certificate(leaf.public_key())?;
+    let key = key::read(key_text)?;
+    check_pair(&key, &public, &members)?;
+    let ocsp_staple = entry(OCSP_STAPLE).cloned();
+    if let Some(staple) = &ocsp_staple {
+        check_staple(staple)?;
+    }
+
+    let mut chain = BytesMut::with_capacity(text.len());
+    for block in &pem.blocks {
+        pem::write(&mut chain, Label::Certificate, &block.der);
+    }
+    let starts = members.iter().map(|member| member.validity().not_before.timestamp());
+    let ends = members.iter().map(|member| member.validity().not_after.timestamp());
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, leaf.as_raw()).as_ref());
+    Ok(Certificate {
+        chain: chain.freeze(),
+        key: key.pem,
+        ocsp_staple,
+        dns_names,
+        named_by_common_name,
+        not_before: starts.max().unwrap_or(i64::MAX),
+        not_after: ends.min().unwrap_or(i64::MIN),
+        key_algorithm: public.algorithm(),
+        weak_signature: weak_signature(leaf),
+        damaged_blocks: pem.damaged,
+        fingerprint,
+    })
+}
+
+impl Certificate {
+    /// Where `now`, in seconds since 1970, lies to the validity of the whole chain.
+    ///
+    /// One member out of its time spoils the chain: a leaf whose issuer has expired is refused by clients as well.
+    pub fn validity(&self, now: i64) -> Validity {
+        if now > self.not_after {
+            Validity::Expired { since: self.not_after }
+        } else if now < self.not_before {
+            Validity::NotYetValid { from: self.not_before }
+        } else {
+            Validity::Valid
+        }
+    }
+
+    /// Whether one listener cannot have both: Envoy chooses by name and algorithm, and these two share both.
+    ///
+    /// Lengths of keys and curves do not count, and a name in a wildcard counts only if written the same (Envoy
+    /// Gateway's rule). The later of two such `certificateRefs` is refused.
+    pub fn conflicts_with(&self, other: &Certificate) -> bool {
+        self.conflicting_name(other).is_some()
+    }
+
+    /// The name for which [`Certificate::conflicts_with`] holds.
+    pub fn conflicting_name(&self, other: &Certificate) -> Option<&Arc<str>> {
+        if self.key_algorithm.family() != other.key_algorithm.family() {
+            return None;
+        }
+        self.dns_names.iter().find(|name| other.dns_names.contains(name))
+    }
+
+    /// The DNS names in the subject alternative names alone. Clients and overlap checks look at no others.
+    pub fn alternative_names(&self) -> &[Arc<str>] {
+        if self.named_by_common_name { &[] } else { &self.dns_names }
+    }
+
+    /// Why Envoy would refuse this pair though it is sound, if it would. Such a Secret must not be sent: the listener
+    /// that waits for it would keep its whole port waiting.
+    pub fn refused_by_envoy(&self) -> Option<String> {
+        match self.key_algorithm {
+            KeyAlgorithm::Rsa { bits } if bits < MIN_RSA_BITS => Some(format!(
+                "the key is RSA with {bits} bits; Envoy takes RSA keys from {MIN_RSA_BITS} bits only: issue a new certificate"
+            )),
+            _ => None,
+        }
+    }
+
+    /// What a person should know about a pair that is served all the same, if there is anything.
+    pub fn weakness(&self) -> Option<String> {
+        let mut found = Vec::new();
+        if let Some(hash) = self.weak_signature {
+            found.push(format!("the certificate is signed with {hash}, which clients refuse"));
+        }
+        if self.dns_names.is_empty() {
+            found.push("the certificate names no DNS name".to_owned());
+        } else if self.named_by_common_name {
+            found.push(
+                "the certificate has a common name but no subject alternative name, so browsers refuse it"
+                    .to_owned(),
+            );
+        }
+        if self.damaged_blocks > 0 {
+            found.push(format!(
+                "tls.crt holds {} damaged PEM block(s), which were left out",
+                self.damaged_blocks
+            ));
+        }
+        (!found.is_empty()).then(|| found.join("; "))
+    }
+}
+
+impl KeyAlgorithm {
+    /// The name that X.509 tools print, without length or curve.
+    pub fn family(self) -> &'static str {
+        match self {
+            KeyAlgorithm::Rsa { .. } => "RSA",
+            KeyAlgorithm::Ecdsa { .. } => "ECDSA",
+            KeyAlgorithm::Ed25519 => "Ed25519",
+        }
+    }
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyAlgorithm::Rsa { bits } => write!(f, "RSA with {bits} bits"),
+            KeyAlgorithm::Ecdsa { curve } => write!(f, "ECDSA on {curve}"),
+            KeyAlgorithm::Ed25519 => f.write_str("Ed25519"),
+        }
+    }
+}
+
+impl fmt::Display for Curve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Curve::P256 => "P-256",
+            Curve::P384 => "P-384",
+            Curve::P521 => "P-521",
+        })
+    }
+}
+
+/// Whether a name in a certificate, or a listener's hostname, covers a host name: the same, or a wildcard for exactly
+/// one label in front (RFC 9525 §6.3). Case does not count. A wildcard covers no other wildcard but itself.
+pub fn dns_name_matches(pattern: &str, name: &str) -> bool {
+    if pattern.eq_ignore_ascii_case(name) {
+        return true;
+    }
+    let (Some(parent), Some((label, rest))) = (pattern.strip_prefix("*."), name.split_once('.')) else {
+        return false;
+    };
+    !label.is_empty() && label != "*" && rest.eq_ignore_ascii_case(parent)
+}
+
+/// Whether two names, each plain or with a wildcard in front, have a host name in common: the overlap of Gateway API's
+/// `OverlappingTLSConfig` (GEP-3567).
+pub fn names_overlap(a: &str, b: &str) -> bool {
+    dns_name_matches(a, b) || dns_name_matches(b, a)
+}
+
+/// The certificates of a chain. A block of another type and trailing bytes are errors, as in Envoy Gateway: dropping
+/// a member would change which certificate the key belongs to.
+fn members(blocks: &[pem::Block]) -> Result<Vec<X509Certificate<'_>>, CertificateError> {
+    let mut members = Vec::with_capacity(blocks.len());
+    for (index, block) in blocks.iter().enumerate() {
+        if block.label != Label::Certificate {
+            return Err(CertificateError::WrongBlock { entry: CERTIFICATE, found: block.label.text() });
+        }
+        let problem = match X509Certificate::from_der(&block.der) {
+            Ok(([], member)) => {
+                members.push(member);
+                continue;
+            }
+            Ok(_) => "bytes follow the certificate in its PEM block",
+            Err(_) => "not an X.509 certificate",
+        };
+        return Err(CertificateError::Malformed {
+            entry: CERTIFICATE,
+            problem: format!("certificate {}: {problem}", index + 1).into(),
+        });
+    }
+    Ok(members)
+}
+
+/// The leaf's DNS names, and whether the common name stands in for them. The last common name counts, as in Go.
+fn names(leaf: &X509Certificate<'_>) -> Result<(Box<[Arc<str>]>, bool), CertificateError> {
+    let malformed = || CertificateError::Malformed {
+        entry: CERTIFICATE,
+        problem: "certificate 1: the subject alternative names cannot be read".into(),
+    };
+    let mut names = Vec::new();
+    if let Some(extension) = leaf.subject_alternative_name().map_err(|_| malformed())? {
+        for name in &extension.value.general_names {
+            match name {
+                GeneralName::DNSName(name) => names.push(name.to_ascii_lowercase().into()),
+                GeneralName::Invalid(..) => return Err(malformed()),
+                _ => {}
+            }
+        }
+    }
+    if !names.is_empty() {
+        return Ok((names.into(), false));
+    }
+    let common = leaf.subject().iter_common_name().last().and_then(|name| name.as_str().ok());
+    let names: Box<[Arc<str>]> = common
+        .filter(|name| !name.is_empty())
+        .map(|name| name.to_ascii_lowercase().into())
+        .into_iter()
+        .collect();
+    let named_by_common_name = !names.is_empty();
+    Ok((names, named_by_common_name))
+}
+
+/// Compares the derived public key with the leaf's; looks further down only to tell a mixed pair from a mixed order.
+fn check_pair(
+    key: &key::PrivateKey,
+    leaf: &key::PublicKey,
+    members: &[X509Certificate<'_>],
+) -> Result<(), CertificateError> {
+    if key.public == *leaf {
+        return Ok(());
+    }
+    let other = members
+        .iter()
+        .position(|member| key::of_certificate(member.public_key()).is_ok_and(|public| public == key.public));
+    Err(other.map_or(CertificateError::KeyMismatch, |index| CertificateError::LeafNotFirst {
+        position: index + 1,
+    }))
+}
+
+/// Refuses a staple that Envoy would refuse at once: it takes only a successful response (RFC 6960 §4.2.1).
+fn check_staple(staple: &[u8]) -> Result<(), CertificateError> {
+    let successful = Any::from_der(staple).is_ok_and(|(rest, response)| {
+        let status = Any::from_der(response.data).map(|(_, status)| (status.tag(), status.data));
+        rest.is_empty() && response.tag() == Tag::Sequence && status == Ok((Tag::Enumerated, &[0]))
+    });
+    if successful {
+        return Ok(());
+    }
+    Err(CertificateError::Malformed {
+        entry: OCSP_STAPLE,
+        problem: "not a successful OCSP response in DER; fetch it again (openssl ocsp -respout) or remove the entry".into(),
+    })
+}
+
+/// The hash of the leaf's signature, if clients refuse it.
+fn weak_signature(leaf: &X509Certificate<'_>) -> Option<&'static str> {
+    let algorithm = &leaf.signature_algorithm.algorithm;
+    if *algorithm == OID_PKCS1_MD5WITHRSAENC {
+        Some("MD5")
+    } else if *algorithm == OID_PKCS1_SHA1WITHRSA || algorithm.as_bytes() == ECDSA_WITH_SHA1 {
+        Some("SHA-1")
+    } else {
+        None
+    }
+}
