@@ -1,0 +1,67 @@
+//! Endpoints of a cluster (EDS, and inline for clusters that resolve names).
+
+use envoy_api::{
+    core,
+    endpoint::{Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
+    well_known::uint32,
+};
+use ir::cluster::{Endpoints, Locality};
+
+use super::{address, metadata, wire::Fields};
+
+// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+const CLUSTER_NAME: u32 = 1;
+const ENDPOINTS: u32 = 2;
+/// `envoy.config.endpoint.v3.LocalityLbEndpoints.metadata`.
+const LOCALITY_METADATA: u32 = 9;
+
+/// An encoded `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+pub fn endpoints(endpoints: &Endpoints) -> Vec<u8> {
+    // About 60 bytes an endpoint, and 200 for the locality's name and metadata.
+    let count: usize = endpoints.localities.iter().map(|locality| locality.endpoints.len()).sum();
+    let mut fields = Fields::with_capacity(64 + 60 * count + 200 * endpoints.localities.len());
+    load_assignment(&mut fields, &endpoints.name, &endpoints.localities);
+    fields.into_bytes()
+}
+
+/// The fields of a `ClusterLoadAssignment`.
+pub(super) fn load_assignment(fields: &mut Fields, cluster_name: &str, localities: &[Locality]) {
+    fields.string(CLUSTER_NAME, cluster_name);
+    for locality in localities {
+        fields.nested(ENDPOINTS, |message| {
+            message.message(&lb_endpoints(locality));
+            if let Some(of_backend) = &locality.metadata {
+                metadata::field(message, LOCALITY_METADATA, of_backend);
+            }
+        });
+    }
+}
+
+fn lb_endpoints(locality: &Locality) -> LocalityLbEndpoints {
+    LocalityLbEndpoints {
+        locality: Some(core::Locality {
+            region: locality.region.as_deref().unwrap_or_default().to_owned(),
+            zone: locality.zone.as_deref().unwrap_or_default().to_owned(),
+            ..Default::default()
+        }),
+        lb_endpoints: locality.endpoints.iter().map(lb_endpoint).collect(),
+        load_balancing_weight: locality.weight.and_then(uint32),
+        priority: locality.priority,
+        ..Default::default()
+    }
+}
+
+fn lb_endpoint(endpoint: &ir::cluster::Endpoint) -> LbEndpoint {
+    let health = if endpoint.draining { core::HealthStatus::Draining } else { core::HealthStatus::Unknown };
+    LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
+            address: Some(address::endpoint(&endpoint.address)),
+            hostname: endpoint.hostname.as_deref().unwrap_or_default().to_owned(),
+            ..Default::default()
+        })),
+        health_status: health.into(),
+        // Required by locality-weighted balancing; equal for all.
+        load_balancing_weight: uint32(1),
+        ..Default::default()
+    }
+}

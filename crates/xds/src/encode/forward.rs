@@ -1,0 +1,175 @@
+//! Forwarding to backends.
+
+use std::sync::LazyLock;
+
+use envoy_api::{
+    any,
+    core::RuntimeFractionalPercent,
+    duration,
+    previous_hosts::PreviousHostsPredicate,
+    route::{
+        RetryPolicy, RouteAction, WeightedCluster as WeightedMessage,
+        retry_policy::{RetryBackOff, RetryHostPredicate, retry_host_predicate},
+        route_action::{
+            ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy,
+            UpgradeConfig,
+        },
+        weighted_cluster::{ClusterWeight, cluster_weight},
+    },
+    types::{FractionalPercent, fractional_percent::DenominatorType},
+    well_known::uint32,
+};
+use ir::route::{Forward, Mirror, PathMatch, Retry, Target, WeightedCluster};
+
+use super::{
+    headers,
+    rewrite::{self, Rewrite},
+    wire::Fields,
+};
+
+/// `envoy.config.route.v3.RouteAction.retry_policy`.
+const RETRY_POLICY: u32 = 9;
+
+const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+/// Attempts after the first when the route has no number.
+const DEFAULT_RETRIES: u32 = 2;
+/// Status that is tried again when the route has no codes.
+const DEFAULT_RETRIED_STATUS: u32 = 503;
+/// How often a retry looks for an endpoint that was not tried yet.
+const HOST_SELECTION_ATTEMPTS: i64 = 5;
+
+/// Adds the fields of a `RouteAction`.
+pub(super) fn action(fields: &mut Fields, forward: &Forward, matched: &PathMatch) {
+    let mut action = to_target(&forward.target);
+    match forward.path_rewrite.as_ref().map(|path| rewrite::rewrite(path, matched)) {
+        None => {}
+        Some(Rewrite::Full(path)) => action.regex_rewrite = Some(rewrite::whole_path(&path)),
+        Some(Rewrite::Prefix(prefix)) => action.prefix_rewrite = prefix,
+        Some(Rewrite::Regex(regex)) => action.regex_rewrite = Some(regex),
+    }
+    if let Some(host) = &forward.host_rewrite {
+        action.host_rewrite_specifier = Some(HostRewriteSpecifier::HostRewriteLiteral(host.to_string()));
+        action.append_x_forwarded_host = true;
+    }
+    action.timeout = forward.timeout.map(duration);
+    action.idle_timeout = forward.idle_timeout.map(duration);
+    action.request_mirror_policies = forward.mirrors.iter().filter_map(mirror).collect();
+    fields.message(&action);
+    if let Some(policy) = &forward.retry {
+        fields.nested(RETRY_POLICY, |message| retry(message, policy));
+    }
+    websocket(fields, forward);
+}
+
+/// Adds the fields of a `RouteAction` to the rule's clusters that changes nothing on the way: for the preflight
+/// requests of a rule with CORS, which the CORS filter answers before they are forwarded.
+pub(super) fn preflight_action(fields: &mut Fields, forward: &Forward) {
+    fields.message(&to_target(&forward.target));
+    websocket(fields, forward);
+}
+
+fn websocket(fields: &mut Fields, forward: &Forward) {
+    if forward.websocket {
+        fields.raw(&WEBSOCKET);
+    }
+}
+
+fn to_target(target: &Target) -> RouteAction {
+    match target {
+        Target::Cluster(name) => RouteAction {
+            cluster_specifier: Some(ClusterSpecifier::Cluster(name.to_string())),
+            ..Default::default()
+        },
+        Target::Weighted { clusters, missing_status } => {
+            let clusters = clusters.iter().map(weighted).collect();
+            let missing = match missing_status {
+                Some(503) => ClusterNotFoundResponseCode::ServiceUnavailable,
+                // 500 is Gateway API's answer for an invalid backend.
+                None | Some(_) => ClusterNotFoundResponseCode::InternalServerError,
+            };
+            RouteAction {
+                cluster_not_found_response_code: missing.into(),
+                cluster_specifier: Some(ClusterSpecifier::WeightedClusters(WeightedMessage {
+                    clusters,
+                    ..Default::default()
+                })),
+                ..Default::default()
+            }
+        }
+    }
+}
+
+fn weighted(cluster: &WeightedCluster) -> ClusterWeight {
+    ClusterWeight {
+        name: cluster.name.to_string(),
+        weight: uint32(cluster.weight),
+        request_headers_to_add: headers::to_add(&cluster.request_headers),
+        request_headers_to_remove: headers::to_remove(&cluster.request_headers),
+        response_headers_to_add: headers::to_add(&cluster.response_headers),
+        response_headers_to_remove: headers::to_remove(&cluster.response_headers),
+        host_rewrite_specifier: cluster
+            .host_rewrite
+            .as_deref()
+            .map(|host| cluster_weight::HostRewriteSpecifier::HostRewriteLiteral(host.to_owned())),
+        ..Default::default()
+    }
+}
+
+/// The share of requests that a mirror gets, in Envoy's terms; `None` when it gets none.
+pub(super) fn mirrored_share(mirror: &Mirror) -> Option<FractionalPercent> {
+    let Some(numerator) = mirror.numerator else {
+        return Some(FractionalPercent { numerator: 100, denominator: DenominatorType::Hundred.into() });
+    };
+    // Envoy knows three denominators only, of which the largest is a million. The product of two 32-bit numbers fits.
+    let millionths = u64::from(numerator) * 1_000_000 / u64::from(mirror.denominator.max(1));
+    let numerator = millionths.min(1_000_000) as u32;
+    (numerator > 0).then(|| FractionalPercent { numerator, denominator: DenominatorType::Million.into() })
+}
+
+fn mirror(mirror: &Mirror) -> Option<RequestMirrorPolicy> {
+    Some(RequestMirrorPolicy {
+        cluster: mirror.cluster.to_string(),
+        runtime_fraction: Some(RuntimeFractionalPercent {
+            default_value: Some(mirrored_share(mirror)?),
+            ..Default::default()
+        }),
+        // The backend sees the host of the original; the cluster tells the copies apart in statistics.
+        disable_shadow_host_suffix_append: true,
+        ..Default::default()
+    })
+}
+
+fn retry(fields: &mut Fields, retry: &Retry) {
+    fields.raw(&RETRY_DEFAULTS);
+    fields.message(&RetryPolicy {
+        num_retries: uint32(retry.attempts.unwrap_or(DEFAULT_RETRIES)),
+        retriable_status_codes: match &retry.codes {
+            Some(codes) => codes.iter().map(|code| u32::from(*code)).collect(),
+            None => vec![DEFAULT_RETRIED_STATUS],
+        },
+        // Envoy refuses an interval of zero.
+        retry_back_off: retry
+            .backoff
+            .filter(|interval| !interval.is_zero())
+            .map(|interval| RetryBackOff { base_interval: Some(duration(interval)), ..Default::default() }),
+        per_try_timeout: retry.per_try_timeout.map(duration),
+        ..Default::default()
+    });
+}
+
+static RETRY_DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    envoy_api::encode(&RetryPolicy {
+        retry_on: RETRY_ON.to_owned(),
+        retry_host_predicate: vec![RetryHostPredicate {
+            name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+            config_type: Some(retry_host_predicate::ConfigType::TypedConfig(any(&PreviousHostsPredicate {}))),
+        }],
+        host_selection_retry_max_attempts: HOST_SELECTION_ATTEMPTS,
+        ..Default::default()
+    })
+});
+
+static WEBSOCKET: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let upgrade = UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() };
+    envoy_api::encode(&RouteAction { upgrade_configs: vec![upgrade], ..Default::default() })
+});

@@ -1,0 +1,107 @@
+//! The HTTP connection manager and its filters.
+
+use std::sync::LazyLock;
+
+use envoy_api::{
+    any,
+    core::{Http2ProtocolOptions, HttpProtocolOptions, http_protocol_options::HeadersWithUnderscoresAction},
+    cors::Cors,
+    encode,
+    hcm::{
+        HttpConnectionManager, HttpFilter, Rds,
+        http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation},
+        http_filter,
+    },
+    http_rbac::Rbac,
+    router::Router,
+    stateful_session::StatefulSession,
+    well_known::{Any, boolean, uint32},
+};
+use ir::listener::Http;
+
+use super::{access_log, config_source, wire::Fields};
+
+/// Filter that a route's CORS policy is for.
+pub(super) const CORS_FILTER: &str = "envoy.filters.http.cors";
+/// Filter that a route's session persistence is for.
+pub(super) const SESSION_FILTER: &str = "envoy.filters.http.stateful_session";
+/// Filter that keeps routes to a dynamic resolver from reaching the proxy itself.
+pub(super) const LOOPBACK_FILTER: &str = "envoy.filters.http.rbac.dfp_loopback_deny";
+
+/// Adds the fields of an HTTP connection manager that gets its routes by RDS.
+pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
+    fields.message(&HttpConnectionManager {
+        stat_prefix: http.stat_prefix.to_string(),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(config_source::ads_without_timeout()),
+            route_config_name: http.route_configuration.to_string(),
+        })),
+        ..Default::default()
+    });
+    fields.raw(&DEFAULTS);
+    // The order is part of the contract with users' patches: lowest first of Envoy Gateway's list, router last.
+    if http.features.cors {
+        fields.raw(&CORS);
+    }
+    if http.features.session_persistence {
+        fields.raw(&SESSION);
+    }
+    if http.features.dynamic_forward_proxy {
+        fields.raw(&LOOPBACK);
+    }
+    fields.raw(&ROUTER);
+}
+
+/// The filter that sends requests on, as the last of `http_filters`.
+pub(super) fn router() -> HttpFilter {
+    filter("envoy.filters.http.router", any(&Router { suppress_envoy_headers: true, ..Default::default() }))
+}
+
+pub(super) fn filter(name: &str, config: Any) -> HttpFilter {
+    HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..Default::default()
+    }
+}
+
+fn encoded(filter: HttpFilter) -> Vec<u8> {
+    encode(&HttpConnectionManager { http_filters: vec![filter], ..Default::default() })
+}
+
+static ROUTER: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(router()));
+
+static CORS: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(filter(CORS_FILTER, any(&Cors {}))));
+
+/// Off unless a route says how. It names no session here: a copy of the first route's (as Envoy Gateway has it) would
+/// drain the listener whenever that route changes.
+static SESSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    encoded(HttpFilter { disabled: true, ..filter(SESSION_FILTER, any(&StatefulSession::default())) })
+});
+
+/// Allows everything unless a route says otherwise.
+static LOOPBACK: LazyLock<Vec<u8>> =
+    LazyLock::new(|| encoded(filter(LOOPBACK_FILTER, any(&Rbac::default()))));
+
+/// What all connection managers have.
+static DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    encode(&HttpConnectionManager {
+        access_log: vec![access_log::of_routes()],
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
+            ..Default::default()
+        }),
+        http2_protocol_options: Some(Http2ProtocolOptions {
+            max_concurrent_streams: uint32(100),
+            initial_stream_window_size: uint32(64 << 10),
+            initial_connection_window_size: uint32(1 << 20),
+            ..Default::default()
+        }),
+        normalize_path: boolean(true),
+        merge_slashes: true,
+        path_with_escaped_slashes_action: PathWithEscapedSlashesAction::UnescapeAndRedirect.into(),
+        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        use_remote_address: boolean(true),
+        ..Default::default()
+    })
+});

@@ -1,0 +1,41 @@
+//! The proxy-neutral model to encoded Envoy messages: one pure function for each resource.
+//!
+//! Names and shapes are Envoy Gateway's, because users' patches, dashboards and alerts depend on them; where one is
+//! better off, the function says why. Equal input gives equal bytes, in every process.
+//!
+//! **Invariant:** every value of the model has an encoding. What Envoy would refuse is found before, where its author
+//! can be told.
+
+mod access_log;
+mod address;
+mod cluster;
+mod command;
+mod config_source;
+mod cors;
+mod endpoints;
+mod forward;
+mod headers;
+mod http;
+mod listener;
+mod matching;
+mod metadata;
+mod ready;
+mod redirect;
+mod rewrite;
+mod route;
+mod secret;
+mod session;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use cluster::{EMPTY_CLUSTER, cluster, empty_cluster};
+pub use endpoints::endpoints;
+pub use listener::listener;
+pub use ready::{READY_PORT, ready_listener, ready_listener_name};
+pub use route::{
+    INVALID_BACKEND_CLUSTER, clusters_of, cors_preflight_field, route_configuration_head, route_field,
+    virtual_host_field,
+};
+pub use secret::secret;

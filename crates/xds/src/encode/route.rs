@@ -1,0 +1,201 @@
+//! Routes and virtual hosts (RDS), as parts of a body that is put together by concatenation.
+//!
+//! A `RouteConfiguration` is its head ([`route_configuration_head`]) followed by one field for each virtual host
+//! ([`virtual_host_field`]), which in turn is made of one field for each route ([`route_field`]). Each part is encoded
+//! once and kept; a change of one route costs the encoding of that route and copies.
+
+use std::sync::Arc;
+
+use envoy_api::{
+    route::{
+        DirectResponseAction, RedirectAction, Route, RouteConfiguration, RouteMatch as MatchMessage,
+        VirtualHost as HostMessage, route,
+    },
+    well_known::Any,
+};
+use ir::{
+    listener::VirtualHost,
+    route::{Action, RouteMatch, Rule, Target},
+};
+use prost::Message;
+
+use super::{
+    cors, forward, headers, http, matching, metadata,
+    redirect::{self, Origin},
+    session,
+    wire::Fields,
+};
+
+/// `envoy.config.route.v3.RouteConfiguration.virtual_hosts`.
+const VIRTUAL_HOSTS: u32 = 2;
+// `envoy.config.route.v3.VirtualHost`.
+const ROUTES: u32 = 3;
+const HOST_METADATA: u32 = 24;
+// `envoy.config.route.v3.Route`.
+const ROUTE_ACTION: u32 = 2;
+const ROUTE_METADATA: u32 = 4;
+const TYPED_PER_FILTER_CONFIG: u32 = 13;
+// `google.protobuf.Any`.
+const TYPE_URL: u32 = 1;
+const VALUE: u32 = 2;
+
+/// Name of the cluster that stands for invalid backends in weighted targets. No cluster has it, so Envoy answers
+/// requests that it is chosen for with the target's status for missing clusters.
+pub const INVALID_BACKEND_CLUSTER: &str = "invalid-backend-cluster";
+
+/// An encoded `envoy.config.route.v3.RouteConfiguration` without virtual hosts: requests are matched without the port
+/// of their host. The fields of [`virtual_host_field`] may follow it.
+pub fn route_configuration_head(name: &str) -> Vec<u8> {
+    RouteConfiguration { name: name.to_owned(), ignore_port_in_host_matching: true, ..Default::default() }
+        .encode_to_vec()
+}
+
+/// A virtual host as the field `virtual_hosts` of a `RouteConfiguration`, tag and length included. `routes` are fields
+/// as [`route_field`] and [`cors_preflight_field`] return them, in the order in which Envoy shall try them.
+pub fn virtual_host_field<R: AsRef<[u8]>>(host: &VirtualHost, routes: &[R]) -> Vec<u8> {
+    let length: usize = routes.iter().map(|route| route.as_ref().len()).sum();
+    // 200 bytes cover names and metadata of usual lengths.
+    let mut fields = Fields::with_capacity(length + 200);
+    fields.nested(VIRTUAL_HOSTS, |message| {
+        message.message(&HostMessage {
+            name: host.name.to_string(),
+            domains: vec![host.domain.to_string()],
+            ..Default::default()
+        });
+        metadata::field(message, HOST_METADATA, &host.metadata);
+        for route in routes {
+            message.raw(route.as_ref());
+        }
+    });
+    fields.into_bytes()
+}
+
+/// One match of a rule on one host, as the field `routes` of a `VirtualHost`, tag and length included.
+///
+/// `listener_port` is the port of the Gateway's listener (not the shifted one of the proxy) and `listener_is_tls` tells
+/// whether it terminates TLS; redirects without a port of their own depend on them.
+pub fn route_field(
+    rule: &Rule,
+    matched: &RouteMatch,
+    host: &str,
+    listener_port: u16,
+    listener_is_tls: bool,
+) -> Vec<u8> {
+    let origin = Origin { port: listener_port, tls: listener_is_tls };
+    let route = Route {
+        request_headers_to_add: headers::to_add(&rule.request_headers),
+        request_headers_to_remove: headers::to_remove(&rule.request_headers),
+        response_headers_to_add: headers::to_add(&rule.response_headers),
+        response_headers_to_remove: headers::to_remove(&rule.response_headers),
+        ..route(rule, matched, host, matching::route_match(matched), "")
+    };
+    field(rule, &route, |message| {
+        match &rule.action {
+            Action::Direct { status } => message.message(&direct(*status)),
+            Action::Redirect(action) => {
+                message.message(&redirected(redirect::redirect(action, &matched.path, origin)));
+            }
+            Action::Forward(action) => {
+                message.nested(ROUTE_ACTION, |message| forward::action(message, action, &matched.path));
+            }
+        }
+        // By name of the filter, ascending.
+        if let Some(policy) = &rule.cors {
+            filter_config(message, http::CORS_FILTER, &cors::policy(policy));
+        }
+        if let Action::Forward(action) = &rule.action
+            && let Some(persistence) = &action.session
+        {
+            filter_config(message, http::SESSION_FILTER, &session::per_route(persistence, &matched.path));
+        }
+    })
+}
+
+/// The route for the preflight requests of browsers that a rule with CORS needs beside the match when the match asks
+/// for a method other than `OPTIONS`: without it they would match nothing. It has to come before the match's own route.
+/// `None` when the rule has no CORS, when the match takes preflight requests itself, and when it asks for cookies,
+/// which browsers do not send with them.
+pub fn cors_preflight_field(rule: &Rule, matched: &RouteMatch, host: &str) -> Option<Vec<u8>> {
+    let policy = rule.cors.as_ref()?;
+    if !matched.cookies.is_empty() || matched.method.as_deref().is_none_or(|method| method == "OPTIONS") {
+        return None;
+    }
+    let route = route(rule, matched, host, matching::preflight_match(matched), "/cors-preflight");
+    Some(field(rule, &route, |message| {
+        match &rule.action {
+            Action::Forward(action) => {
+                message.nested(ROUTE_ACTION, |message| forward::preflight_action(message, action));
+            }
+            Action::Direct { status } => message.message(&direct(*status)),
+            // Nobody sees it: the filter answers first. But a preflight must not be redirected (Fetch standard).
+            Action::Redirect(_) => message.message(&direct(500)),
+        }
+        filter_config(message, http::CORS_FILTER, &cors::policy(policy));
+    }))
+}
+
+/// The clusters that the routes of a rule name: targets and mirrors, in the order of the rule, without the stand-in for
+/// invalid backends. Names may repeat.
+pub fn clusters_of(rule: &Rule) -> impl Iterator<Item = &Arc<str>> {
+    let forward = match &rule.action {
+        Action::Forward(forward) => Some(forward),
+        Action::Direct { .. } | Action::Redirect(_) => None,
+    };
+    let targets = forward.into_iter().flat_map(|forward| {
+        let (one, many) = match &forward.target {
+            Target::Cluster(name) => (Some(name), None),
+            Target::Weighted { clusters, .. } => (None, Some(clusters)),
+        };
+        one.into_iter().chain(many.into_iter().flatten().map(|cluster| &cluster.name))
+    });
+    let mirrors = forward.into_iter().flat_map(|forward| &forward.mirrors);
+    let mirrors =
+        mirrors.filter(|mirror| forward::mirrored_share(mirror).is_some()).map(|mirror| &mirror.cluster);
+    targets.chain(mirrors).filter(|name| &***name != INVALID_BACKEND_CLUSTER)
+}
+
+/// Name and match of a route.
+fn route(rule: &Rule, matched: &RouteMatch, host: &str, message: MatchMessage, suffix: &str) -> Route {
+    let object = &rule.metadata.object;
+    let mut name = format!(
+        "{}/{}/{}/rule/{}/match/{}{suffix}/",
+        object.kind.name(),
+        object.namespace,
+        object.name,
+        rule.index,
+        matched.index,
+    );
+    if let Some(kind) = name.get_mut(..object.kind.name().len()) {
+        kind.make_ascii_lowercase();
+    }
+    name.extend(host.chars().map(|character| if character == '.' { '_' } else { character }));
+    Route { name, r#match: Some(message), ..Default::default() }
+}
+
+/// A route as field of its virtual host; `rest` adds what is not in `route`.
+fn field(rule: &Rule, route: &Route, rest: impl FnOnce(&mut Fields)) -> Vec<u8> {
+    // Usual routes take between 250 and 400 bytes.
+    let mut fields = Fields::with_capacity(512);
+    fields.nested(ROUTES, |message| {
+        message.message(route);
+        metadata::field(message, ROUTE_METADATA, &rule.metadata);
+        rest(message);
+    });
+    fields.into_bytes()
+}
+
+fn filter_config(route: &mut Fields, filter: &str, config: &Any) {
+    route.map_entry(TYPED_PER_FILTER_CONFIG, filter, |any| {
+        any.string(TYPE_URL, &config.type_url);
+        any.string(VALUE, &config.value);
+    });
+}
+
+fn direct(status: u16) -> Route {
+    let response = DirectResponseAction { status: u32::from(status), ..Default::default() };
+    Route { action: Some(route::Action::DirectResponse(response)), ..Default::default() }
+}
+
+fn redirected(action: RedirectAction) -> Route {
+    Route { action: Some(route::Action::Redirect(action)), ..Default::default() }
+}

@@ -1,0 +1,25 @@
+//! Secrets (SDS).
+
+use envoy_api::{
+    core::{DataSource, data_source::Specifier},
+    encode,
+    tls::{Secret, TlsCertificate as Certificate, secret},
+};
+use ir::secret::TlsCertificate;
+
+/// An encoded `envoy.extensions.transport_sockets.tls.v3.Secret` with certificate chain and private key.
+pub fn secret(certificate: &TlsCertificate) -> Vec<u8> {
+    encode(&Secret {
+        name: certificate.name.to_string(),
+        r#type: Some(secret::Type::TlsCertificate(Certificate {
+            certificate_chain: inline(&certificate.chain),
+            private_key: inline(certificate.key.expose_secret()),
+            ocsp_staple: certificate.ocsp_staple.as_deref().and_then(inline),
+            ..Default::default()
+        })),
+    })
+}
+
+fn inline(bytes: &[u8]) -> Option<DataSource> {
+    Some(DataSource { specifier: Some(Specifier::InlineBytes(bytes.to_vec())), ..Default::default() })
+}
