@@ -10,6 +10,11 @@ use crate::{
     tls::{TlsFingerprintType, TlsVersion},
 };
 
+/// An IPv4 address, or the usual forms of an IPv6 address.
+pub(crate) const IP_ADDRESS: &str = r"^((25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)\.){3}(25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)$|^(([0-9a-fA-F]{1,4}:){1,7}[0-9a-fA-F]{1,4}|::|(([0-9a-fA-F]{1,4}:){0,5})?(:[0-9a-fA-F]{1,4}){1,2})$";
+/// A DNS name, perhaps with a dot at its end.
+pub(crate) const FQDN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\.?$";
+
 /// Where a backend is and what it speaks.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(group = "gateway.envoyproxy.io", version = "v1alpha1", kind = "Backend", namespaced)]
@@ -126,7 +131,7 @@ pub struct IpEndpoint {
     #[schemars(
         length(min = 3, max = 45),
         regex(
-            pattern = r"^((25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)\.){3}(25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)$|^(([0-9a-fA-F]{1,4}:){1,7}[0-9a-fA-F]{1,4}|::|(([0-9a-fA-F]{1,4}:){0,5})?(:[0-9a-fA-F]{1,4}){1,2})$"
+            pattern = IP_ADDRESS
         )
     )]
     pub address: String,
@@ -142,7 +147,7 @@ pub struct FqdnEndpoint {
     /// The host name; a dot at its end keeps search domains away.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\.?$")
+        regex(pattern = FQDN)
     )]
     pub hostname: String,
     /// Port.

@@ -77,3 +77,13 @@ fn dump() {
         .unwrap();
     }
 }
+#[test]
+fn dumpcore() {
+    for k in KINDS.iter().filter(|k| k.is_core()) {
+        std::fs::write(
+            format!("/tmp/fg/ours/{}.json", k.name),
+            serde_json::to_string_pretty(&k.schema()).unwrap(),
+        )
+        .unwrap();
+    }
+}

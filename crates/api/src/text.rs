@@ -11,6 +11,40 @@ const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 /// A DNS subdomain that may begin with the wildcard label `*.`.
 const WILDCARD_SUBDOMAIN: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
+const GROUP: &str = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const KIND: &str = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
+/// A DNS label (RFC 1123): lower-case letters, digits and hyphens.
+const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+const HEADER_NAME: &str = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$";
+const HEADER_VALUE: &str = r"^[!-~]+([\t ]?[!-~]+)*$";
+const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+
+/// What a pattern of these types (and of [`crate::FqdnEndpoint`] and the like) asks for, in words that go on from
+/// "must be"; `None` for other patterns.
+pub fn pattern_in_words(pattern: &str) -> Option<&'static str> {
+    Some(match pattern {
+        SUBDOMAIN => {
+            "a host name in lower case (letters, digits, '-' and '.', each label beginning and ending with a letter or digit)"
+        }
+        WILDCARD_SUBDOMAIN => {
+            "a host name in lower case (letters, digits, '-' and '.'), perhaps beginning with '*.'"
+        }
+        GROUP => "an API group: empty, or a DNS name in lower case",
+        KIND => "a kind: letters, digits and '-', beginning with a letter",
+        LABEL => {
+            "a DNS label: lower-case letters, digits and '-', beginning and ending with a letter or digit"
+        }
+        HEADER_NAME => "the name of a header: letters, digits and !#$%&'*+-.^_`|~",
+        HEADER_VALUE => "the value of a header: visible ASCII characters with single blanks between them",
+        DURATION => {
+            "a duration such as 1h, 30s or 1m500ms (up to four whole numbers with the units h, m, s, ms)"
+        }
+        crate::backend::FQDN => "a host name in lower case, without a wildcard; a dot may stand at its end",
+        crate::backend::IP_ADDRESS => "an IPv4 or IPv6 address",
+        _ => return None,
+    })
+}
+
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident { $($schema:tt)* })*) => {$(
         $(#[$doc])*
@@ -101,14 +135,14 @@ texts! {
     /// An API group such as `gateway.networking.k8s.io`; empty for the core group.
     Group {
         "maxLength": 253,
-        "pattern": r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+        "pattern": GROUP
     }
     /// A kind such as `Service`.
-    Kind { "minLength": 1, "maxLength": 63, "pattern": "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$" }
+    Kind { "minLength": 1, "maxLength": 63, "pattern": KIND }
     /// The name of an object. What else is asked of it depends on the object's kind.
     ObjectName { "minLength": 1, "maxLength": 253 }
     /// The name of a namespace (RFC 1123 label).
-    Namespace { "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" }
+    Namespace { "minLength": 1, "maxLength": 63, "pattern": LABEL }
     /// The name of a part of an object: a listener of a Gateway, a rule of a route.
     SectionName { "minLength": 1, "maxLength": 253, "pattern": SUBDOMAIN }
     /// A host name that may begin with `*.`, which stands for one or more labels. IP addresses are not host names.
@@ -122,11 +156,11 @@ texts! {
         "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$"
     }
     /// The name of an HTTP header (RFC 9110 §5.1); compared without regard to case.
-    HttpHeaderName { "minLength": 1, "maxLength": 256, "pattern": r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$" }
+    HttpHeaderName { "minLength": 1, "maxLength": 256, "pattern": HEADER_NAME }
     /// The value of an HTTP header: visible ASCII, with single blanks inside.
-    HttpHeaderValue { "minLength": 1, "maxLength": 4096, "pattern": r"^[!-~]+([\t ]?[!-~]+)*$" }
+    HttpHeaderValue { "minLength": 1, "maxLength": 4096, "pattern": HEADER_VALUE }
     /// A span of time as GEP-2257 writes it: up to four numbers with a unit of `h`, `m`, `s` or `ms`, such as `1m30s`.
-    Duration { "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$" }
+    Duration { "pattern": DURATION }
     /// An origin of a cross-origin request: `*`, or scheme, host (perhaps a wildcard) and optional port.
     CorsOrigin {
         "minLength": 1,

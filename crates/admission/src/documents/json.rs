@@ -23,8 +23,13 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, SyntaxError> {
             Some(Err(error)) => {
                 let words = error.to_string();
                 // serde_json puts the position behind its words.
-                let message = words.rsplit_once(" at line ").map_or(words.as_str(), |(head, _)| head).to_owned();
-                return Err(SyntaxError { line: error.line().max(1), column: error.column().max(1), message });
+                let message =
+                    words.rsplit_once(" at line ").map_or(words.as_str(), |(head, _)| head).to_owned();
+                return Err(SyntaxError {
+                    line: error.line().max(1),
+                    column: error.column().max(1),
+                    message,
+                });
             }
         }
     }

@@ -73,7 +73,8 @@ fn expand(mut document: Document, out: &mut Vec<Document>) {
     if document.value.is_null() {
         return;
     }
-    let is_list = document.value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+    let is_list =
+        document.value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match document.value.get_mut("items") {
         // Lists of lists are rare, but `kubectl` takes them apart too; depth is limited by the text's.
         Some(Value::Array(items)) if is_list => {

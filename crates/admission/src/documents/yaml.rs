@@ -65,7 +65,9 @@ impl<'a> Reader<'a> {
             return Err(error(at, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         let (anchor, value) = match event {
-            Event::Scalar(text, style, anchor, tag) => (anchor, scalar_value(&text, style, tag.as_ref(), at)?),
+            Event::Scalar(text, style, anchor, tag) => {
+                (anchor, scalar_value(&text, style, tag.as_ref(), at)?)
+            }
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_ref(), "seq", at)?;
                 (anchor, self.sequence(depth)?)
@@ -85,7 +87,12 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn collection_tag(&self, tag: Option<&Cow<'_, Tag>>, expected: &str, at: Marker) -> Result<(), SyntaxError> {
+    fn collection_tag(
+        &self,
+        tag: Option<&Cow<'_, Tag>>,
+        expected: &str,
+        at: Marker,
+    ) -> Result<(), SyntaxError> {
         match core_tag(tag) {
             None => Ok(()),
             Some(name) if name == expected => Ok(()),
@@ -155,7 +162,8 @@ impl<'a> Reader<'a> {
                 Some(Value::Number(_)) | None => return Ok(text.into_owned()),
                 Some(value) => value,
             },
-            other => self.value(other, at, MAX_DEPTH)?,
+            Event::Scalar(..) | Event::Alias(_) => self.value(event, at, MAX_DEPTH)?,
+            _ => return Err(error(at, "a key must be text")),
         };
         match value {
             Value::String(text) => Ok(text),
