@@ -7,6 +7,13 @@ use rustc_hash::FxHashMap;
 /// The id of an interned `T`. Ids are only comparable within one [`Interner`]; their order says nothing.
 pub struct Id<T>(u32, PhantomData<fn() -> T>);
 
+impl<T> Id<T> {
+    /// The least id, for bounds of ranges.
+    pub const MIN: Id<T> = Id(0, PhantomData);
+    /// An id above all others, for bounds of ranges. It stands for nothing.
+    pub const MAX: Id<T> = Id(u32::MAX, PhantomData);
+}
+
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
         *self

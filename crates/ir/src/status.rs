@@ -1,8 +1,10 @@
 //! Conditions, as every Gateway API status carries them.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Serialize;
+
+use crate::{ObjectRef, Problem};
 
 /// `status` of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -38,4 +40,73 @@ pub struct Condition {
     pub message: String,
     /// `metadata.generation` of the object that was judged.
     pub observed_generation: i64,
+}
+
+/// The status of one object, free of times and of who publishes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The object.
+    pub object: ObjectRef,
+    /// What is published.
+    pub body: StatusBody,
+    /// The same by field, for people at a terminal.
+    pub problems: Vec<Problem>,
+}
+
+/// `status` by the shape that the kind has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatusBody {
+    /// `conditions` alone: GatewayClass, Backend.
+    Conditions(Vec<Condition>),
+    /// Gateway.
+    Gateway {
+        /// Of the Gateway as a whole.
+        conditions: Vec<Condition>,
+        /// Of each listener.
+        listeners: Vec<ListenerStatus>,
+    },
+    /// Routes: one entry per parent.
+    Route {
+        /// The parents.
+        parents: Vec<ParentStatus>,
+    },
+}
+
+/// Status of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Kinds of routes that may attach, all of Gateway API's group.
+    pub supported_kinds: Vec<&'static str>,
+    /// Routes that are attached.
+    pub attached_routes: u32,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// Status of a route at one parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentStatus {
+    /// The parent, as the route has it.
+    pub parent: ParentReference,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// `parentRef`, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentReference {
+    /// API group.
+    pub group: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
+    /// Namespace.
+    pub namespace: Option<Arc<str>>,
+    /// Name.
+    pub name: Arc<str>,
+    /// Listener name.
+    pub section_name: Option<Arc<str>>,
+    /// Listener port.
+    pub port: Option<u16>,
 }

@@ -1,1 +1,130 @@
-//! All stages wired in order: one commit that yields xDS, status and infrastructure.
+//! All stages wired in order: one commit that yields xDS, status and problems of the same moment.
+//!
+//! [`Pipeline::commit`] applies a change set to the store and runs the stages of `translate` and `xds` over what it
+//! touched. A pipeline that is given everything at once is a translation from scratch: the same code serves the cold
+//! start, the `translate` command, and [`Pipeline::audit`], which compares the incremental result with a fresh one.
+//!
+//! **Invariant:** no IO and no clock; the only state is facts and outputs.
+
+mod audit;
+mod fleet;
+mod order;
+mod stages;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use engine::{Counters, Dirty};
+use ir::{Problem, resource::ResourceUpdate, status::Status};
+pub use store::{ChangeSet, Infrastructure, Settings};
+use store::{FactKey, Store};
+
+pub use audit::Difference;
+pub use fleet::{Fleet, FleetSpec};
+pub use stages::Explanation;
+use stages::Stages;
+
+/// What one commit changed.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Number of this commit, from 1.
+    pub revision: u64,
+    /// Changed resources by fleet. A fleet that is new is here even when it has no resource.
+    pub resources: Vec<(Arc<str>, ResourceUpdate)>,
+    /// Fleets that are gone.
+    pub removed_fleets: Vec<Arc<str>>,
+    /// Status that changed; `None` for an object that has none any more.
+    pub statuses: Vec<(ir::ObjectRef, Option<Status>)>,
+    /// Work done, by stage.
+    pub work: Vec<(&'static str, Counters)>,
+}
+
+/// Facts, stages and their results.
+#[derive(Debug)]
+pub struct Pipeline {
+    store: Store,
+    stages: Stages,
+    revision: u64,
+}
+
+impl Pipeline {
+    /// An empty pipeline.
+    pub fn new(settings: Settings) -> Self {
+        Pipeline { store: Store::new(settings), stages: Stages::default(), revision: 0 }
+    }
+
+    /// Applies changes as one transaction.
+    pub fn commit(&mut self, changes: ChangeSet) -> Commit {
+        let dirty = self.store.apply(changes);
+        self.revision += 1;
+        let before = self.stages.counters();
+        let mut commit = self.stages.run(&self.store, &dirty);
+        self.store.end_transaction();
+        commit.revision = self.revision;
+        commit.work = (self.stages.counters().into_iter().zip(before))
+            .map(|((name, now), (_, then))| {
+                let work = Counters {
+                    recomputed: now.recomputed - then.recomputed,
+                    changed: now.changed - then.changed,
+                };
+                (name, work)
+            })
+            .collect();
+        commit
+    }
+
+    /// Number of the last commit.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The fleets of proxies with their resources, by name.
+    pub fn fleets(&self) -> &BTreeMap<Arc<str>, Fleet> {
+        self.stages.fleets()
+    }
+
+    /// Every status, by object.
+    pub fn statuses(&self) -> impl Iterator<Item = &Status> {
+        self.stages.statuses(&self.store).into_iter()
+    }
+
+    /// Everything that translation found wrong, by object.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> =
+            self.statuses().flat_map(|status| status.problems.iter().cloned()).collect();
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+
+    /// Work done since the start, by stage.
+    pub fn counters(&self) -> Vec<(&'static str, Counters)> {
+        self.stages.counters()
+    }
+
+    /// When a commit is due because a certificate begins or ends to be valid, in seconds since 1970.
+    pub fn next_boundary(&self) -> Option<i64> {
+        self.store.next_boundary()
+    }
+
+    /// The facts, for metrics.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Why an output is what it is: each output of a stage whose key mentions `text`, with what it read.
+    pub fn explain(&self, stage: &str, text: &str) -> Vec<Explanation> {
+        self.stages.explain(&self.store, stage, text)
+    }
+}
+
+/// Every fact of a store as touched: what a build from scratch starts from.
+fn everything(store: &Store) -> Dirty<FactKey> {
+    let mut dirty = Dirty::default();
+    dirty.insert(FactKey::Settings);
+    let mut ids: Vec<_> = store.facts().map(|fact| fact.meta().id).collect();
+    ids.sort_unstable();
+    dirty.extend(ids.into_iter().map(FactKey::Object));
+    dirty
+}

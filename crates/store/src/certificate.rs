@@ -8,6 +8,7 @@
 //! positions and of what the (public) certificate says.
 
 mod key;
+mod names;
 mod pem;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,14 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use ir::SecretBytes;
+use rustc_hash::FxHashSet;
 use x509_parser::{
     asn1_rs::{Any, Tag},
     oid_registry::{OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA},
     prelude::{FromDer, GeneralName, X509Certificate},
 };
 
+pub use self::names::{dns_name_matches, first_overlap, names_overlap};
 use self::pem::Label;
 
 const CERTIFICATE: &str = "tls.crt";
@@ -259,7 +262,8 @@ impl Certificate {
         if self.key_algorithm.family() != other.key_algorithm.family() {
             return None;
         }
-        self.dns_names.iter().find(|name| other.dns_names.contains(name))
+        let others: FxHashSet<&str> = other.dns_names.iter().map(|name| &**name).collect();
+        self.dns_names.iter().find(|name| others.contains(&***name))
     }
 
     /// The DNS names in the subject alternative names alone. Clients and overlap checks look at no others.
@@ -302,6 +306,24 @@ impl Certificate {
     }
 }
 
+impl fmt::Display for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Years beyond 9999 exist in no certificate; if one did, seconds would have to do.
+        let date = |seconds: i64| {
+            jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+        };
+        match self {
+            Validity::Valid => f.write_str("the certificate is valid"),
+            Validity::NotYetValid { from } => {
+                write!(f, "the certificate, or one of its issuers in tls.crt, is not valid before {}", date(*from))
+            }
+            Validity::Expired { since } => {
+                write!(f, "the certificate, or one of its issuers in tls.crt, expired on {}: renew it", date(*since))
+            }
+        }
+    }
+}
+
 impl KeyAlgorithm {
     /// The name that X.509 tools print, without length or curve.
     pub fn family(self) -> &'static str {
@@ -331,24 +353,6 @@ impl fmt::Display for Curve {
             Curve::P521 => "P-521",
         })
     }
-}
-
-/// Whether a name in a certificate, or a listener's hostname, covers a host name: the same, or a wildcard for exactly
-/// one label in front (RFC 9525 §6.3). Case does not count. A wildcard covers no other wildcard but itself.
-pub fn dns_name_matches(pattern: &str, name: &str) -> bool {
-    if pattern.eq_ignore_ascii_case(name) {
-        return true;
-    }
-    let (Some(parent), Some((label, rest))) = (pattern.strip_prefix("*."), name.split_once('.')) else {
-        return false;
-    };
-    !label.is_empty() && label != "*" && rest.eq_ignore_ascii_case(parent)
-}
-
-/// Whether two names, each plain or with a wildcard in front, have a host name in common: the overlap of Gateway API's
-/// `OverlappingTLSConfig` (GEP-3567).
-pub fn names_overlap(a: &str, b: &str) -> bool {
-    dns_name_matches(a, b) || dns_name_matches(b, a)
 }
 
 /// The certificates of a chain. A block of another type and trailing bytes are errors, as in Envoy Gateway: dropping

@@ -7,6 +7,7 @@
 //! **Invariant:** lowering never fails. What a schema cannot exclude (a route to an unknown kind, an unreadable
 //! certificate) is kept in the fact and judged by translation, where a condition can say so.
 
+mod certificate;
 pub mod facts;
 mod lower;
 mod settings;
@@ -14,6 +15,10 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use certificate::{
+    Certificate, CertificateError, Curve, KeyAlgorithm, Validity, dns_name_matches, first_overlap,
+    names_overlap, parse as parse_certificate,
+};
 pub use facts::Fact;
-pub use settings::{Infrastructure, Settings};
+pub use settings::{DEFAULT_CONTROLLER_NAME, Infrastructure, Settings};
 pub use store::{ChangeSet, FactKey, NameId, ObjectId, Store};

@@ -1,6 +1,10 @@
 //! The fact base: facts by id, their indexes, and the transaction that changes them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use engine::{Buckets, Dirty, Id, Interner};
 use ir::{Kind, ObjectRef};
@@ -8,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     Settings,
-    facts::{EndpointSlice, Fact},
+    facts::{EndpointSlice, Fact, Secret},
     lower::Lowering,
 };
 
@@ -44,6 +48,8 @@ pub struct ChangeSet {
     pub delete: Vec<ObjectRef>,
     /// New settings.
     pub settings: Option<Settings>,
+    /// The time in seconds since 1970. Certificates are judged by it; without it, by none.
+    pub now: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -72,6 +78,9 @@ pub struct Store {
     /// Services whose slices changed in this transaction; empty between transactions.
     changed_slices: Vec<ObjectId>,
     settings: Settings,
+    now: i64,
+    /// Moments at which a certificate begins or ends to be valid.
+    boundaries: BTreeSet<(i64, ObjectId)>,
 }
 
 impl Store {
@@ -87,6 +96,8 @@ impl Store {
             proxy_services: Buckets::default(),
             changed_slices: Vec::new(),
             settings,
+            now: 0,
+            boundaries: BTreeSet::new(),
         }
     }
 
@@ -100,6 +111,9 @@ impl Store {
             self.settings = settings;
             dirty.insert(FactKey::Settings);
         }
+        if let Some(now) = changes.now {
+            self.advance(now, &mut dirty);
+        }
         for object in changes.delete {
             if let Some(id) = self.objects.find(&object) {
                 self.remove(id, &mut dirty);
@@ -111,6 +125,31 @@ impl Store {
         }
         self.refresh_availability(&mut dirty);
         dirty
+    }
+
+    /// Moves the time forward and touches the Secrets whose certificates thereby begin or end to be valid.
+    fn advance(&mut self, now: i64, dirty: &mut Dirty<FactKey>) {
+        if now <= self.now {
+            return;
+        }
+        let passed = self
+            .boundaries
+            .range((Bound::Excluded((self.now, ObjectId::MAX)), Bound::Included((now, ObjectId::MAX))));
+        dirty.extend(passed.map(|(_, id)| FactKey::Object(*id)));
+        self.now = now;
+    }
+
+    /// The next moment at which a certificate begins or ends to be valid: a commit is due then.
+    pub fn next_boundary(&self) -> Option<i64> {
+        self.boundaries
+            .range((Bound::Excluded((self.now, ObjectId::MAX)), Bound::Unbounded))
+            .next()
+            .map(|(at, _)| *at)
+    }
+
+    /// The time that certificates are judged by; 0 when it is not known.
+    pub fn now(&self) -> i64 {
+        self.now
     }
 
     /// Frees ids that nothing refers to any more. Call it when all stages have run.
@@ -167,6 +206,11 @@ impl Store {
                     dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
                 }
             }
+            Fact::Secret(secret) => {
+                for at in boundaries(secret) {
+                    self.boundaries.insert((at, id));
+                }
+            }
             Fact::Service(service) => {
                 if let Some(gateway) = service.proxy_of
                     && self.proxy_services.insert(gateway, id)
@@ -191,6 +235,11 @@ impl Store {
             (Fact::ReferenceGrant(grant), None) => {
                 self.grants.remove(grant.meta.namespace, id);
                 dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
+            }
+            (Fact::Secret(secret), _) => {
+                for at in boundaries(secret) {
+                    self.boundaries.remove(&(at, id));
+                }
             }
             (Fact::Service(old), new) => {
                 let kept = matches!(new, Some(Fact::Service(new)) if new.proxy_of == old.proxy_of);
@@ -309,4 +358,10 @@ impl Store {
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.facts.len(), self.objects.len(), self.names.len())
     }
+}
+
+/// A certificate is valid from `not_before` up to and with `not_after`.
+fn boundaries(secret: &Secret) -> impl Iterator<Item = i64> + use<> {
+    let certificate = secret.certificate.as_ref().and_then(|c| c.as_ref().ok());
+    certificate.map(|c| [c.not_before, c.not_after.saturating_add(1)]).into_iter().flatten()
 }

@@ -1,1 +1,47 @@
 //! Facts to the proxy-neutral model and problems: pure functions in fixed stages.
+//!
+//! Each stage has a *unit*: a function of a key and a [`Reader`] (the only way to facts; it records reads) and of the
+//! outputs of earlier stages. A unit is total: bad input becomes a [`Finding`] beside the output, never an error.
+//! Status is built from the same outputs that xDS is built from, so acceptance is decided once.
+//!
+//! **Invariant:** no IO, no clock, no Envoy type.
+
+pub mod attach;
+pub mod backend;
+pub mod destination;
+pub mod gateway;
+pub mod host;
+pub mod http_route;
+pub mod precedence;
+mod reader;
+pub mod status;
+
+pub use attach::{AttachOutput, Binding, ParentOutput};
+pub use gateway::{AttachListener, GatewayOutput};
+pub use host::Host;
+pub use http_route::{ClusterPlan, RouteOutput, Slot};
+pub use reader::{ClusterKey, Dep, EntryKey, GatewayTable, Reader, RouteTable, TableKey, VirtualHostKey};
+
+use std::borrow::Cow;
+
+/// Something wrong in one object, found by a unit: what a condition of that object will say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Path of the field.
+    pub field: String,
+    /// Reason of the condition.
+    pub reason: &'static str,
+    /// A sentence: what is wrong and what to do.
+    pub message: Cow<'static, str>,
+}
+
+impl Finding {
+    /// A finding about a field.
+    pub fn new(
+        field: impl Into<String>,
+        reason: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Finding { field: field.into(), reason, message: message.into() }
+    }
+}

@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 use ir::SecretBytes;
 use p256::elliptic_curve::{
-    AffinePoint, CurveArithmetic, FieldBytesSize, SecretKey,
+    AffinePoint, CurveArithmetic, FieldBytesSize, PublicKey as EcPublicKey, SecretKey,
     sec1::{FromSec1Point, ModulusSize, ToSec1Point},
 };
 use ring::signature::KeyPair as _;
@@ -24,6 +24,9 @@ use super::{CERTIFICATE, CertificateError, Curve, KeyAlgorithm, PRIVATE_KEY, pem
 
 /// Longest RSA modulus. BoringSSL, and so Envoy, refuses more; it also bounds what the arithmetic here can cost.
 const MAX_RSA_BITS: u64 = 16 * 1024;
+
+/// Longest RSA exponent that BoringSSL takes.
+const MAX_EXPONENT_BITS: u64 = 33;
 
 /// A public key, comparable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,14 +91,19 @@ pub(super) fn of_certificate(spki: &SubjectPublicKeyInfo<'_>) -> Result<PublicKe
         let mut fields = Fields::of_sequence(bits).ok_or_else(malformed)?;
         let (Some(n), Some(e)) = (fields.natural(), fields.natural()) else { return Err(malformed()) };
         let (n, e) = (n.map_err(unsupported)?, e.map_err(unsupported)?);
+        if e.bits() > MAX_EXPONENT_BITS {
+            return Err(unsupported("an RSA key with an exponent of more than 33 bits"));
+        }
         Ok(PublicKey::Rsa { n, e })
     } else if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
         let curve = curve(spki.algorithm.parameters.as_ref()).map_err(unsupported)?;
-        match bits.first() {
-            Some(4) => Ok(PublicKey::Ecdsa { curve, point: bits.into() }),
-            Some(2 | 3) => Err(unsupported("an ECDSA key with a compressed point")),
-            _ => Err(malformed()),
-        }
+        // Decoding tells points off the curve, and makes a compressed one comparable.
+        let point = match curve {
+            Curve::P256 => EcPublicKey::<p256::NistP256>::from_sec1_bytes(bits).map(uncompressed),
+            Curve::P384 => EcPublicKey::<p384::NistP384>::from_sec1_bytes(bits).map(uncompressed),
+            Curve::P521 => EcPublicKey::<p521::NistP521>::from_sec1_bytes(bits).map(uncompressed),
+        };
+        Ok(PublicKey::Ecdsa { curve, point: point.map_err(|_| malformed())? })
     } else if *algorithm == OID_SIG_ED25519 {
         Ok(PublicKey::Ed25519(bits.into()))
     } else {
@@ -168,14 +176,16 @@ fn pkcs1(der: &[u8]) -> Result<PublicKey, Refusal> {
         [natural()?, natural()?, natural()?, natural()?, natural()?, natural()?, natural()?, natural()?];
     // The checks that BoringSSL makes when it loads a key (RSA_check_key), so that Envoy does not refuse it later. They
     // also keep the divisors below from being zero.
-    let one = BigUint::from(1_u8);
-    let consistent = p > one
-        && q > one
+    let (one, two) = (BigUint::from(1_u8), BigUint::from(2_u8));
+    let consistent = p > two
+        && q > two
         && &p * &q == n
-        && (&d * &e) % (&p - &one) == one.clone() % (&p - &one)
-        && (&d * &e) % (&q - &one) == one.clone() % (&q - &one)
+        && d < n
+        && (&d * &e) % (&p - &one) == one
+        && (&d * &e) % (&q - &one) == one
         && &d % (&p - &one) == dp
         && &d % (&q - &one) == dq
+        && qi < p
         && (&q * &qi) % &p == one;
     if !consistent {
         return Err(Refusal::Malformed("the numbers of the RSA private key contradict each other"));
@@ -237,7 +247,17 @@ where
     let start = bytes.len().checked_sub(significant.len())?;
     bytes.get_mut(start..)?.copy_from_slice(significant);
     let key = SecretKey::<C>::from_bytes(&bytes).ok()?;
-    Some(key.public_key().as_affine().to_sec1_point(false).as_bytes().into())
+    Some(uncompressed(key.public_key()))
+}
+
+/// SEC 1 §2.3.3 without compression: 4, x, y.
+fn uncompressed<C>(key: EcPublicKey<C>) -> Box<[u8]>
+where
+    C: CurveArithmetic,
+    FieldBytesSize<C>: ModulusSize,
+    AffinePoint<C>: FromSec1Point<C> + ToSec1Point<C>,
+{
+    key.as_affine().to_sec1_point(false).as_bytes().into()
 }
 
 /// The named curve of an algorithm's parameters.

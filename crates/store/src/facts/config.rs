@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ir::SecretBytes;
 
 use super::Meta;
+use crate::{Certificate, CertificateError};
 
 /// What is kept of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Secret {
     pub kind: Arc<str>,
     /// `data`, by key.
     pub data: BTreeMap<Arc<str>, SecretBytes>,
+    /// The certificate in it, read once; `None` when the Secret is not of type `kubernetes.io/tls`.
+    pub certificate: Option<Result<Arc<Certificate>, CertificateError>>,
 }
 
 /// What is kept of a ConfigMap.

@@ -11,13 +11,15 @@ use engine::Interner;
 use ir::{Kind, ObjectRef, SecretBytes};
 
 use crate::{
-    NameId, ObjectId,
+    NameId, ObjectId, certificate,
     facts::{ConfigMap, Fact, GrantFrom, GrantTo, Meta, Namespace, ReferenceGrant, Secret, Target},
     store::Hold,
 };
 
 /// Annotations under this prefix reach xDS metadata; all others are dropped.
 const ANNOTATION_PREFIX: &str = "gateway.envoyproxy.io/";
+/// Type of Secrets that hold a certificate with its key.
+const TLS_SECRET_TYPE: &str = "kubernetes.io/tls";
 /// Label that every Namespace carries with its own name (set by the API server).
 const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
@@ -121,10 +123,13 @@ impl<'a> Lowering<'a> {
     }
 
     fn secret(&mut self, secret: &api::Secret) -> Secret {
+        let data =
+            secret.data.iter().map(|(k, v)| (text(k), SecretBytes::new(v.expose().to_vec()))).collect();
         Secret {
             meta: self.meta(Kind::Secret, &secret.metadata),
+            certificate: (secret.type_ == TLS_SECRET_TYPE).then(|| certificate::parse(&data).map(Arc::new)),
             kind: text(&secret.type_),
-            data: secret.data.iter().map(|(k, v)| (text(k), SecretBytes::new(v.expose().to_vec()))).collect(),
+            data,
         }
     }
 

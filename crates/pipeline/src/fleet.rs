@@ -1,0 +1,54 @@
+//! Fleets: the proxies that serve one Gateway, with everything they are sent.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ir::resource::{Resource, ResourceType, ResourceUpdate};
+
+/// One fleet of proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// What its infrastructure has to provide.
+    pub spec: FleetSpec,
+    /// What its proxies are sent.
+    pub resources: BTreeMap<(ResourceType, Arc<str>), Arc<Resource>>,
+}
+
+/// What the infrastructure of a fleet has to provide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetSpec {
+    /// The Gateway, as `namespace/name`.
+    pub gateway: Arc<str>,
+    /// Addresses and ports that its proxies bind.
+    pub sockets: Vec<(Arc<str>, u16)>,
+}
+
+impl Fleet {
+    /// Sets or removes one resource and notes the change, unless the content is the same.
+    pub(crate) fn publish(
+        &mut self,
+        kind: ResourceType,
+        name: &Arc<str>,
+        resource: Option<Arc<Resource>>,
+        update: &mut ResourceUpdate,
+    ) {
+        let key = (kind, name.clone());
+        match resource {
+            Some(resource) => {
+                let old = self.resources.get(&key);
+                if old.is_some_and(|old| old.version == resource.version && old.owners == resource.owners) {
+                    return;
+                }
+                let same_bytes = old.is_some_and(|old| old.version == resource.version);
+                self.resources.insert(key, resource.clone());
+                if !same_bytes {
+                    update.changed.push(resource);
+                }
+            }
+            None => {
+                if self.resources.remove(&key).is_some() {
+                    update.removed.push(key);
+                }
+            }
+        }
+    }
+}

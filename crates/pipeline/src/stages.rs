@@ -1,0 +1,412 @@
+//! The stages and the indexes between them, in the order in which they run.
+
+mod emit;
+mod explain;
+mod publish;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use engine::{Buckets, Counters, Counts, Dirty, Reads, Table};
+use ir::{
+    Kind,
+    listener::HttpFeatures,
+    resource::{Fragment, Resource},
+    status::Status,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+use store::{FactKey, ObjectId, Store};
+use translate::{
+    AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, Reader, RouteOutput, TableKey,
+    VirtualHostKey, attach, gateway, http_route, status,
+};
+use xds::entry::Entries;
+
+use crate::{
+    Commit, Fleet,
+    order::{HostIndex, HostPlace, TableIndex},
+};
+pub use explain::Explanation;
+pub(crate) use publish::Publication;
+
+/// A virtual host with its place among the others of its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostOutput {
+    pub place: HostPlace,
+    pub fragment: Arc<Fragment>,
+}
+
+/// A Gateway's proxies as a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalOutput {
+    pub cluster: Arc<Resource>,
+    pub endpoints: Arc<Resource>,
+}
+
+/// All tables, in the order in which they run, and the indexes that their outputs contribute to.
+#[derive(Debug)]
+pub(crate) struct Stages {
+    gateways: Table<ObjectId, GatewayOutput, Dep>,
+    attached: Table<ObjectId, AttachOutput, Dep>,
+    routes: Table<ObjectId, RouteOutput, Dep>,
+    clusters: Table<ClusterKey, Arc<Resource>, Dep>,
+    endpoints: Table<ClusterKey, Arc<Resource>, Dep>,
+    entries: Table<EntryKey, Entries, Dep>,
+    hosts: Table<VirtualHostKey, HostOutput, Dep>,
+    tables: Table<TableKey, Arc<Resource>, Dep>,
+    listeners: Table<(ObjectId, u16), Arc<Resource>, Dep>,
+    secrets: Table<ObjectId, Arc<Resource>, Dep>,
+    locals: Table<ObjectId, LocalOutput, Dep>,
+    statuses: Table<ObjectId, Status, Dep>,
+
+    /// Routes on each listener: `attachedRoutes`.
+    attached_routes: Counts<(ObjectId, u16)>,
+    /// Entries that attachment asks for.
+    wanted_entries: FxHashSet<EntryKey>,
+    /// Gateways that a route is bound to: they need its clusters.
+    route_gateways: Buckets<ObjectId, ObjectId>,
+    /// Gateways that serve a certificate.
+    secret_gateways: Buckets<ObjectId, ObjectId>,
+    /// HTTP filters that routes ask for, by table and route.
+    features: FeatureIndex,
+    host_index: HostIndex,
+    table_index: TableIndex,
+    fleets: BTreeMap<Arc<str>, Fleet>,
+}
+
+/// HTTP filters that tables need, counted by the routes that need them.
+#[derive(Debug, Default)]
+struct FeatureIndex {
+    of_route: FxHashMap<ObjectId, Vec<(TableKey, HttpFeatures)>>,
+    counts: Counts<(TableKey, u8)>,
+}
+
+/// Accessors of the members of [`HttpFeatures`], so that they can be counted one by one.
+const FEATURES: [fn(&mut HttpFeatures) -> &mut bool; 3] =
+    [|f| &mut f.cors, |f| &mut f.session_persistence, |f| &mut f.dynamic_forward_proxy];
+
+impl FeatureIndex {
+    fn get(&self, table: TableKey) -> HttpFeatures {
+        let mut features = HttpFeatures::default();
+        for (i, member) in (0u8..).zip(FEATURES) {
+            *member(&mut features) = self.counts.get((table, i)) > 0;
+        }
+        features
+    }
+
+    /// Replaces what a route needs; returns the tables whose needs changed.
+    fn replace(&mut self, route: ObjectId, new: Vec<(TableKey, HttpFeatures)>) -> BTreeSet<TableKey> {
+        let mut touched = BTreeSet::new();
+        let old = self.of_route.remove(&route).unwrap_or_default();
+        if old == new {
+            if !new.is_empty() {
+                self.of_route.insert(route, new);
+            }
+            return touched;
+        }
+        for (needs, adding) in [(&new, true), (&old, false)] {
+            for (table, features) in needs {
+                let mut features = *features;
+                for (i, member) in (0u8..).zip(FEATURES) {
+                    let key = (*table, i);
+                    if *member(&mut features)
+                        && if adding { self.counts.increment(key) } else { self.counts.decrement(key) }
+                    {
+                        touched.insert(*table);
+                    }
+                }
+            }
+        }
+        if !new.is_empty() {
+            self.of_route.insert(route, new);
+        }
+        touched
+    }
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        Stages {
+            gateways: Table::new("gateway"),
+            attached: Table::new("attach"),
+            routes: Table::new("route"),
+            clusters: Table::new("cluster"),
+            endpoints: Table::new("endpoints"),
+            entries: Table::new("entry"),
+            hosts: Table::new("virtual_host"),
+            tables: Table::new("route_configuration"),
+            listeners: Table::new("listener"),
+            secrets: Table::new("secret"),
+            locals: Table::new("local_cluster"),
+            statuses: Table::new("status"),
+            attached_routes: Counts::default(),
+            wanted_entries: FxHashSet::default(),
+            route_gateways: Buckets::default(),
+            secret_gateways: Buckets::default(),
+            features: FeatureIndex::default(),
+            host_index: HostIndex::default(),
+            table_index: TableIndex::default(),
+            fleets: BTreeMap::new(),
+        }
+    }
+}
+
+/// What one run has touched so far, between stages.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    dirty: Dirty<Dep>,
+    roots: Roots,
+    publication: Publication,
+}
+
+/// Units that have to run although nothing that they read changed: their object, or their place in an index, did.
+#[derive(Debug, Default)]
+struct Roots {
+    gateways: BTreeSet<ObjectId>,
+    routes: BTreeSet<ObjectId>,
+    /// Routes whose need of HTTP filters may have changed.
+    features: BTreeSet<ObjectId>,
+    statuses: BTreeSet<ObjectId>,
+    clusters: BTreeSet<ClusterKey>,
+    entries: BTreeSet<EntryKey>,
+    hosts: BTreeSet<VirtualHostKey>,
+    tables: BTreeSet<TableKey>,
+    listeners: BTreeSet<(ObjectId, u16)>,
+    secrets: BTreeSet<ObjectId>,
+}
+
+impl Roots {
+    fn of_facts(store: &Store, dirty: &Dirty<FactKey>) -> Roots {
+        let mut roots = Roots::default();
+        for key in dirty.iter() {
+            let FactKey::Object(id) = key else { continue };
+            match store.object(id).map(|object| object.kind) {
+                Some(Kind::Gateway) => drop((roots.gateways.insert(id), roots.statuses.insert(id))),
+                Some(Kind::HttpRoute) => drop((roots.routes.insert(id), roots.statuses.insert(id))),
+                Some(Kind::GatewayClass | Kind::Backend) => drop(roots.statuses.insert(id)),
+                _ => {}
+            }
+        }
+        roots
+    }
+}
+
+impl Stages {
+    /// Runs all stages over what was touched in the store.
+    pub(crate) fn run(&mut self, store: &Store, facts: &Dirty<FactKey>) -> Commit {
+        let mut run = Run { roots: Roots::of_facts(store, facts), ..Run::default() };
+        run.dirty.extend(facts.iter().map(Dep::Fact));
+        self.run_gateways(store, &mut run);
+        self.run_routes(store, &mut run);
+        self.run_attached(store, &mut run);
+        self.run_emit(store, &mut run);
+        let statuses = self.run_statuses(store, &mut run);
+        let mut commit = self.publish(&run.publication);
+        commit.statuses = statuses;
+        commit
+    }
+
+    fn run_gateways(&mut self, store: &Store, run: &mut Run) {
+        let Run { dirty, roots, publication } = run;
+        let secret_gateways = &mut self.secret_gateways;
+        let mut touched = Vec::new();
+        let unit = |id, reads: &mut Reads<Dep>| gateway::unit(id, &mut Reader::new(store, reads));
+        self.gateways.update(dirty, std::mem::take(&mut roots.gateways), unit, |change| {
+            let id = change.key;
+            let (old, new) = (change.old, change.new);
+            // The attachment of routes depends on whether the Gateway is ours at all, too.
+            if old.map(|g| (g.managed, &g.listeners)) != new.map(|g| (g.managed, &g.listeners)) {
+                touched.push(Dep::Listeners(id));
+            }
+            if old.map(|g| &g.status) != new.map(|g| &g.status)
+                || old.map(|g| g.managed) != new.map(|g| g.managed)
+            {
+                touched.push(Dep::GatewayStatus(id));
+            }
+            if old.map(|g| &g.sockets) != new.map(|g| &g.sockets) {
+                touched.push(Dep::Sockets(id));
+                for gateway in [old, new].into_iter().flatten() {
+                    // At most 64 listeners by the schema, each with at most 16 addresses.
+                    roots.listeners.extend((0..gateway.sockets.len()).map(|i| (id, i as u16)));
+                    roots.tables.extend(emit::tables_of(id, gateway));
+                }
+            }
+            for (gateway, adding) in [(new, true), (old, false)] {
+                for secret in gateway.map_or(&[][..], |g| &g.certificates) {
+                    let kept = new.is_some_and(|g| g.certificates.contains(secret));
+                    if adding {
+                        secret_gateways.insert(*secret, id);
+                    } else if !kept {
+                        secret_gateways.remove(*secret, id);
+                    }
+                    roots.secrets.insert(*secret);
+                    publication.secret_moved(*secret, id);
+                }
+            }
+            roots.statuses.insert(id);
+            publication.gateway(id, old, new);
+            publication.fixed(id, old, new);
+        });
+        dirty.extend(touched);
+    }
+
+    fn run_routes(&mut self, store: &Store, run: &mut Run) {
+        let Run { dirty, roots, .. } = run;
+        let mut touched = Vec::new();
+        let unit = |id, reads: &mut Reads<Dep>| http_route::unit(id, &mut Reader::new(store, reads));
+        self.routes.update(dirty, roots.routes.clone(), unit, |change| {
+            let id = change.key;
+            let (old, new) = (change.old, change.new);
+            if old.map(|r| (&r.rules, r.origin.created)) != new.map(|r| (&r.rules, r.origin.created)) {
+                touched.push(Dep::Rules(id));
+            }
+            if old.map(|r| &r.plans) != new.map(|r| &r.plans) {
+                touched.push(Dep::Plans(id));
+                let plans = [old, new].into_iter().flatten().flat_map(|r| r.plans.iter());
+                roots.clusters.extend(plans.map(|p| ClusterKey { route: id, rule: p.rule, slot: p.slot }));
+            }
+            if old.map(|r| (&r.findings, &r.origin)) != new.map(|r| (&r.findings, &r.origin)) {
+                touched.push(Dep::RouteFindings(id));
+            }
+            roots.statuses.insert(id);
+            if old.map(|r| r.features) != new.map(|r| r.features) {
+                roots.features.insert(id);
+            }
+        });
+        dirty.extend(touched);
+    }
+
+    fn run_attached(&mut self, store: &Store, run: &mut Run) {
+        let Run { dirty, roots, publication } = run;
+        let gateways = GatewayTable(&self.gateways);
+        let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
+        let route_gateways = &mut self.route_gateways;
+        let mut touched = Vec::new();
+        let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
+        let mut changed_routes = std::mem::take(&mut roots.features);
+        self.attached.update(dirty, std::mem::take(&mut roots.routes), unit, |change| {
+            let id = change.key;
+            touched.push(Dep::Attached(id));
+            roots.statuses.insert(id);
+            changed_routes.insert(id);
+            for key in counted(change.new) {
+                counts.increment(key);
+                touched.push(Dep::AttachedRoutes(key.0));
+            }
+            for key in counted(change.old) {
+                counts.decrement(key);
+                touched.push(Dep::AttachedRoutes(key.0));
+            }
+            let (old, new) = (entries_of(id, change.old), entries_of(id, change.new));
+            for key in old.difference(&new) {
+                wanted.remove(key);
+                roots.entries.insert(*key);
+            }
+            for key in new.difference(&old) {
+                wanted.insert(*key);
+                roots.entries.insert(*key);
+            }
+            let gateways_of = |entries: &BTreeSet<EntryKey>| -> BTreeSet<ObjectId> {
+                entries.iter().map(|key| key.virtual_host.table.gateway).collect()
+            };
+            let (old, new) = (gateways_of(&old), gateways_of(&new));
+            for gateway in old.symmetric_difference(&new) {
+                if new.contains(gateway) {
+                    route_gateways.insert(id, *gateway);
+                } else {
+                    route_gateways.remove(id, *gateway);
+                }
+                publication.route_moved(id, *gateway);
+            }
+        });
+        for id in changed_routes {
+            let features = self.routes.get(id).map(|r| r.features).unwrap_or_default();
+            let bindings = self
+                .attached
+                .get(id)
+                .into_iter()
+                .flat_map(|a| a.parents.iter().flat_map(|p| p.bindings.iter()));
+            let tables: BTreeSet<TableKey> = bindings.map(|b| b.table).collect();
+            let needs = if features == HttpFeatures::default() {
+                Vec::new()
+            } else {
+                tables.into_iter().map(|table| (table, features)).collect()
+            };
+            dirty.extend(self.features.replace(id, needs).into_iter().map(Dep::Features));
+        }
+        dirty.extend(touched);
+    }
+
+    fn run_statuses(&mut self, store: &Store, run: &mut Run) -> Vec<(ir::ObjectRef, Option<Status>)> {
+        let mut changed = Vec::new();
+        let (gateways, routes, attached) = (&self.gateways, &self.routes, &self.attached);
+        let (counts, hosts) = (&self.attached_routes, &self.host_index);
+        let unit = |id: ObjectId, reads: &mut Reads<Dep>| {
+            let reader = &mut Reader::new(store, reads);
+            match store.object(id)?.kind {
+                Kind::GatewayClass => status::gateway_class(id, reader),
+                Kind::Gateway => status::gateway(id, reader, gateways.get(id), counts),
+                Kind::HttpRoute => status::route(id, reader, attached.get(id), routes.get(id), &|route| {
+                    hosts.overlaps(route)
+                }),
+                Kind::Backend => status::backend(id, reader),
+                _ => None,
+            }
+        };
+        self.statuses.update(&run.dirty, std::mem::take(&mut run.roots.statuses), unit, |change| {
+            if let Some(status) = change.new.or(change.old) {
+                changed.push((status.object.clone(), change.new.cloned()));
+            }
+        });
+        changed
+    }
+
+    /// Names of the stages with the work that each has done.
+    pub(crate) fn counters(&self) -> Vec<(&'static str, Counters)> {
+        vec![
+            (self.gateways.name(), self.gateways.counters()),
+            (self.routes.name(), self.routes.counters()),
+            (self.attached.name(), self.attached.counters()),
+            (self.clusters.name(), self.clusters.counters()),
+            (self.endpoints.name(), self.endpoints.counters()),
+            (self.entries.name(), self.entries.counters()),
+            (self.hosts.name(), self.hosts.counters()),
+            (self.tables.name(), self.tables.counters()),
+            (self.listeners.name(), self.listeners.counters()),
+            (self.secrets.name(), self.secrets.counters()),
+            (self.locals.name(), self.locals.counters()),
+            (self.statuses.name(), self.statuses.counters()),
+        ]
+    }
+
+    pub(crate) fn fleets(&self) -> &BTreeMap<Arc<str>, Fleet> {
+        &self.fleets
+    }
+
+    /// Every status, ordered by object.
+    pub(crate) fn statuses(&self, _store: &Store) -> Vec<&Status> {
+        let mut all: Vec<&Status> = self.statuses.iter().map(|(_, status)| status).collect();
+        all.sort_unstable_by(|a, b| a.object.cmp(&b.object));
+        all
+    }
+}
+
+fn counted(output: Option<&AttachOutput>) -> BTreeSet<(ObjectId, u16)> {
+    // A route that names a listener twice, by two parent references, counts once.
+    let parents = output.into_iter().flat_map(|a| a.parents.iter());
+    parents.flat_map(|p| p.counted.iter().map(|listener| (p.gateway, *listener))).collect()
+}
+
+fn entries_of(route: ObjectId, output: Option<&AttachOutput>) -> BTreeSet<EntryKey> {
+    let bindings = output.into_iter().flat_map(|a| a.parents.iter().flat_map(|p| p.bindings.iter()));
+    bindings
+        .flat_map(|b| {
+            b.hosts.iter().map(move |host| EntryKey {
+                virtual_host: VirtualHostKey { table: b.table, listener: b.listener, host: *host },
+                route,
+            })
+        })
+        .collect()
+}

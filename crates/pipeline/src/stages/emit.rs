@@ -1,0 +1,242 @@
+//! Stages 5 to 7: clusters, endpoints, virtual hosts, tables, listeners and secrets as encoded resources.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use engine::Reads;
+use ir::{listener::VirtualHost, resource::ResourceType, secret::TlsCertificate};
+use store::{ObjectId, Store};
+use translate::{
+    ClusterKey, Dep, GatewayOutput, GatewayTable, Reader, TableKey, VirtualHostKey, destination,
+    gateway::Chain,
+};
+use xds::{entry, listener, resource};
+
+use super::{HostOutput, LocalOutput, Run, Stages};
+use crate::order::{HostIndex, HostPlace};
+
+impl Stages {
+    pub(super) fn run_emit(&mut self, store: &Store, run: &mut Run) {
+        self.run_clusters(store, run);
+        self.run_entries(store, run);
+        self.run_hosts(store, run);
+        self.run_tables(store, run);
+        self.run_listeners(store, run);
+        self.run_secrets(store, run);
+    }
+
+    fn run_clusters(&mut self, store: &Store, run: &mut Run) {
+        let roots = std::mem::take(&mut run.roots.clusters);
+        let routes = translate::RouteTable(&self.routes);
+        let publication = &mut run.publication;
+        self.clusters.update(
+            &run.dirty,
+            roots.iter().copied(),
+            |key, reads| {
+                let cluster = destination::cluster(key, &mut Reader::new(store, reads), routes)?;
+                Some(Arc::new(resource::cluster(&cluster)))
+            },
+            |change| {
+                publication.route_resource(change.key.route, ResourceType::Cluster, change.old, change.new)
+            },
+        );
+        self.endpoints.update(
+            &run.dirty,
+            roots,
+            |key: ClusterKey, reads: &mut Reads<Dep>| {
+                let endpoints = destination::endpoints(key, &mut Reader::new(store, reads), routes)?;
+                Some(Arc::new(resource::endpoints(&endpoints)))
+            },
+            |change| {
+                publication.route_resource(change.key.route, ResourceType::Endpoints, change.old, change.new)
+            },
+        );
+    }
+
+    fn run_entries(&mut self, store: &Store, run: &mut Run) {
+        let roots = std::mem::take(&mut run.roots.entries);
+        let (gateways, routes) = (GatewayTable(&self.gateways), translate::RouteTable(&self.routes));
+        let wanted = &self.wanted_entries;
+        let index = &mut self.host_index;
+        let mut overlapping = BTreeSet::new();
+        let hosts = &mut run.roots.hosts;
+        self.entries.update(
+            &run.dirty,
+            roots,
+            |key, reads| {
+                if !wanted.contains(&key) {
+                    return None;
+                }
+                let created = routes.0.get(key.route)?.origin.created;
+                entry::unit(key, created, &mut Reader::new(store, reads), gateways, routes)
+            },
+            |change| {
+                hosts.insert(change.key.virtual_host);
+                overlapping.extend(index.replace(change.key, change.old, change.new));
+            },
+        );
+        run.roots.statuses.extend(overlapping.iter().copied());
+        run.dirty.extend(overlapping.into_iter().map(Dep::Overlaps));
+    }
+
+    fn run_hosts(&mut self, store: &Store, run: &mut Run) {
+        let roots = std::mem::take(&mut run.roots.hosts);
+        let gateways = GatewayTable(&self.gateways);
+        let (index, table_index) = (&self.host_index, &mut self.table_index);
+        let tables = &mut run.roots.tables;
+        self.hosts.update(
+            &run.dirty,
+            roots,
+            |key, reads| host(key, &mut Reader::new(store, reads), gateways, index),
+            |change| {
+                let table = change.key.table;
+                tables.insert(table);
+                if let Some(old) = change.old {
+                    table_index.remove(table, &old.place);
+                }
+                if let Some(new) = change.new {
+                    table_index.insert(table, new.place.clone(), new.fragment.clone());
+                }
+            },
+        );
+    }
+
+    fn run_tables(&mut self, store: &Store, run: &mut Run) {
+        let roots = std::mem::take(&mut run.roots.tables);
+        let gateways = GatewayTable(&self.gateways);
+        let (index, publication) = (&self.table_index, &mut run.publication);
+        self.tables.update(
+            &run.dirty,
+            roots,
+            |key: TableKey, reads: &mut Reads<Dep>| {
+                let mut reader = Reader::new(store, reads);
+                let sockets = gateways.sockets(&mut reader, key.gateway);
+                let name = sockets.iter().flat_map(|s| s.chains.iter()).find_map(|chain| match chain {
+                    Chain::Http { table, name, .. } if *table == key.listener => Some(name.clone()),
+                    _ => None,
+                })?;
+                let owners = [reader.object(key.gateway)].into();
+                Some(Arc::new(resource::route_configuration(name, index.fragments(key), owners)))
+            },
+            |change| {
+                publication.gateway_resource(change.key.gateway, ResourceType::Route, change.old, change.new)
+            },
+        );
+    }
+
+    fn run_listeners(&mut self, store: &Store, run: &mut Run) {
+        let roots = std::mem::take(&mut run.roots.listeners);
+        let gateways = GatewayTable(&self.gateways);
+        let (features, publication) = (&self.features, &mut run.publication);
+        self.listeners.update(
+            &run.dirty,
+            roots,
+            |(gateway, index): (ObjectId, u16), reads: &mut Reads<Dep>| {
+                let mut reader = Reader::new(store, reads);
+                let socket = gateways.sockets(&mut reader, gateway).get(usize::from(index))?;
+                for chain in &socket.chains {
+                    if let Chain::Http { table, .. } = chain {
+                        reader.record(Dep::Features(TableKey { gateway, listener: *table }));
+                    }
+                }
+                let listener = listener::of_socket(socket, reader.object(gateway), |table| {
+                    features.get(TableKey { gateway, listener: table })
+                });
+                Some(Arc::new(resource::listener(&listener)))
+            },
+            |change| {
+                publication.gateway_resource(change.key.0, ResourceType::Listener, change.old, change.new)
+            },
+        );
+        let publication = &mut run.publication;
+        let roots: Vec<ObjectId> = publication.touched_gateways().collect();
+        let managed = |id: ObjectId| self.gateways.get(id).is_some_and(|g| g.managed);
+        self.locals.update(
+            &run.dirty,
+            roots,
+            |id, reads| {
+                // Whether the Gateway is ours decides; its sockets change with that.
+                reads.record(Dep::Sockets(id));
+                if !managed(id) {
+                    return None;
+                }
+                let (cluster, endpoints) = destination::local_cluster(id, &mut Reader::new(store, reads))?;
+                Some(LocalOutput {
+                    cluster: Arc::new(resource::cluster(&cluster)),
+                    endpoints: Arc::new(resource::endpoints(&endpoints)),
+                })
+            },
+            |change| {
+                let part = |f: fn(&LocalOutput) -> &Arc<ir::resource::Resource>| {
+                    (change.old.map(f), change.new.map(f))
+                };
+                let (old, new) = part(|local| &local.cluster);
+                publication.gateway_resource(change.key, ResourceType::Cluster, old, new);
+                let (old, new) = part(|local| &local.endpoints);
+                publication.gateway_resource(change.key, ResourceType::Endpoints, old, new);
+            },
+        );
+    }
+
+    fn run_secrets(&mut self, store: &Store, run: &mut Run) {
+        let roots = std::mem::take(&mut run.roots.secrets);
+        let (gateways, publication) = (&self.secret_gateways, &mut run.publication);
+        self.secrets.update(
+            &run.dirty,
+            roots,
+            |id, reads| {
+                if gateways.is_empty(id) {
+                    return None;
+                }
+                let mut reader = Reader::new(store, reads);
+                let owner = reader.object(id);
+                let secret = reader.secret(id)?;
+                let certificate = secret.certificate.as_ref()?.as_ref().ok()?;
+                let certificate = TlsCertificate {
+                    name: format!("{}/{}", owner.namespace, owner.name).into(),
+                    chain: certificate.chain.clone(),
+                    key: certificate.key.clone(),
+                    ocsp_staple: certificate.ocsp_staple.clone(),
+                    owner,
+                };
+                Some(Arc::new(resource::secret(&certificate)))
+            },
+            |change| publication.secret(change.key, change.old, change.new),
+        );
+    }
+}
+
+fn host(
+    key: VirtualHostKey,
+    reader: &mut Reader<'_>,
+    gateways: GatewayTable<'_>,
+    index: &HostIndex,
+) -> Option<HostOutput> {
+    let entries = index.get(key)?;
+    let listener = gateways.listener(reader, key.table.gateway, key.listener)?;
+    let (first, _) = entries.routes.first_key_value()?;
+    let domain: Arc<str> = match key.host {
+        translate::Host::Any => "*".into(),
+        translate::Host::Name(name) => reader.name(name).clone(),
+    };
+    let host = VirtualHost {
+        name: format!("{}/{}", listener.xds_name, domain.replace('.', "_")).into(),
+        domain,
+        metadata: listener.metadata.clone(),
+    };
+    let routes: Vec<&Bytes> = entries.routes.values().collect();
+    let clusters = entries.clusters.keys().cloned().collect();
+    let mut owners: Vec<_> = entries.owners.iter().map(|id| reader.object(*id)).collect();
+    owners.sort_unstable();
+    let fragment = Arc::new(resource::virtual_host(&host, &routes, clusters, owners.into()));
+    let place = HostPlace { listener: key.listener, first: first.clone(), name: host.name };
+    Some(HostOutput { place, fragment })
+}
+
+/// The route configurations of a Gateway.
+pub(super) fn tables_of(gateway: ObjectId, output: &GatewayOutput) -> impl Iterator<Item = TableKey> + '_ {
+    output.sockets.iter().flat_map(|s| s.chains.iter()).filter_map(move |chain| match chain {
+        Chain::Http { table, .. } => Some(TableKey { gateway, listener: *table }),
+        Chain::Empty { .. } => None,
+    })
+}

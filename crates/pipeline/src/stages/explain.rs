@@ -1,0 +1,96 @@
+//! "Why is this here?": outputs with the reads behind them.
+
+use engine::{Key, Table};
+use store::{FactKey, Store};
+use translate::{Dep, Host};
+
+use super::Stages;
+
+/// One output with what it was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The stage.
+    pub stage: &'static str,
+    /// The unit, in words.
+    pub unit: String,
+    /// What it read in its last run, in words.
+    pub reads: Vec<String>,
+}
+
+impl Stages {
+    /// Outputs of a stage (of all stages when `stage` is empty) whose unit mentions `text`.
+    pub(crate) fn explain(&self, store: &Store, stage: &str, text: &str) -> Vec<Explanation> {
+        let mut out = Vec::new();
+        let object = |id| store.object(id).map_or_else(|| "(gone)".to_owned(), ToString::to_string);
+        let host = |host: Host| host.text(store);
+        collect(&self.gateways, store, stage, text, object, &mut out);
+        collect(&self.routes, store, stage, text, object, &mut out);
+        collect(&self.attached, store, stage, text, object, &mut out);
+        let cluster =
+            |key: translate::ClusterKey| format!("{} rule {} {:?}", object(key.route), key.rule, key.slot);
+        collect(&self.clusters, store, stage, text, cluster, &mut out);
+        collect(&self.endpoints, store, stage, text, cluster, &mut out);
+        let virtual_host = |key: translate::VirtualHostKey| {
+            format!("{} listener {} host {}", object(key.table.gateway), key.listener, host(key.host))
+        };
+        let entry = |key: translate::EntryKey| {
+            format!("{} for {}", virtual_host(key.virtual_host), object(key.route))
+        };
+        collect(&self.entries, store, stage, text, entry, &mut out);
+        collect(&self.hosts, store, stage, text, virtual_host, &mut out);
+        let table = |key: translate::TableKey| format!("{} listener {}", object(key.gateway), key.listener);
+        collect(&self.tables, store, stage, text, table, &mut out);
+        let socket = |(gateway, index): (store::ObjectId, u16)| format!("{} socket {index}", object(gateway));
+        collect(&self.listeners, store, stage, text, socket, &mut out);
+        collect(&self.secrets, store, stage, text, object, &mut out);
+        collect(&self.locals, store, stage, text, object, &mut out);
+        collect(&self.statuses, store, stage, text, object, &mut out);
+        out
+    }
+}
+
+fn collect<K: Key, V: Eq + Send + Sync>(
+    table: &Table<K, V, Dep>,
+    store: &Store,
+    stage: &str,
+    text: &str,
+    name: impl Fn(K) -> String,
+    out: &mut Vec<Explanation>,
+) {
+    if !stage.is_empty() && stage != table.name() {
+        return;
+    }
+    for (key, _) in table.iter_sorted() {
+        let unit = name(key);
+        if unit.contains(text) {
+            let reads =
+                table.reads(key).unwrap_or_default().iter().map(|dep| dep_in_words(*dep, store)).collect();
+            out.push(Explanation { stage: table.name(), unit, reads });
+        }
+    }
+}
+
+fn dep_in_words(dep: Dep, store: &Store) -> String {
+    let object = |id| store.object(id).map_or_else(|| "(gone)".to_owned(), ToString::to_string);
+    match dep {
+        Dep::Fact(FactKey::Object(id)) => object(id),
+        Dep::Fact(FactKey::SlicesOf(id)) => format!("EndpointSlices of {}", object(id)),
+        Dep::Fact(FactKey::Availability(id)) => format!("availability of {}", object(id)),
+        Dep::Fact(FactKey::GrantsInto(name)) => format!("ReferenceGrants in {}", store.name(name)),
+        Dep::Fact(FactKey::ProxyServiceOf(id)) => format!("proxy Service of {}", object(id)),
+        Dep::Fact(FactKey::Settings) => "settings".to_owned(),
+        Dep::Listeners(id) => format!("listeners of {}", object(id)),
+        Dep::Sockets(id) => format!("sockets of {}", object(id)),
+        Dep::GatewayStatus(id) => format!("conditions of {}", object(id)),
+        Dep::Certificates(id) => format!("certificates of {}", object(id)),
+        Dep::Attached(id) => format!("attachment of {}", object(id)),
+        Dep::Rules(id) => format!("rules of {}", object(id)),
+        Dep::Plans(id) => format!("clusters of {}", object(id)),
+        Dep::RouteFindings(id) => format!("findings of {}", object(id)),
+        Dep::Overlaps(id) => format!("overlaps of {}", object(id)),
+        Dep::AttachedRoutes(id) => format!("attachedRoutes of {}", object(id)),
+        Dep::Features(table) => {
+            format!("HTTP filters of {} listener {}", object(table.gateway), table.listener)
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! From changed resources to changes of fleets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ir::resource::{Resource, ResourceType, ResourceUpdate};
+use store::ObjectId;
+use translate::{ClusterKey, GatewayOutput, gateway::Chain};
+use xds::resource;
+
+use super::Stages;
+use crate::{Commit, FleetSpec};
+
+type Changed = (ResourceType, Arc<str>, Option<Arc<Resource>>);
+
+/// Resources that changed in a run, by who needs them.
+#[derive(Debug, Default)]
+pub(crate) struct Publication {
+    gateways: BTreeMap<ObjectId, (Option<Arc<str>>, Option<Arc<str>>)>,
+    of_gateway: BTreeMap<ObjectId, Vec<Changed>>,
+    of_route: BTreeMap<ObjectId, Vec<Changed>>,
+    of_secret: BTreeMap<ObjectId, Vec<Changed>>,
+    moved_routes: BTreeSet<(ObjectId, ObjectId)>,
+    moved_secrets: BTreeSet<(ObjectId, ObjectId)>,
+}
+
+/// A change as removal of the old name and insertion under the new one.
+fn changed(kind: ResourceType, old: Option<&Arc<Resource>>, new: Option<&Arc<Resource>>) -> Vec<Changed> {
+    let mut changes = Vec::new();
+    if let Some(old) = old.filter(|old| new.is_none_or(|new| new.name != old.name)) {
+        changes.push((kind, old.name.clone(), None));
+    }
+    if let Some(new) = new {
+        changes.push((kind, new.name.clone(), Some(new.clone())));
+    }
+    changes
+}
+
+impl Publication {
+    pub(super) fn gateway(&mut self, id: ObjectId, old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) {
+        let fleet = |g: Option<&GatewayOutput>| g.filter(|g| g.managed).map(|g| g.fleet.clone());
+        self.gateways.insert(id, (fleet(old), fleet(new)));
+    }
+
+    /// Gateways whose output changed in this run.
+    pub(super) fn touched_gateways(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.gateways.keys().copied()
+    }
+
+    pub(super) fn gateway_resource(
+        &mut self,
+        id: ObjectId,
+        kind: ResourceType,
+        old: Option<&Arc<Resource>>,
+        new: Option<&Arc<Resource>>,
+    ) {
+        self.of_gateway.entry(id).or_default().extend(changed(kind, old, new));
+    }
+
+    pub(super) fn route_resource(
+        &mut self,
+        id: ObjectId,
+        kind: ResourceType,
+        old: Option<&Arc<Resource>>,
+        new: Option<&Arc<Resource>>,
+    ) {
+        self.of_route.entry(id).or_default().extend(changed(kind, old, new));
+    }
+
+    pub(super) fn secret(&mut self, id: ObjectId, old: Option<&Arc<Resource>>, new: Option<&Arc<Resource>>) {
+        self.of_secret.entry(id).or_default().extend(changed(ResourceType::Secret, old, new));
+    }
+
+    /// A route was bound to a Gateway, or unbound from it.
+    pub(super) fn route_moved(&mut self, route: ObjectId, gateway: ObjectId) {
+        self.moved_routes.insert((route, gateway));
+    }
+
+    /// A Gateway may have begun or ceased to serve a certificate.
+    pub(super) fn secret_moved(&mut self, secret: ObjectId, gateway: ObjectId) {
+        self.moved_secrets.insert((secret, gateway));
+    }
+
+    /// Resources that a Gateway's proxies need whatever its routes: the readiness listener in a cluster, and the
+    /// cluster that listeners without routes name.
+    pub(super) fn fixed(&mut self, id: ObjectId, old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) {
+        let ready = |g: Option<&GatewayOutput>| {
+            g.and_then(|g| g.ready_listener.as_deref())
+                .map(|address| Arc::new(resource::ready_listener(address)))
+        };
+        self.gateway_resource(id, ResourceType::Listener, ready(old).as_ref(), ready(new).as_ref());
+        let empty = |g: Option<&GatewayOutput>| {
+            let mut chains = g.into_iter().flat_map(|g| g.sockets.iter().flat_map(|s| s.chains.iter()));
+            chains.any(|c| matches!(c, Chain::Empty { .. })).then(|| Arc::new(resource::empty_cluster()))
+        };
+        self.gateway_resource(id, ResourceType::Cluster, empty(old).as_ref(), empty(new).as_ref());
+    }
+}
+
+impl Stages {
+    /// Applies everything that changed to the fleets that need it.
+    pub(super) fn publish(&mut self, publication: &Publication) -> Commit {
+        let mut commit = Commit::default();
+        let mut changes: BTreeMap<Arc<str>, Vec<Changed>> = BTreeMap::new();
+        let mut fleets = std::mem::take(&mut self.fleets);
+        for (id, (old, new)) in &publication.gateways {
+            match (old, new) {
+                (Some(old), None) => {
+                    fleets.remove(old);
+                    commit.removed_fleets.push(old.clone());
+                }
+                (_, Some(fleet)) => {
+                    fleets.entry(fleet.clone()).or_default().spec = self.spec(*id);
+                    changes.entry(fleet.clone()).or_default();
+                }
+                (None, None) => {}
+            }
+        }
+        for (gateway, resources) in &publication.of_gateway {
+            self.queue(*gateway, resources.clone(), &mut changes);
+        }
+        for (gateway, resources) in self.moved(&publication) {
+            self.queue(gateway, resources, &mut changes);
+        }
+        for (route, resources) in &publication.of_route {
+            let bound = self.route_gateways.members(*route);
+            self.queue_for(*route, bound, &publication.moved_routes, resources, &mut changes);
+        }
+        for (secret, resources) in &publication.of_secret {
+            let bound = self.secret_gateways.members(*secret);
+            self.queue_for(*secret, bound, &publication.moved_secrets, resources, &mut changes);
+        }
+        for (fleet, resources) in changes {
+            let Some(state) = fleets.get_mut(&fleet) else { continue };
+            let mut update = ResourceUpdate::default();
+            for (kind, name, resource) in resources {
+                state.publish(kind, &name, resource, &mut update);
+            }
+            commit.resources.push((fleet, update));
+        }
+        self.fleets = fleets;
+        commit
+    }
+
+    fn queue(
+        &self,
+        gateway: ObjectId,
+        resources: Vec<Changed>,
+        changes: &mut BTreeMap<Arc<str>, Vec<Changed>>,
+    ) {
+        if let Some(gateway) = self.gateways.get(gateway).filter(|g| g.managed) {
+            changes.entry(gateway.fleet.clone()).or_default().extend(resources);
+        }
+    }
+
+    /// Queues the changes of a route's or certificate's resources for the Gateways that need them. A Gateway that left
+    /// it in this run is told that they are gone.
+    fn queue_for(
+        &self,
+        id: ObjectId,
+        bound: impl Iterator<Item = ObjectId>,
+        moved: &BTreeSet<(ObjectId, ObjectId)>,
+        resources: &[Changed],
+        changes: &mut BTreeMap<Arc<str>, Vec<Changed>>,
+    ) {
+        let bound: BTreeSet<ObjectId> = bound.collect();
+        let gone: Vec<Changed> =
+            resources.iter().map(|(kind, name, _)| (*kind, name.clone(), None)).collect();
+        for gateway in &bound {
+            self.queue(*gateway, resources.to_vec(), changes);
+        }
+        let left = moved.range((id, ObjectId::MIN)..=(id, ObjectId::MAX)).map(|(_, gateway)| *gateway);
+        for gateway in left.filter(|gateway| !bound.contains(gateway)) {
+            self.queue(gateway, gone.clone(), changes);
+        }
+    }
+
+    /// Resources of routes and certificates that a Gateway began or ceased to need, although they did not change.
+    fn moved(&self, publication: &Publication) -> Vec<(ObjectId, Vec<Changed>)> {
+        let mut out = Vec::new();
+        for (route, gateway) in &publication.moved_routes {
+            let bound = self.route_gateways.contains(*route, *gateway);
+            let mut resources = Vec::new();
+            for plan in self.routes.get(*route).map_or(&[][..], |r| &r.plans) {
+                let key = ClusterKey { route: *route, rule: plan.rule, slot: plan.slot };
+                for (kind, table) in
+                    [(ResourceType::Cluster, &self.clusters), (ResourceType::Endpoints, &self.endpoints)]
+                {
+                    if let Some(resource) = table.get(key) {
+                        resources.push((kind, resource.name.clone(), bound.then(|| resource.clone())));
+                    }
+                }
+            }
+            out.push((*gateway, resources));
+        }
+        for (secret, gateway) in &publication.moved_secrets {
+            let bound = self.secret_gateways.contains(*secret, *gateway);
+            if let Some(resource) = self.secrets.get(*secret) {
+                let change = (ResourceType::Secret, resource.name.clone(), bound.then(|| resource.clone()));
+                out.push((*gateway, vec![change]));
+            }
+        }
+        out
+    }
+
+    fn spec(&self, id: ObjectId) -> FleetSpec {
+        self.gateways.get(id).map_or_else(FleetSpec::default, |gateway| FleetSpec {
+            gateway: gateway.fleet.clone(),
+            sockets: gateway.sockets.iter().map(|s| (s.address.clone(), s.port)).collect(),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! Stage 3: which listeners a route attaches to, and with which hosts. The one place that decides it.
+
+use std::collections::BTreeMap;
+
+use ir::Kind;
+use store::{
+    NameId, ObjectId,
+    facts::{AllowedNamespaces, Meta, ParentRef},
+};
+
+use crate::{
+    AttachListener, Finding, Reader, TableKey,
+    host::{Host, covers, intersect},
+    reader::GatewayTable,
+};
+
+/// Where a route is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachOutput {
+    /// Its parents that are Gateways of ours, in the order of the spec.
+    pub parents: Box<[ParentOutput]>,
+}
+
+/// A route at one of its parents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentOutput {
+    /// The parent as written.
+    pub parent: ParentRef,
+    /// The Gateway.
+    pub gateway: ObjectId,
+    /// Why the route is not attached; `None` when it is.
+    pub refused: Option<Finding>,
+    /// Listeners that count the route in `attachedRoutes`, also while they are not ready.
+    pub counted: Box<[u16]>,
+    /// Ready listeners with the hosts that the route answers there.
+    pub bindings: Box<[Binding]>,
+}
+
+/// A route on one ready listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The route configuration.
+    pub table: TableKey,
+    /// Index of the listener.
+    pub listener: u16,
+    /// Hosts, in the order of the route's hostnames.
+    pub hosts: Box<[Host]>,
+}
+
+/// Attaches one route. `None` when it does not exist or has no parent of ours.
+pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -> Option<AttachOutput> {
+    let route = reader.http_route(id)?;
+    let kind = Kind::HttpRoute.name();
+    let parents: Box<[ParentOutput]> = (route.parents.iter().enumerate())
+        .filter_map(|(i, parent)| {
+            let gateway = parent.gateway?;
+            let listeners = gateways.listeners(reader, gateway)?;
+            let request = Request { meta: &route.meta, kind, hostnames: &route.hostnames, index: i };
+            Some(attach(&request, parent, gateway, listeners, reader))
+        })
+        .collect();
+    Some(AttachOutput { parents })
+}
+
+/// A route that asks to be attached.
+struct Request<'a> {
+    meta: &'a Meta,
+    kind: &'static str,
+    hostnames: &'a [NameId],
+    index: usize,
+}
+
+fn attach(
+    request: &Request<'_>,
+    parent: &ParentRef,
+    gateway: ObjectId,
+    listeners: &[AttachListener],
+    reader: &mut Reader<'_>,
+) -> ParentOutput {
+    let field = |suffix: &str| format!("spec.parentRefs[{}]{suffix}", request.index);
+    let mut output = ParentOutput {
+        parent: parent.clone(),
+        gateway,
+        refused: None,
+        counted: [].into(),
+        bindings: [].into(),
+    };
+    let selected: Vec<usize> = (0..listeners.len())
+        .filter(|i| parent.section_name.as_ref().is_none_or(|name| *name == listeners[*i].name))
+        .filter(|i| parent.port.is_none_or(|port| port == listeners[*i].port))
+        .collect();
+    if selected.is_empty() {
+        output.refused = Some(Finding::new(
+            field(if parent.section_name.is_some() { ".sectionName" } else { ".port" }),
+            "NoMatchingParent",
+            "No listener of the Gateway has this name and port",
+        ));
+        return output;
+    }
+    let allowed: Vec<usize> = selected
+        .into_iter()
+        .filter(|i| {
+            listeners[*i].kinds.contains(&request.kind)
+                && allows_namespace(&listeners[*i], request.meta, gateway, reader)
+        })
+        .collect();
+    if allowed.is_empty() {
+        output.refused = Some(Finding::new(
+            field(""),
+            "NotAllowedByListeners",
+            "No listener of this parent admits the route: see allowedRoutes of the listeners for namespaces and kinds",
+        ));
+        return output;
+    }
+    let mut counted = Vec::new();
+    let mut bindings = Vec::new();
+    for i in allowed {
+        let hosts = hosts(request.hostnames, i, listeners, reader);
+        if hosts.is_empty() {
+            continue;
+        }
+        // At most 64 listeners by the schema.
+        counted.push(i as u16);
+        if listeners[i].ready {
+            let table = TableKey { gateway, listener: listeners[i].table };
+            bindings.push(Binding { table, listener: i as u16, hosts: hosts.into() });
+        }
+    }
+    if counted.is_empty() {
+        output.refused = Some(Finding::new(
+            "spec.hostnames",
+            "NoMatchingListenerHostname",
+            "No hostname of the route intersects with the hostname of a listener of this parent",
+        ));
+    }
+    output.counted = counted.into();
+    output.bindings = bindings.into();
+    output
+}
+
+fn allows_namespace(
+    listener: &AttachListener,
+    route: &Meta,
+    gateway: ObjectId,
+    reader: &mut Reader<'_>,
+) -> bool {
+    match &listener.namespaces {
+        AllowedNamespaces::All => true,
+        AllowedNamespaces::Same => *reader.name(route.namespace) == reader.object(gateway).namespace,
+        AllowedNamespaces::Selector(None) => false,
+        AllowedNamespaces::Selector(Some(selector)) => match reader.namespace(route.namespace_object) {
+            Some(namespace) => selector.matches(&namespace.labels),
+            // A namespace that nobody described has the one label that every namespace has.
+            None => selector.matches(&BTreeMap::from([(
+                "kubernetes.io/metadata.name".into(),
+                reader.name(route.namespace).clone(),
+            )])),
+        },
+    }
+}
+
+/// Hosts that a route answers on a listener: the intersection with the listener's hostname, less those that another
+/// listener on the port owns more specifically (Gateway API, listener isolation).
+fn hosts(route: &[NameId], index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> Vec<Host> {
+    let listener = &listeners[index];
+    if route.is_empty() {
+        return vec![listener.hostname.map_or(Host::Any, Host::Name)];
+    }
+    let mut hosts = Vec::new();
+    for &name in route {
+        let host = match listener.hostname {
+            None => name,
+            Some(own) if own == name => name,
+            Some(own) => match intersect(reader.name(own), reader.name(name)) {
+                Some(text) if *text == **reader.name(name) => name,
+                Some(_) => own,
+                None => continue,
+            },
+        };
+        let host = Host::Name(host);
+        if !owned_by_sibling(host, index, listeners, reader) && !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts
+}
+
+/// True when another listener on the port, of the same protocol, covers `host` and is more specific than this one.
+fn owned_by_sibling(host: Host, index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> bool {
+    let (own, Host::Name(host)) = (&listeners[index], host) else { return false };
+    let length = |hostname: Option<NameId>| hostname.map_or(0, |h| reader.name(h).len());
+    listeners.iter().enumerate().any(|(i, other)| {
+        i != index
+            && other.port == own.port
+            && other.tls == own.tls
+            && other.ready
+            && other.hostname.is_some_and(|pattern| covers(reader.name(pattern), reader.name(host)))
+            && length(other.hostname) > length(own.hostname)
+    })
+}

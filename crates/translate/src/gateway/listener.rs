@@ -1,0 +1,313 @@
+//! One listener by itself: protocol, kinds, namespaces, TLS.
+
+use ir::{Condition, ConditionStatus, ObjectRef};
+use store::facts::{self, AllowedNamespaces};
+
+use super::certificates::{self, Certificate};
+use crate::{Finding, Reader};
+
+/// Protocol of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// HTTP in plain text.
+    Http,
+    /// HTTP over TLS that ends here.
+    Https,
+    /// TLS, ended here or passed through.
+    Tls,
+    /// Bytes.
+    Tcp,
+    /// Datagrams.
+    Udp,
+    /// Not one of Gateway API's.
+    Unknown,
+}
+
+impl Protocol {
+    fn parse(text: &str) -> Protocol {
+        match text {
+            "HTTP" => Protocol::Http,
+            "HTTPS" => Protocol::Https,
+            "TLS" => Protocol::Tls,
+            "TCP" => Protocol::Tcp,
+            "UDP" => Protocol::Udp,
+            _ => Protocol::Unknown,
+        }
+    }
+
+    /// Kinds of routes that a listener of this protocol can serve.
+    fn kinds(self, passthrough: bool) -> &'static [&'static str] {
+        match self {
+            Protocol::Http | Protocol::Https => &["HTTPRoute", "GRPCRoute"],
+            Protocol::Tls if passthrough => &["TLSRoute"],
+            Protocol::Tls => &["TCPRoute", "TLSRoute"],
+            Protocol::Tcp => &["TCPRoute"],
+            Protocol::Udp => &["UDPRoute"],
+            Protocol::Unknown => &[],
+        }
+    }
+}
+
+/// A listener with what was found about it.
+#[derive(Debug)]
+pub struct Judged<'a> {
+    /// The listener.
+    pub fact: &'a facts::Listener,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Kinds of routes that may attach.
+    pub supported_kinds: Vec<&'static str>,
+    /// Certificates that can be served.
+    pub certificates: Vec<Certificate>,
+    /// Why it is not accepted.
+    pub not_accepted: Option<Finding>,
+    /// Why it is not programmed.
+    pub not_programmed: Option<Finding>,
+    /// References that do not resolve.
+    pub unresolved: Option<Finding>,
+    /// True when it is served although some references do not resolve.
+    pub served_partially: bool,
+    /// The conflict with other listeners.
+    pub conflicted: Option<Finding>,
+    /// Overlap of its TLS configuration with another listener's: a warning.
+    pub overlapping: Option<Finding>,
+}
+
+impl Judged<'_> {
+    /// True when its own specification is sound; only such listeners can conflict.
+    pub fn sound(&self) -> bool {
+        self.not_accepted.is_none()
+            && self.not_programmed.is_none()
+            && (self.unresolved.is_none() || self.served_partially)
+    }
+
+    /// True when routes on it are served.
+    pub fn ready(&self) -> bool {
+        self.sound() && self.conflicted.is_none()
+    }
+
+    /// True when the condition `Accepted` of the Gateway need not name it.
+    pub fn accepted(&self) -> bool {
+        self.not_accepted.is_none() && self.not_programmed.is_none() && self.conflicted.is_none()
+    }
+
+    /// The conditions of the listener as Envoy Gateway sets them, with the findings behind those that do not hold.
+    pub fn conditions(&self, generation: i64) -> (Vec<Condition>, Vec<(&'static str, Finding)>) {
+        let mut set = Set { generation, conditions: Vec::new(), findings: Vec::new() };
+        if let Some(finding) = &self.conflicted {
+            set.finding("Conflicted", ConditionStatus::True, finding);
+        }
+        match &self.not_programmed {
+            Some(finding) => set.finding("Programmed", ConditionStatus::False, finding),
+            None if !self.ready() => set.plain(
+                "Programmed",
+                ConditionStatus::False,
+                "Invalid",
+                "The listener is not valid; see its other conditions",
+            ),
+            None => set.plain(
+                "Programmed",
+                ConditionStatus::True,
+                "Programmed",
+                "The listener is sent to the proxies",
+            ),
+        }
+        // Accepted stays true when only a certificate is missing or broken: the author of the listener did nothing
+        // wrong, and a repaired Secret brings it up.
+        let certificates_only = self
+            .unresolved
+            .as_ref()
+            .is_some_and(|f| matches!(f.reason, "InvalidCertificateRef" | "PartiallyInvalidCertificateRef"));
+        match &self.not_accepted {
+            Some(finding) => set.finding("Accepted", ConditionStatus::False, finding),
+            None if self.ready() || (certificates_only && self.conflicted.is_none()) => {
+                set.plain("Accepted", ConditionStatus::True, "Accepted", "The listener is accepted");
+            }
+            None => {}
+        }
+        match &self.unresolved {
+            Some(finding) => set.finding("ResolvedRefs", ConditionStatus::False, finding),
+            None => set.plain(
+                "ResolvedRefs",
+                ConditionStatus::True,
+                "ResolvedRefs",
+                "All references of the listener resolve",
+            ),
+        }
+        if let Some(finding) = &self.overlapping {
+            set.finding("OverlappingTLSConfig", ConditionStatus::True, finding);
+        }
+        (set.conditions, set.findings)
+    }
+}
+
+/// Conditions under construction.
+struct Set {
+    generation: i64,
+    conditions: Vec<Condition>,
+    findings: Vec<(&'static str, Finding)>,
+}
+
+impl Set {
+    fn plain(&mut self, kind: &'static str, status: ConditionStatus, reason: &'static str, message: &str) {
+        self.conditions.push(Condition {
+            kind,
+            status,
+            reason: reason.into(),
+            message: message.to_owned(),
+            observed_generation: self.generation,
+        });
+    }
+
+    fn finding(&mut self, kind: &'static str, status: ConditionStatus, finding: &Finding) {
+        self.plain(kind, status, finding.reason, &finding.message);
+        self.findings.push((kind, finding.clone()));
+    }
+}
+
+/// Judges a listener without looking at its neighbours.
+pub(super) fn judge<'a>(
+    gateway: &facts::Gateway,
+    object: &ObjectRef,
+    fact: &'a facts::Listener,
+    reader: &mut Reader<'_>,
+) -> Judged<'a> {
+    let protocol = Protocol::parse(&fact.protocol);
+    let passthrough = fact.tls.as_ref().is_some_and(|tls| tls.passthrough);
+    let mut judged = Judged {
+        fact,
+        protocol,
+        supported_kinds: protocol.kinds(passthrough).to_vec(),
+        certificates: Vec::new(),
+        not_accepted: None,
+        not_programmed: None,
+        unresolved: None,
+        served_partially: false,
+        conflicted: None,
+        overlapping: None,
+    };
+    if protocol == Protocol::Unknown {
+        judged.not_accepted = Some(Finding::new(
+            ".protocol",
+            "UnsupportedProtocol",
+            format!("Protocol {} is not supported; use HTTP, HTTPS, TLS, TCP or UDP", fact.protocol),
+        ));
+        return judged;
+    }
+    allowed_kinds(&mut judged);
+    allowed_namespaces(&mut judged);
+    if fact.hostname.is_some() && matches!(protocol, Protocol::Tcp | Protocol::Udp) {
+        judged.not_programmed = Some(Finding::new(
+            ".hostname",
+            "Invalid",
+            format!("A listener of protocol {} cannot have a hostname", fact.protocol),
+        ));
+    }
+    tls(&mut judged, gateway, object, reader);
+    judged
+}
+
+/// `allowedRoutes.kinds`: kinds that the protocol cannot serve make `ResolvedRefs` false, the others stay allowed.
+fn allowed_kinds(judged: &mut Judged<'_>) {
+    let wanted = &judged.fact.kinds;
+    if wanted.is_empty() {
+        return;
+    }
+    let possible = std::mem::take(&mut judged.supported_kinds);
+    let mut invalid = Vec::new();
+    for kind in wanted {
+        match possible.iter().find(|name| **name == &*kind.kind) {
+            Some(name) if &*kind.group == ir::object::GATEWAY_GROUP => judged.supported_kinds.push(name),
+            _ => invalid.push(if kind.group.is_empty() {
+                kind.kind.to_string()
+            } else {
+                format!("{}/{}", kind.group, kind.kind)
+            }),
+        }
+    }
+    if !invalid.is_empty() {
+        judged.unresolved = Some(Finding::new(
+            ".allowedRoutes.kinds",
+            "InvalidRouteKinds",
+            format!(
+                "Routes of kind {} cannot attach to a listener of protocol {}; possible are {}",
+                invalid.join(", "),
+                judged.fact.protocol,
+                possible.join(", ")
+            ),
+        ));
+    }
+}
+
+fn allowed_namespaces(judged: &mut Judged<'_>) {
+    let AllowedNamespaces::Selector(selector) = &judged.fact.namespaces else { return };
+    let problem = match selector {
+        None => Some("from: Selector needs a selector".to_owned()),
+        Some(selector) => selector.invalid(),
+    };
+    if let Some(problem) = problem {
+        judged.not_programmed = Some(Finding::new(
+            ".allowedRoutes.namespaces.selector",
+            "Invalid",
+            format!("The namespace selector is not valid: {problem}"),
+        ));
+    }
+}
+
+/// TLS settings must fit the protocol, and a terminating listener needs a certificate that can be served.
+fn tls(judged: &mut Judged<'_>, gateway: &facts::Gateway, object: &ObjectRef, reader: &mut Reader<'_>) {
+    let invalid = |field: &'static str, reason: &'static str, message: String| {
+        Some(Finding::new(field, reason, message))
+    };
+    let protocol = judged.protocol;
+    match (&judged.fact.tls, protocol) {
+        (Some(_), Protocol::Http | Protocol::Tcp | Protocol::Udp) => {
+            judged.not_programmed = invalid(
+                ".tls",
+                "Invalid",
+                format!("A listener of protocol {} cannot have tls; use HTTPS or TLS", judged.fact.protocol),
+            );
+        }
+        (None, Protocol::Https | Protocol::Tls) => {
+            judged.not_programmed = invalid(
+                ".tls",
+                "Invalid",
+                format!("A listener of protocol {} needs tls with certificateRefs", judged.fact.protocol),
+            );
+        }
+        (Some(tls), Protocol::Https) if tls.passthrough => {
+            judged.not_programmed = invalid(
+                ".tls.mode",
+                "UnsupportedTLSMode",
+                "A listener of protocol HTTPS must terminate TLS; for Passthrough use protocol TLS"
+                    .to_owned(),
+            );
+        }
+        (Some(tls), Protocol::Tls) if tls.passthrough => {
+            if !tls.certificates.is_empty() {
+                judged.not_programmed = invalid(
+                    ".tls.certificateRefs",
+                    "Invalid",
+                    "With mode Passthrough the backend holds the certificate: remove certificateRefs"
+                        .to_owned(),
+                );
+            }
+        }
+        (Some(tls), Protocol::Https | Protocol::Tls) => {
+            let (served, problems) = certificates::resolve(gateway, object, tls, reader);
+            judged.served_partially = !served.is_empty() && judged.unresolved.is_none();
+            judged.certificates = served;
+            if let Some(problem) = problems {
+                judged.unresolved.get_or_insert(problem);
+            } else if tls.certificates.is_empty() {
+                judged.not_programmed = invalid(
+                    ".tls.certificateRefs",
+                    "Invalid",
+                    "A listener that terminates TLS needs at least one certificate in certificateRefs"
+                        .to_owned(),
+                );
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,275 @@
+//! Stage 1: a Gateway's listeners, judged and grouped into sockets.
+
+mod certificates;
+mod conflict;
+mod listener;
+mod overlap;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use ir::{Condition, ConditionStatus, Metadata, ObjectRef};
+use store::{
+    Infrastructure, NameId, ObjectId,
+    facts::{self, AllowedNamespaces},
+};
+
+use crate::Reader;
+pub use listener::Judged;
+pub use socket::{Chain, Socket};
+
+/// What the gateway stage says of one Gateway. Parts that different readers look at are kept apart, so that a rotated
+/// certificate wakes no route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayOutput {
+    /// The Gateway.
+    pub object: ObjectRef,
+    /// True when its class is ours. Everything else is empty when it is not.
+    pub managed: bool,
+    /// Name of the proxy fleet that serves it: `namespace/name`.
+    pub fleet: Arc<str>,
+    /// Listeners as routes see them, in the order of the spec.
+    pub listeners: Arc<[AttachListener]>,
+    /// What proxies listen on.
+    pub sockets: Box<[Socket]>,
+    /// Secrets that proxies need, ascending.
+    pub certificates: Box<[ObjectId]>,
+    /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
+    pub ready_listener: Option<Arc<str>>,
+    /// Conditions.
+    pub status: GatewayConditions,
+}
+
+/// Conditions of a Gateway and its listeners, except those that need to know the proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayConditions {
+    /// `metadata.generation` they were made from.
+    pub generation: i64,
+    /// Conditions of the Gateway as a whole.
+    pub conditions: Vec<Condition>,
+    /// Each listener's, in the order of the spec; empty when the Gateway was not looked into.
+    pub listeners: Vec<ListenerConditions>,
+    /// Paths of fields behind conditions that do not hold, for `--to problems`.
+    pub problems: Vec<ir::Problem>,
+}
+
+/// Conditions of one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConditions {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Kinds of routes that may attach.
+    pub supported_kinds: Vec<&'static str>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// A listener as routes see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachListener {
+    /// Name.
+    pub name: Arc<str>,
+    /// Port of the Gateway.
+    pub port: u16,
+    /// Hostname; `None` for any.
+    pub hostname: Option<NameId>,
+    /// True when routes on it are served.
+    pub ready: bool,
+    /// True when requests come in over TLS.
+    pub tls: bool,
+    /// Kinds of routes that may attach.
+    pub kinds: Vec<&'static str>,
+    /// Namespaces whose routes may attach.
+    pub namespaces: AllowedNamespaces,
+    /// Index of the listener whose route configuration takes its routes.
+    pub table: u16,
+    /// Name in xDS: `<namespace>/<gateway>/<listener>`.
+    pub xds_name: Arc<str>,
+    /// What xDS resources made for it say about their origin.
+    pub metadata: Metadata,
+}
+
+/// Judges one Gateway. `None` when it does not exist.
+pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<GatewayOutput> {
+    let gateway = reader.gateway(id)?;
+    let object = reader.object(id);
+    let fleet: Arc<str> = format!("{}/{}", object.namespace, object.name).into();
+    if !is_ours(gateway, reader) {
+        return Some(GatewayOutput::empty(object, fleet, false));
+    }
+    if let Some(problem) = unsupported_address(gateway) {
+        let mut output = GatewayOutput::empty(object, fleet, true);
+        output.status.generation = gateway.meta.generation;
+        output.status.conditions.push(condition(
+            gateway,
+            "Accepted",
+            ConditionStatus::False,
+            problem.reason,
+            problem.message.to_string(),
+        ));
+        return Some(output);
+    }
+    let mut judged: Vec<Judged<'_>> = gateway
+        .listeners
+        .iter()
+        .map(|listener| listener::judge(gateway, &object, listener, reader))
+        .collect();
+    conflict::mark(&mut judged, reader);
+    overlap::mark(&mut judged, reader);
+    let listeners =
+        judged.iter().enumerate().map(|(i, j)| attach_listener(gateway, &object, i, j, &judged)).collect();
+    let sockets = socket::group(gateway, &fleet, &judged, reader);
+    let mut certificates: Vec<ObjectId> =
+        judged.iter().filter(|j| j.ready()).flat_map(|j| j.certificates.iter().map(|c| c.id)).collect();
+    certificates.sort_unstable();
+    certificates.dedup();
+    Some(GatewayOutput {
+        status: conditions(gateway, &object, judged),
+        object,
+        managed: true,
+        fleet,
+        listeners,
+        sockets,
+        certificates: certificates.into(),
+        ready_listener: (reader.settings().infrastructure == Infrastructure::Kubernetes)
+            .then(|| "0.0.0.0".into()),
+    })
+}
+
+impl GatewayOutput {
+    fn empty(object: ObjectRef, fleet: Arc<str>, managed: bool) -> Self {
+        GatewayOutput {
+            object,
+            managed,
+            fleet,
+            listeners: [].into(),
+            sockets: [].into(),
+            certificates: [].into(),
+            ready_listener: None,
+            status: GatewayConditions::default(),
+        }
+    }
+}
+
+/// True when the Gateway's class names our controller. In standalone mode a class that does not exist counts as ours.
+fn is_ours(gateway: &facts::Gateway, reader: &mut Reader<'_>) -> bool {
+    let settings = reader.settings();
+    match reader.gateway_class(gateway.class) {
+        Some(class) => class.controller_name == settings.controller_name,
+        None => settings.implicit_gateway_class,
+    }
+}
+
+fn unsupported_address(gateway: &facts::Gateway) -> Option<crate::Finding> {
+    let (i, (kind, _)) = gateway
+        .addresses
+        .iter()
+        .enumerate()
+        .find(|(_, (kind, _))| !matches!(&**kind, "IPAddress" | "Hostname"))?;
+    Some(crate::Finding::new(
+        format!("spec.addresses[{i}].type"),
+        "UnsupportedAddress",
+        format!("addresses of type {kind} are not supported; use IPAddress or Hostname"),
+    ))
+}
+
+/// A condition of this Gateway's generation.
+fn condition(
+    gateway: &facts::Gateway,
+    kind: &'static str,
+    status: ConditionStatus,
+    reason: &'static str,
+    message: String,
+) -> Condition {
+    Condition { kind, status, reason: reason.into(), message, observed_generation: gateway.meta.generation }
+}
+
+fn attach_listener(
+    gateway: &facts::Gateway,
+    object: &ObjectRef,
+    index: usize,
+    judged: &Judged<'_>,
+    all: &[Judged<'_>],
+) -> AttachListener {
+    // Plain HTTP listeners of a port are told apart by host only, so they share the first one's table.
+    let table = all
+        .iter()
+        .position(|other| {
+            other.ready()
+                && judged.protocol == listener::Protocol::Http
+                && other.protocol == judged.protocol
+                && other.fact.port == judged.fact.port
+        })
+        .filter(|_| judged.ready())
+        .unwrap_or(index);
+    let listener = judged.fact;
+    AttachListener {
+        name: listener.name.clone(),
+        port: listener.port,
+        hostname: listener.hostname,
+        ready: judged.ready(),
+        tls: judged.protocol == listener::Protocol::Https,
+        kinds: judged.supported_kinds.clone(),
+        namespaces: listener.namespaces.clone(),
+        // At most 64 listeners by the schema.
+        table: table as u16,
+        xds_name: xds_name(object, listener),
+        metadata: Metadata {
+            object: object.clone(),
+            section: Some(listener.name.clone()),
+            annotations: gateway.meta.annotations.clone(),
+        },
+    }
+}
+
+fn xds_name(object: &ObjectRef, listener: &facts::Listener) -> Arc<str> {
+    format!("{}/{}/{}", object.namespace, object.name, listener.name).into()
+}
+
+fn conditions(gateway: &facts::Gateway, object: &ObjectRef, judged: Vec<Judged<'_>>) -> GatewayConditions {
+    let mut problems = Vec::new();
+    let names_of = |judged: &[Judged<'_>], bad: bool| -> Vec<String> {
+        (judged.iter().filter(|j| j.accepted() != bad).map(|j| j.fact.name.to_string())).collect()
+    };
+    let rejected = names_of(&judged, true);
+    let accepted = match (rejected.len(), judged.len()) {
+        (0, _) => condition(
+            gateway,
+            "Accepted",
+            ConditionStatus::True,
+            "Accepted",
+            "The Gateway is accepted".to_owned(),
+        ),
+        (bad, all) if bad == all => condition(
+            gateway,
+            "Accepted",
+            ConditionStatus::False,
+            "ListenersNotValid",
+            "No listener is valid; see the conditions of the listeners".to_owned(),
+        ),
+        _ => condition(
+            gateway,
+            "Accepted",
+            ConditionStatus::True,
+            "ListenersNotValid",
+            format!("Some listeners are not valid: {}", rejected.join(", ")),
+        ),
+    };
+    let listeners = (judged.into_iter().enumerate())
+        .map(|(i, j)| {
+            let (conditions, found) = j.conditions(gateway.meta.generation);
+            problems.extend(found.into_iter().map(|(condition, finding)| ir::Problem {
+                object: object.into(),
+                field: format!("spec.listeners[{i}]{}", finding.field),
+                severity: ir::Severity::Error,
+                condition: condition.to_owned(),
+                reason: finding.reason.to_owned(),
+                message: finding.message.into_owned(),
+            }));
+            ListenerConditions { name: j.fact.name.clone(), supported_kinds: j.supported_kinds, conditions }
+        })
+        .collect();
+    GatewayConditions { generation: gateway.meta.generation, conditions: vec![accepted], listeners, problems }
+}

@@ -1,0 +1,62 @@
+//! Overlapping TLS configurations (GEP-3567): HTTP/2 clients reuse a connection for every name that its certificate
+//! covers, so a request can arrive on a connection that was made for another listener.
+
+use store::names_overlap;
+
+use super::listener::{Judged, Protocol};
+use crate::{Finding, Reader};
+
+/// Marks HTTPS listeners of one port whose hostnames or certificates overlap. A warning only: both serve.
+pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
+    let https: Vec<usize> =
+        (0..judged.len()).filter(|i| judged[*i].protocol == Protocol::Https && judged[*i].ready()).collect();
+    for &i in &https {
+        let others =
+            || https.iter().copied().filter(|j| *j != i && judged[*j].fact.port == judged[i].fact.port);
+        let by_certificate = others().find_map(|j| {
+            let (a, b) = overlapping_names(&judged[i], &judged[j])?;
+            Some(Finding::new(
+                ".tls.certificateRefs",
+                "OverlappingCertificates",
+                format!(
+                    "The certificate name {a} overlaps with {b} of listener {}: clients may send its requests over this listener's connections",
+                    judged[j].fact.name
+                ),
+            ))
+        });
+        let finding = by_certificate.or_else(|| {
+            others().find_map(|j| {
+                let text = |k: usize| judged[k].fact.hostname.map(|h| reader.name(h).clone());
+                let (own, other) = (text(i), text(j));
+                let overlap = match (&own, &other) {
+                    (Some(own), Some(other)) => names_overlap(own, other),
+                    _ => true,
+                };
+                overlap.then(|| {
+                    Finding::new(
+                        ".hostname",
+                        "OverlappingHostnames",
+                        format!(
+                            "The hostname {} overlaps with the hostname {} of listener {}",
+                            own.as_deref().unwrap_or("*"),
+                            other.as_deref().unwrap_or("*"),
+                            judged[j].fact.name
+                        ),
+                    )
+                })
+            })
+        });
+        judged[i].overlapping = finding;
+    }
+}
+
+fn overlapping_names(a: &Judged<'_>, b: &Judged<'_>) -> Option<(String, String)> {
+    let names = |j: &Judged<'_>| -> Vec<String> {
+        j.certificates.iter().flat_map(|c| c.dns_names.iter().map(|n| n.to_string())).collect()
+    };
+    let others = names(b);
+    names(a).into_iter().find_map(|own| {
+        let other = others.iter().find(|other| names_overlap(&own, other))?;
+        Some((own, other.clone()))
+    })
+}

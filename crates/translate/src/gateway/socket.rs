@@ -1,0 +1,164 @@
+//! Listeners grouped by what the proxy binds.
+
+use std::sync::Arc;
+
+use ir::listener::{DownstreamTls, Transport};
+use store::{Infrastructure, facts};
+
+use super::listener::{Judged, Protocol};
+use crate::Reader;
+
+/// Offset of ports below 1024 in a cluster, where proxies run without privileges: Gateway port 80 is 10080 in the Pod.
+const PRIVILEGED_PORT_OFFSET: u16 = 10_000;
+/// First port that needs no privilege.
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+/// The cluster of TCP, TLS and UDP listeners that have no route; it is never defined, so connections are closed.
+const EMPTY_CLUSTER: &str = "EmptyCluster";
+
+/// One socket of the proxies of a Gateway, before it is known which HTTP filters its routes need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Name in xDS: that of the first listener on it.
+    pub name: Arc<str>,
+    /// Address to bind.
+    pub address: Arc<str>,
+    /// Port to bind.
+    pub port: u16,
+    /// Transport.
+    pub transport: Transport,
+    /// Chains in the order of the listeners.
+    pub chains: Box<[Chain]>,
+}
+
+/// What one listener (or all plain HTTP listeners of the port) adds to a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// HTTP with the table of listener `table`.
+    Http {
+        /// Index of the listener that gives the table its name.
+        table: u16,
+        /// Name of the chain and of its route configuration.
+        name: Arc<str>,
+        /// SNI; `None` for any, and for plain HTTP.
+        server_name: Option<Arc<str>>,
+        /// Termination; `None` for plain HTTP.
+        tls: Option<DownstreamTls>,
+        /// Prefix of statistics.
+        stat_prefix: Arc<str>,
+    },
+    /// A TCP, TLS or UDP listener without routes.
+    Empty {
+        /// Name of the cluster, which does not exist.
+        cluster: Arc<str>,
+        /// Prefix of statistics.
+        stat_prefix: Arc<str>,
+        /// Termination, for TLS listeners with certificates.
+        tls: Option<DownstreamTls>,
+    },
+}
+
+/// Groups ready listeners by bound address, transport and port.
+///
+/// A socket stands where its first listener stands in the spec, HTTP and HTTPS before TCP and TLS before UDP: that
+/// order gives sockets their names.
+pub(super) fn group(
+    gateway: &facts::Gateway,
+    fleet: &str,
+    judged: &[Judged<'_>],
+    reader: &mut Reader<'_>,
+) -> Box<[Socket]> {
+    let settings = reader.settings();
+    let addresses = addresses(gateway, &settings.infrastructure);
+    let mut order: Vec<usize> = (0..judged.len()).filter(|i| judged[*i].ready()).collect();
+    order.sort_by_key(|i| rank(judged[*i].protocol));
+    let mut sockets: Vec<(usize, Socket, Vec<Chain>)> = Vec::new();
+    for i in order {
+        let listener = &judged[i];
+        let port = bound_port(listener.fact.port, &settings.infrastructure);
+        let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
+        let xds_name: Arc<str> = format!("{fleet}/{}", listener.fact.name).into();
+        for (n, address) in addresses.iter().enumerate() {
+            let existing =
+                sockets.iter().position(|(m, s, _)| *m == n && s.port == port && s.transport == transport);
+            let index = existing.unwrap_or_else(|| {
+                // The name must be unique: further addresses of a Gateway add themselves to it.
+                let name = if n == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
+                let socket = Socket { name, address: address.clone(), port, transport, chains: [].into() };
+                sockets.push((n, socket, Vec::new()));
+                sockets.len() - 1
+            });
+            let chains = &mut sockets[index].2;
+            // Plain HTTP listeners of a port share the first one's chain.
+            if listener.protocol == Protocol::Http
+                && chains.iter().any(|c| matches!(c, Chain::Http { tls: None, .. }))
+            {
+                continue;
+            }
+            chains.push(chain(i, listener, &xds_name, port, reader));
+        }
+    }
+    sockets.into_iter().map(|(_, socket, chains)| Socket { chains: chains.into(), ..socket }).collect()
+}
+
+fn rank(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Http | Protocol::Https => 0,
+        Protocol::Tls | Protocol::Tcp => 1,
+        Protocol::Udp | Protocol::Unknown => 2,
+    }
+}
+
+fn chain(index: usize, listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, reader: &Reader<'_>) -> Chain {
+    let tls = |alpn: &[&str]| DownstreamTls {
+        certificates: listener.certificates.iter().map(|c| c.xds_name.clone()).collect(),
+        alpn: alpn.iter().map(|p| Arc::from(*p)).collect(),
+    };
+    match listener.protocol {
+        Protocol::Http | Protocol::Https => {
+            let secure = listener.protocol == Protocol::Https;
+            Chain::Http {
+                table: index as u16,
+                name: xds_name.clone(),
+                server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
+                tls: secure.then(|| tls(&["h2", "http/1.1"])),
+                stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
+            }
+        }
+        _ => {
+            let terminates = !listener.certificates.is_empty();
+            let prefix = match listener.protocol {
+                Protocol::Tls if terminates => "tls-terminate",
+                Protocol::Tls => "tls-passthrough",
+                Protocol::Udp => "service",
+                _ => "tcp",
+            };
+            let stat_prefix = if listener.protocol == Protocol::Udp {
+                prefix.into()
+            } else {
+                format!("{prefix}-{port}").into()
+            };
+            Chain::Empty { cluster: EMPTY_CLUSTER.into(), stat_prefix, tls: terminates.then(|| tls(&[])) }
+        }
+    }
+}
+
+/// Addresses to bind: in a cluster all of the Pod's; on a host those of the Gateway, else the configured one.
+fn addresses(gateway: &facts::Gateway, infrastructure: &Infrastructure) -> Vec<Arc<str>> {
+    match infrastructure {
+        Infrastructure::Kubernetes => vec!["0.0.0.0".into()],
+        Infrastructure::Host { listen } => {
+            let given: Vec<Arc<str>> = (gateway.addresses.iter())
+                .filter(|(kind, _)| &**kind == "IPAddress")
+                .filter_map(|(_, value)| value.clone())
+                .collect();
+            if given.is_empty() { vec![listen.clone()] } else { given }
+        }
+    }
+}
+
+fn bound_port(port: u16, infrastructure: &Infrastructure) -> u16 {
+    match infrastructure {
+        Infrastructure::Kubernetes if port < FIRST_UNPRIVILEGED_PORT => port + PRIVILEGED_PORT_OFFSET,
+        _ => port,
+    }
+}

@@ -1,0 +1,49 @@
+//! Hostnames: intersection of listeners and routes.
+
+use std::sync::Arc;
+
+use store::{NameId, Store};
+
+/// A host that a virtual host answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// Every host.
+    Any,
+    /// One hostname, perhaps with a leading wildcard label.
+    Name(NameId),
+}
+
+impl Host {
+    /// The host as a virtual host's domain; `*` for every host.
+    pub fn text(self, store: &Store) -> Arc<str> {
+        match self {
+            Host::Any => "*".into(),
+            Host::Name(name) => store.name(name).clone(),
+        }
+    }
+}
+
+/// True when `pattern` matches every name that `host` stands for: equal, or a wildcard over one or more labels
+/// (Gateway API, Hostname: `*.example.com` matches `a.b.example.com`, not `example.com`).
+pub fn covers(pattern: &str, host: &str) -> bool {
+    if pattern == host {
+        return true;
+    }
+    match pattern.strip_prefix('*') {
+        // `suffix` begins with the dot, so a host that merely ends alike does not match; and for a wildcard host the
+        // star stands in the place of at least one label.
+        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+        None => false,
+    }
+}
+
+/// The more specific of a listener's and a route's hostname when they intersect.
+pub fn intersect<'a>(listener: &'a str, route: &'a str) -> Option<&'a str> {
+    if covers(listener, route) {
+        Some(route)
+    } else if covers(route, listener) {
+        Some(listener)
+    } else {
+        None
+    }
+}

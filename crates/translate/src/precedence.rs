@@ -1,0 +1,74 @@
+//! Which of several matching routes wins (Gateway API, HTTPRouteRule.matches).
+
+use std::{cmp::Reverse, sync::Arc};
+
+use ir::route::{PathMatch, RouteMatch, StringMatch, ValueMatch};
+
+/// Order of a route entry in a virtual host: the smaller key is tried first. Fields in order of weight.
+///
+/// The specification leaves regular expressions to implementations; Envoy Gateway puts them between exact paths and
+/// prefixes. Counts of exact header and query matches break ties before age does, also as Envoy Gateway has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderKey {
+    path: Reverse<PathRank>,
+    method: Reverse<bool>,
+    headers: Reverse<(usize, usize)>,
+    cookies: Reverse<(usize, usize)>,
+    query: Reverse<(usize, usize)>,
+    created: i64,
+    namespace: Arc<str>,
+    name: Arc<str>,
+    rule: u16,
+    entry: u32,
+}
+
+/// Rank of a path match: kind first, then length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum PathRank {
+    Prefix(usize),
+    Regex(usize),
+    Exact(usize),
+}
+
+/// What decides between routes that match alike: the older one wins, then the one whose `namespace/name` is first in
+/// the alphabet, then the earlier rule and match.
+#[derive(Clone, Debug)]
+pub struct Origin<'a> {
+    /// Creation time in seconds.
+    pub created: i64,
+    /// Namespace of the route.
+    pub namespace: &'a Arc<str>,
+    /// Name of the route.
+    pub name: &'a Arc<str>,
+    /// Index of the rule.
+    pub rule: u16,
+    /// Index of the match within the rule, counting extra entries made from it.
+    pub entry: u32,
+}
+
+impl OrderKey {
+    /// The key of one match.
+    pub fn new(matched: &RouteMatch, origin: &Origin<'_>) -> Self {
+        let rank = |values: &[ValueMatch]| {
+            (values.len(), values.iter().filter(|v| matches!(v.value, StringMatch::Exact(_))).count())
+        };
+        OrderKey {
+            path: Reverse(match &matched.path {
+                PathMatch::Exact(path) => PathRank::Exact(path.len()),
+                PathMatch::Regex(path) => PathRank::Regex(path.len()),
+                // `/` matches everything and ranks as no path at all.
+                PathMatch::Prefix(path) if &**path == "/" => PathRank::Prefix(0),
+                PathMatch::Prefix(path) => PathRank::Prefix(path.len()),
+            }),
+            method: Reverse(matched.method.is_some()),
+            headers: Reverse(rank(&matched.headers)),
+            cookies: Reverse(rank(&matched.cookies)),
+            query: Reverse(rank(&matched.query)),
+            created: origin.created,
+            namespace: origin.namespace.clone(),
+            name: origin.name.clone(),
+            rule: origin.rule,
+            entry: origin.entry,
+        }
+    }
+}

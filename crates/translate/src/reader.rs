@@ -1,0 +1,277 @@
+//! Reading facts and outputs, with a record of every read.
+
+use std::sync::Arc;
+
+use engine::{Reads, Table};
+use ir::{ObjectRef, object::ENVOY_GATEWAY_GROUP};
+use store::{
+    FactKey, NameId, ObjectId, Settings, Store,
+    facts::{self, Fact, Target},
+};
+
+use crate::{AttachListener, GatewayOutput, Host, RouteOutput, Slot};
+
+/// Everything that a unit can depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dep {
+    /// A fact.
+    Fact(FactKey),
+    /// The listeners of a Gateway as far as routes see them.
+    Listeners(ObjectId),
+    /// The sockets of a Gateway.
+    Sockets(ObjectId),
+    /// The conditions of a Gateway and its listeners.
+    GatewayStatus(ObjectId),
+    /// The certificates that a Gateway serves.
+    Certificates(ObjectId),
+    /// Where a route is attached.
+    Attached(ObjectId),
+    /// The rules of a route.
+    Rules(ObjectId),
+    /// The clusters that a route needs.
+    Plans(ObjectId),
+    /// What is wrong with a route's rules and backends.
+    RouteFindings(ObjectId),
+    /// Routes that match the same requests as a route.
+    Overlaps(ObjectId),
+    /// `attachedRoutes` of a Gateway's listeners.
+    AttachedRoutes(ObjectId),
+    /// HTTP filters that the routes of a table need.
+    Features(TableKey),
+}
+
+/// A route configuration: all plain HTTP listeners of a port share one, each HTTPS listener has its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableKey {
+    /// The Gateway.
+    pub gateway: ObjectId,
+    /// Index of the listener that gives the table its name.
+    pub listener: u16,
+}
+
+/// A virtual host in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VirtualHostKey {
+    /// The table.
+    pub table: TableKey,
+    /// Index of the listener that it belongs to.
+    pub listener: u16,
+    /// The host.
+    pub host: Host,
+}
+
+/// What one route contributes to one virtual host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryKey {
+    /// The virtual host.
+    pub virtual_host: VirtualHostKey,
+    /// The route.
+    pub route: ObjectId,
+}
+
+/// A cluster that a route needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClusterKey {
+    /// The route.
+    pub route: ObjectId,
+    /// Index of the rule.
+    pub rule: u16,
+    /// Which of the rule's clusters.
+    pub slot: Slot,
+}
+
+/// Reads facts on behalf of one unit and records what it read.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    store: &'a Store,
+    reads: &'a mut Reads<Dep>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader that records into `reads`.
+    pub fn new(store: &'a Store, reads: &'a mut Reads<Dep>) -> Self {
+        Reader { store, reads }
+    }
+
+    /// Records a read of an earlier stage's output.
+    pub fn record(&mut self, dep: Dep) {
+        self.reads.record(dep);
+    }
+
+    fn fact(&mut self, id: ObjectId) -> Option<&'a Fact> {
+        self.reads.record(Dep::Fact(FactKey::Object(id)));
+        self.store.fact(id)
+    }
+
+    /// The controller's settings.
+    pub fn settings(&mut self) -> &'a Settings {
+        self.reads.record(Dep::Fact(FactKey::Settings));
+        self.store.settings()
+    }
+
+    /// The time that certificates are judged by; 0 when unknown. No read of its own: a Secret is touched when its
+    /// certificate begins or ends to be valid.
+    pub fn now(&self) -> i64 {
+        self.store.now()
+    }
+
+    /// What an id stands for. Names never change, so this is no read.
+    pub fn object(&self, id: ObjectId) -> ObjectRef {
+        self.store.object(id).cloned().unwrap_or_else(|| ObjectRef::new(ir::Kind::Namespace, "", ""))
+    }
+
+    /// The text of a name. Names never change, so this is no read.
+    pub fn name(&self, id: NameId) -> &'a Arc<str> {
+        self.store.name(id)
+    }
+
+    /// A GatewayClass.
+    pub fn gateway_class(&mut self, id: ObjectId) -> Option<&'a facts::GatewayClass> {
+        match self.fact(id)? {
+            Fact::GatewayClass(class) => Some(class),
+            _ => None,
+        }
+    }
+
+    /// A Gateway.
+    pub fn gateway(&mut self, id: ObjectId) -> Option<&'a facts::Gateway> {
+        match self.fact(id)? {
+            Fact::Gateway(gateway) => Some(gateway),
+            _ => None,
+        }
+    }
+
+    /// An HTTPRoute.
+    pub fn http_route(&mut self, id: ObjectId) -> Option<&'a facts::HttpRoute> {
+        match self.fact(id)? {
+            Fact::HttpRoute(route) => Some(route),
+            _ => None,
+        }
+    }
+
+    /// A Namespace.
+    pub fn namespace(&mut self, id: ObjectId) -> Option<&'a facts::Namespace> {
+        match self.fact(id)? {
+            Fact::Namespace(namespace) => Some(namespace),
+            _ => None,
+        }
+    }
+
+    /// A Service.
+    pub fn service(&mut self, id: ObjectId) -> Option<&'a facts::Service> {
+        match self.fact(id)? {
+            Fact::Service(service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// A Secret.
+    pub fn secret(&mut self, id: ObjectId) -> Option<&'a facts::Secret> {
+        match self.fact(id)? {
+            Fact::Secret(secret) => Some(secret),
+            _ => None,
+        }
+    }
+
+    /// A Backend.
+    pub fn backend(&mut self, id: ObjectId) -> Option<&'a facts::Backend> {
+        match self.fact(id)? {
+            Fact::Backend(backend) => Some(backend),
+            _ => None,
+        }
+    }
+
+    /// The EndpointSlices of a Service, by name.
+    pub fn slices_of(&mut self, service: ObjectId) -> Vec<&'a facts::EndpointSlice> {
+        self.reads.record(Dep::Fact(FactKey::SlicesOf(service)));
+        let slices: Vec<_> = self.store.slices_of(service).collect();
+        for slice in &slices {
+            self.reads.record(Dep::Fact(FactKey::Object(slice.meta.id)));
+        }
+        slices
+    }
+
+    /// True when a port of a Service has endpoints. Cheaper to depend on than the slices: it changes seldom.
+    pub fn available(&mut self, service: ObjectId, port: &str) -> bool {
+        self.reads.record(Dep::Fact(FactKey::Availability(service)));
+        self.store.available(service, port)
+    }
+
+    /// The infrastructure Services of a Gateway's proxies.
+    pub fn proxy_services_of(&mut self, gateway: ObjectId) -> Vec<&'a facts::Service> {
+        self.reads.record(Dep::Fact(FactKey::ProxyServiceOf(gateway)));
+        let ids: Vec<_> = self.store.proxy_services_of(gateway).collect();
+        ids.into_iter().filter_map(|id| self.service(id)).collect()
+    }
+
+    /// True when some ReferenceGrant lets objects of kind `from` in `from_namespace` refer to `target`
+    /// (Gateway API, ReferenceGrant). References within a namespace need none: callers decide that.
+    pub fn granted(&mut self, from: (&str, &str), from_namespace: &str, target: Target) -> bool {
+        self.reads.record(Dep::Fact(FactKey::GrantsInto(target.namespace)));
+        let object = self.object(target.id);
+        let grants: Vec<_> = self.store.grants_into(target.namespace).collect();
+        grants.into_iter().any(|id| match self.fact(id) {
+            Some(Fact::ReferenceGrant(grant)) => {
+                grant
+                    .from
+                    .iter()
+                    .any(|f| &*f.group == from.0 && &*f.kind == from.1 && &*f.namespace == from_namespace)
+                    && grant.to.iter().any(|t| {
+                        &*t.group == object.kind.group()
+                            && &*t.kind == object.kind.name()
+                            && t.name.as_ref().is_none_or(|name| *name == object.name)
+                    })
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Outputs of the gateway stage, for later stages.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayTable<'a>(pub &'a Table<ObjectId, GatewayOutput, Dep>);
+
+impl<'a> GatewayTable<'a> {
+    /// The listeners of a Gateway that is ours; `None` when there is no such Gateway.
+    pub fn listeners(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> Option<&'a Arc<[AttachListener]>> {
+        reader.record(Dep::Listeners(gateway));
+        self.0.get(gateway).filter(|g| g.managed).map(|g| &g.listeners)
+    }
+
+    /// The sockets of a Gateway.
+    pub fn sockets(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a [crate::gateway::Socket] {
+        reader.record(Dep::Sockets(gateway));
+        self.0.get(gateway).map_or(&[], |g| &g.sockets)
+    }
+
+    /// One listener of a Gateway.
+    pub fn listener(
+        &self,
+        reader: &mut Reader<'_>,
+        gateway: ObjectId,
+        index: u16,
+    ) -> Option<&'a AttachListener> {
+        self.listeners(reader, gateway)?.get(usize::from(index))
+    }
+}
+
+/// Outputs of the route stage, for later stages.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteTable<'a>(pub &'a Table<ObjectId, RouteOutput, Dep>);
+
+impl<'a> RouteTable<'a> {
+    /// The rules of a route.
+    pub fn rules(&self, reader: &mut Reader<'_>, route: ObjectId) -> &'a [Arc<ir::route::Rule>] {
+        reader.record(Dep::Rules(route));
+        self.0.get(route).map_or(&[], |r| &r.rules)
+    }
+
+    /// One cluster that a route needs.
+    pub fn plan(&self, reader: &mut Reader<'_>, key: ClusterKey) -> Option<&'a crate::ClusterPlan> {
+        reader.record(Dep::Plans(key.route));
+        self.0.get(key.route)?.plans.iter().find(|plan| plan.rule == key.rule && plan.slot == key.slot)
+    }
+}
+
+/// The group of Envoy Gateway's kinds, for references by group and kind.
+pub(crate) const EG_GROUP: &str = ENVOY_GATEWAY_GROUP;

@@ -1,0 +1,234 @@
+//! Stage 8: status of each object, from the outputs that xDS is made from.
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use engine::Counts;
+use ir::{
+    Condition, ConditionStatus,
+    status::{ListenerStatus, ParentStatus, Status, StatusBody},
+};
+use store::{ObjectId, facts::ParentRef};
+
+use crate::{
+    AttachOutput, Dep, Finding, GatewayOutput, ParentOutput, Reader, RouteOutput, http_route::RouteFindings,
+};
+
+/// Status of a GatewayClass. `None` when it does not exist or another controller's.
+pub fn gateway_class(id: ObjectId, reader: &mut Reader<'_>) -> Option<Status> {
+    let class = reader.gateway_class(id)?;
+    if class.controller_name != reader.settings().controller_name {
+        return None;
+    }
+    let accepted = Condition {
+        kind: "Accepted",
+        status: ConditionStatus::True,
+        reason: "Accepted".into(),
+        message: "The GatewayClass is valid".to_owned(),
+        observed_generation: class.meta.generation,
+    };
+    Some(Status {
+        object: reader.object(id),
+        body: StatusBody::Conditions(vec![accepted]),
+        problems: Vec::new(),
+    })
+}
+
+/// Status of a Gateway, from its output and the number of routes on each listener. `None` when it is not ours.
+pub fn gateway(
+    id: ObjectId,
+    reader: &mut Reader<'_>,
+    output: Option<&GatewayOutput>,
+    attached: &Counts<(ObjectId, u16)>,
+) -> Option<Status> {
+    reader.record(Dep::GatewayStatus(id));
+    reader.record(Dep::AttachedRoutes(id));
+    let output = output.filter(|g| g.managed)?;
+    let listeners = (0u16..)
+        .zip(&output.status.listeners)
+        .map(|(i, listener)| ListenerStatus {
+            name: listener.name.clone(),
+            supported_kinds: listener.supported_kinds.clone(),
+            attached_routes: attached.get((id, i)),
+            conditions: listener.conditions.clone(),
+        })
+        .collect();
+    Some(Status {
+        object: output.object.clone(),
+        body: StatusBody::Gateway { conditions: output.status.conditions.clone(), listeners },
+        problems: output.status.problems.clone(),
+    })
+}
+
+/// Status of a route: one entry per parent that is ours. `None` when it has none.
+pub fn route(
+    id: ObjectId,
+    reader: &mut Reader<'_>,
+    attached: Option<&AttachOutput>,
+    output: Option<&RouteOutput>,
+    overlaps: &dyn Fn(ObjectId) -> BTreeSet<(ObjectId, ObjectId)>,
+) -> Option<Status> {
+    for dep in [Dep::Attached(id), Dep::RouteFindings(id), Dep::Overlaps(id)] {
+        reader.record(dep);
+    }
+    let (attached, output) = (attached?, output?);
+    if attached.parents.is_empty() {
+        return None;
+    }
+    let overlaps = overlaps(id);
+    let parents =
+        attached.parents.iter().map(|parent| parent_status(parent, output, &overlaps, reader)).collect();
+    Some(Status {
+        object: output.object.clone(),
+        body: StatusBody::Route { parents },
+        problems: route_problems(attached, output),
+    })
+}
+
+fn parent_status(
+    parent: &ParentOutput,
+    output: &RouteOutput,
+    overlaps: &BTreeSet<(ObjectId, ObjectId)>,
+    reader: &Reader<'_>,
+) -> ParentStatus {
+    let condition = |kind, status, reason: Cow<'static, str>, message: String| Condition {
+        kind,
+        status,
+        reason,
+        message,
+        observed_generation: output.origin.generation,
+    };
+    let findings = &output.findings;
+    let mut conditions = vec![match (&parent.refused, all_dropped(findings)) {
+        (Some(refused), _) => {
+            condition("Accepted", ConditionStatus::False, refused.reason.into(), refused.message.to_string())
+        }
+        (None, Some((reason, message))) => condition("Accepted", ConditionStatus::False, reason, message),
+        (None, None) => condition(
+            "Accepted",
+            ConditionStatus::True,
+            "Accepted".into(),
+            "The route is accepted".to_owned(),
+        ),
+    }];
+    if !findings.dropped.is_empty() && !findings.all_dropped {
+        let (reason, message) = joined(findings.dropped.iter().map(|(_, finding)| finding));
+        let indexes: Vec<String> = findings.dropped.iter().map(|(index, _)| index.to_string()).collect();
+        let message = format!("Dropped Rule(s) [{}]: {message}", indexes.join(" "));
+        conditions.push(condition("PartiallyInvalid", ConditionStatus::True, reason, message));
+    }
+    conditions.push(if findings.unresolved.is_empty() {
+        condition(
+            "ResolvedRefs",
+            ConditionStatus::True,
+            "ResolvedRefs".into(),
+            "All references of the route resolve".to_owned(),
+        )
+    } else {
+        let (reason, message) = joined(findings.unresolved.iter());
+        condition("ResolvedRefs", ConditionStatus::False, reason, message)
+    });
+    if !findings.unavailable.is_empty() {
+        let (reason, message) = joined(findings.unavailable.iter());
+        conditions.push(condition("BackendsAvailable", ConditionStatus::False, reason, message));
+    }
+    let others: Vec<String> = overlaps
+        .iter()
+        .filter(|(gateway, _)| *gateway == parent.gateway)
+        .map(|(_, route)| reader.object(*route).to_string())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    if !others.is_empty() && parent.refused.is_none() {
+        let message = format!(
+            "Another route has the same matches and the older one takes the requests: {}",
+            others.join(", ")
+        );
+        conditions.push(condition(
+            "RouteRulesOverlap",
+            ConditionStatus::True,
+            "RouteRulesOverlap".into(),
+            message,
+        ));
+    }
+    ParentStatus { parent: parent_reference(&parent.parent), conditions }
+}
+
+fn all_dropped(findings: &RouteFindings) -> Option<(Cow<'static, str>, String)> {
+    findings.all_dropped.then(|| joined(findings.dropped.iter().map(|(_, finding)| finding)))
+}
+
+/// Distinct reasons sorted and joined with commas, messages one to a line, as Envoy Gateway writes them.
+fn joined<'a>(findings: impl Iterator<Item = &'a Finding> + Clone) -> (Cow<'static, str>, String) {
+    let reasons: BTreeSet<&'static str> = findings.clone().map(|f| f.reason).collect();
+    let messages: Vec<&str> = findings.map(|f| &*f.message).collect();
+    let reason = match reasons.iter().next() {
+        Some(only) if reasons.len() == 1 => Cow::Borrowed(*only),
+        _ => Cow::Owned(reasons.into_iter().collect::<Vec<_>>().join(",")),
+    };
+    (reason, messages.join("\n"))
+}
+
+fn parent_reference(parent: &ParentRef) -> ir::status::ParentReference {
+    ir::status::ParentReference {
+        group: parent.group.clone(),
+        kind: parent.kind.clone(),
+        namespace: parent.namespace.clone(),
+        name: parent.name.clone(),
+        section_name: parent.section_name.clone(),
+        port: parent.port,
+    }
+}
+
+fn route_problems(attached: &AttachOutput, output: &RouteOutput) -> Vec<ir::Problem> {
+    let problem = |condition: &str, severity, finding: &Finding| ir::Problem {
+        object: (&output.object).into(),
+        field: finding.field.clone(),
+        severity,
+        condition: condition.to_owned(),
+        reason: finding.reason.to_owned(),
+        message: finding.message.to_string(),
+    };
+    let findings = &output.findings;
+    let refused = attached.parents.iter().filter_map(|p| p.refused.as_ref());
+    let accepted = if findings.all_dropped { "Accepted" } else { "PartiallyInvalid" };
+    refused
+        .map(|f| problem("Accepted", ir::Severity::Error, f))
+        .chain(findings.dropped.iter().map(|(_, f)| problem(accepted, ir::Severity::Error, f)))
+        .chain(findings.unresolved.iter().map(|f| problem("ResolvedRefs", ir::Severity::Error, f)))
+        .chain(findings.unavailable.iter().map(|f| problem("BackendsAvailable", ir::Severity::Warning, f)))
+        .collect()
+}
+
+/// Status of a Backend. A Backend that cannot be used carries Envoy Gateway's condition for it, which is of type
+/// `Invalid` with reason `Accepted`: dashboards and scripts of its users look for exactly that.
+pub fn backend(id: ObjectId, reader: &mut Reader<'_>) -> Option<Status> {
+    let backend = reader.backend(id)?;
+    let settings = reader.settings();
+    let object = reader.object(id);
+    let invalid = crate::backend::invalid(backend, settings);
+    let (kind, status, message) = match &invalid {
+        None => ("Accepted", ConditionStatus::True, "The Backend is accepted".to_owned()),
+        Some(finding) => {
+            ("Invalid", ConditionStatus::False, format!("The Backend is not accepted: {}", finding.message))
+        }
+    };
+    let condition = Condition {
+        kind,
+        status,
+        reason: "Accepted".into(),
+        message,
+        observed_generation: backend.meta.generation,
+    };
+    let problems = invalid
+        .map(|finding| ir::Problem {
+            object: (&object).into(),
+            field: finding.field,
+            severity: ir::Severity::Error,
+            condition: "Invalid".to_owned(),
+            reason: finding.reason.to_owned(),
+            message: finding.message.into_owned(),
+        })
+        .into_iter()
+        .collect();
+    Some(Status { object, body: StatusBody::Conditions(vec![condition]), problems })
+}

@@ -1,0 +1,90 @@
+//! What one route contributes to one virtual host: encoded routes with their place in the order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ir::route::{RouteMatch, Rule};
+use translate::{
+    AttachListener, EntryKey, GatewayTable, Host, Reader, RouteTable,
+    precedence::{OrderKey, Origin},
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::encode;
+
+/// The contribution of one route to one virtual host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries {
+    /// Encoded routes, ascending by order.
+    pub routes: Box<[(OrderKey, Bytes)]>,
+    /// Clusters that they name, ascending, each once.
+    pub clusters: Box<[Arc<str>]>,
+    /// Hash of what each match asks for, ascending, each once: routes with a hash in common take the same requests.
+    pub matches: Box<[u64]>,
+}
+
+/// Encodes the contribution of one route. `None` when the listener is gone.
+pub fn unit(
+    key: EntryKey,
+    created: i64,
+    reader: &mut Reader<'_>,
+    gateways: GatewayTable<'_>,
+    routes: RouteTable<'_>,
+) -> Option<Entries> {
+    let virtual_host = key.virtual_host;
+    let listener = gateways.listener(reader, virtual_host.table.gateway, virtual_host.listener)?;
+    let rules = routes.rules(reader, key.route);
+    let object = reader.object(key.route);
+    let host: Arc<str> = match virtual_host.host {
+        Host::Any => "*".into(),
+        Host::Name(name) => reader.name(name).clone(),
+    };
+    let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
+    let mut matches = Vec::new();
+    for rule in rules {
+        let mut entry = 0;
+        for matched in rule.matches.iter() {
+            matches.push(hash_of(matched));
+            let mut push = |bytes: Vec<u8>| {
+                let origin = Origin {
+                    created,
+                    namespace: &object.namespace,
+                    name: &object.name,
+                    rule: rule.index,
+                    entry,
+                };
+                encoded.push((OrderKey::new(matched, &origin), Bytes::from(bytes)));
+                entry += 1;
+            };
+            encode_match(rule, matched, &host, listener, &mut push);
+        }
+    }
+    encoded.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut clusters: Vec<Arc<str>> =
+        rules.iter().flat_map(|rule| encode::clusters_of(rule).cloned()).collect();
+    clusters.sort_unstable();
+    clusters.dedup();
+    matches.sort_unstable();
+    matches.dedup();
+    Some(Entries { routes: encoded.into(), clusters: clusters.into(), matches: matches.into() })
+}
+
+fn encode_match(
+    rule: &Rule,
+    matched: &RouteMatch,
+    host: &str,
+    listener: &AttachListener,
+    push: &mut dyn FnMut(Vec<u8>),
+) {
+    if let Some(preflight) = encode::cors_preflight_field(rule, matched, host) {
+        push(preflight);
+    }
+    push(encode::route_field(rule, matched, host, listener.port, listener.tls));
+}
+
+/// A hash of what a match asks for, whichever position it has in its rule.
+fn hash_of(matched: &RouteMatch) -> u64 {
+    let asked = (&matched.path, &matched.method, &matched.headers, &matched.query, &matched.cookies);
+    // The derived Debug form is unambiguous and this is no hot path: once per changed match.
+    xxh3_64(format!("{asked:?}").as_bytes())
+}

@@ -1,0 +1,56 @@
+//! Listeners from the sockets of a Gateway and the HTTP filters that its routes need.
+
+use ir::{
+    ObjectRef,
+    listener::{FilterChain, Http, HttpFeatures, Listener, Network, Transport},
+};
+use translate::gateway::{Chain, Socket};
+
+/// The listener of one socket. `features` tells what the routes of a chain's table need.
+pub fn of_socket(socket: &Socket, owner: ObjectRef, features: impl Fn(u16) -> HttpFeatures) -> Listener {
+    let mut chains = Vec::new();
+    let mut default_chain = None;
+    for chain in &socket.chains {
+        match chain {
+            Chain::Http { table, name, server_name, tls, stat_prefix } => {
+                let chain = FilterChain {
+                    name: name.clone(),
+                    server_names: server_name.iter().cloned().collect(),
+                    tls: tls.clone(),
+                    network: Network::Http(Http {
+                        route_configuration: name.clone(),
+                        stat_prefix: stat_prefix.clone(),
+                        features: features(*table),
+                    }),
+                };
+                if tls.is_some() {
+                    chains.push(chain);
+                } else {
+                    default_chain = Some(chain);
+                }
+            }
+            Chain::Empty { cluster, stat_prefix, tls } => chains.push(FilterChain {
+                name: cluster.clone(),
+                server_names: [].into(),
+                tls: tls.clone(),
+                network: match socket.transport {
+                    Transport::Tcp => {
+                        Network::Tcp { cluster: cluster.clone(), stat_prefix: stat_prefix.clone() }
+                    }
+                    Transport::Udp => {
+                        Network::Udp { cluster: cluster.clone(), stat_prefix: stat_prefix.clone() }
+                    }
+                },
+            }),
+        }
+    }
+    Listener {
+        name: socket.name.clone(),
+        address: socket.address.clone(),
+        port: socket.port,
+        transport: socket.transport,
+        chains: chains.into(),
+        default_chain,
+        owners: [owner].into(),
+    }
+}

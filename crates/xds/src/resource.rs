@@ -1,0 +1,116 @@
+//! Encoded messages with name, content hash and owners.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ir::{
+    ObjectRef,
+    cluster::{Cluster, Discovery, Endpoints},
+    listener::{Listener, VirtualHost},
+    resource::{Fragment, Resource, ResourceType, Version, Warming},
+    secret::TlsCertificate,
+};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::encode;
+
+fn plain(kind: ResourceType, name: Arc<str>, body: Vec<u8>, owners: Box<[ObjectRef]>) -> Resource {
+    let head = Bytes::from(body);
+    Resource {
+        kind,
+        name,
+        version: Version(xxh3_64(&head)),
+        head,
+        fragments: [].into(),
+        warming: Warming::Endpoints,
+        endpoints: None,
+        clusters: [].into(),
+        owners,
+    }
+}
+
+/// A cluster.
+pub fn cluster(cluster: &Cluster) -> Resource {
+    let (warming, endpoints) = match &cluster.discovery {
+        Discovery::Eds { service_name } => (Warming::Endpoints, Some(service_name.clone())),
+        Discovery::Dns { .. } | Discovery::DynamicForwardProxy => (Warming::Cluster, None),
+    };
+    let body = encode::cluster(cluster);
+    Resource {
+        warming,
+        endpoints,
+        ..plain(ResourceType::Cluster, cluster.name.clone(), body, cluster.owners.clone())
+    }
+}
+
+/// The cluster that listeners without routes name.
+pub fn empty_cluster() -> Resource {
+    let body = encode::empty_cluster();
+    Resource {
+        warming: Warming::Cluster,
+        ..plain(ResourceType::Cluster, encode::EMPTY_CLUSTER.into(), body, [].into())
+    }
+}
+
+/// The endpoints of a cluster.
+pub fn endpoints(endpoints: &Endpoints) -> Resource {
+    plain(
+        ResourceType::Endpoints,
+        endpoints.name.clone(),
+        encode::endpoints(endpoints),
+        endpoints.owners.clone(),
+    )
+}
+
+/// A listener.
+pub fn listener(listener: &Listener) -> Resource {
+    plain(ResourceType::Listener, listener.name.clone(), encode::listener(listener), listener.owners.clone())
+}
+
+/// The listener by which an orchestrator knows that a proxy has its configuration.
+pub fn ready_listener(address: &str) -> Resource {
+    let name = encode::ready_listener_name(address).into();
+    plain(ResourceType::Listener, name, encode::ready_listener(address), [].into())
+}
+
+/// A certificate.
+pub fn secret(certificate: &TlsCertificate) -> Resource {
+    plain(
+        ResourceType::Secret,
+        certificate.name.clone(),
+        encode::secret(certificate),
+        [certificate.owner.clone()].into(),
+    )
+}
+
+/// A virtual host from its routes, each already encoded, in the order in which Envoy shall try them.
+pub fn virtual_host(
+    host: &VirtualHost,
+    routes: &[&Bytes],
+    clusters: Box<[Arc<str>]>,
+    owners: Box<[ObjectRef]>,
+) -> Fragment {
+    let routes: Vec<&[u8]> = routes.iter().map(|route| &route[..]).collect();
+    let bytes = Bytes::from(encode::virtual_host_field(host, &routes));
+    Fragment { name: host.name.clone(), hash: xxh3_64(&bytes), bytes, clusters, owners }
+}
+
+/// A route configuration from its virtual hosts. Costs a hash over their hashes, not over their bytes.
+pub fn route_configuration(
+    name: Arc<str>,
+    fragments: Arc<[Arc<Fragment>]>,
+    owners: Box<[ObjectRef]>,
+) -> Resource {
+    let head = Bytes::from(encode::route_configuration_head(&name));
+    let mut hasher = Xxh3::new();
+    hasher.update(&head);
+    for fragment in fragments.iter() {
+        hasher.update(&fragment.hash.to_le_bytes());
+    }
+    Resource {
+        version: Version(hasher.digest()),
+        fragments,
+        head,
+        ..plain(ResourceType::Route, name, Vec::new(), owners)
+    }
+}
