@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// A manifest of a ConfigMap in namespace `default`.
 fn config_map(name: &str, value: &str) -> String {
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  key: {value}\n")
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  key: \"{value}\"\n")
 }
 
 /// One that an API server refuses.
