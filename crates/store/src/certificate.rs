@@ -310,15 +310,24 @@ impl fmt::Display for Validity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Years beyond 9999 exist in no certificate; if one did, seconds would have to do.
         let date = |seconds: i64| {
-            jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+            jiff::Timestamp::from_second(seconds)
+                .map_or_else(|_| seconds.to_string(), |time| time.to_string())
         };
         match self {
             Validity::Valid => f.write_str("the certificate is valid"),
             Validity::NotYetValid { from } => {
-                write!(f, "the certificate, or one of its issuers in tls.crt, is not valid before {}", date(*from))
+                write!(
+                    f,
+                    "the certificate, or one of its issuers in tls.crt, is not valid before {}",
+                    date(*from)
+                )
             }
             Validity::Expired { since } => {
-                write!(f, "the certificate, or one of its issuers in tls.crt, expired on {}: renew it", date(*since))
+                write!(
+                    f,
+                    "the certificate, or one of its issuers in tls.crt, expired on {}: renew it",
+                    date(*since)
+                )
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Which DNS names, plain or with a wildcard in front, cover or meet which.
 
-use std::{cmp, collections::hash_map::Entry};
+use std::cmp;
 
 use rustc_hash::FxHashMap;
 
@@ -34,9 +34,7 @@ where
     let mut names: FxHashMap<&str, usize> = FxHashMap::default();
     let mut children: FxHashMap<&str, usize> = FxHashMap::default();
     for (index, name) in b.iter().map(AsRef::as_ref).enumerate() {
-        if let Entry::Vacant(entry) = names.entry(name) {
-            entry.insert(index);
-        }
+        names.entry(name).or_insert(index);
         if let Some(parent) = parent(name) {
             children.entry(parent).or_insert(index);
         }
