@@ -1,3 +1,20 @@
 //! The `ferrogate` binary.
 
-fn main() {}
+mod cli;
+mod config;
+mod translate;
+mod view;
+
+use std::process::ExitCode;
+
+/// Returns memory to the system under churn, and keeps the resident set small.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // Becomes a guarded Envoy before anything else is set up: see `host::guard`.
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == host::guard::SUBCOMMAND) {
+        return host::guard::main(std::env::args_os().skip(2));
+    }
+    cli::main()
+}

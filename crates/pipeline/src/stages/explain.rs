@@ -13,6 +13,8 @@ pub struct Explanation {
     pub stage: &'static str,
     /// The unit, in words.
     pub unit: String,
+    /// The output, briefly: its debug form, cut after 2,000 characters.
+    pub output: String,
     /// What it read in its last run, in words.
     pub reads: Vec<String>,
 }
@@ -49,7 +51,10 @@ impl Stages {
     }
 }
 
-fn collect<K: Key, V: Eq + Send + Sync>(
+/// Outputs of busy virtual hosts run to megabytes; a person reads the beginning.
+const OUTPUT_LIMIT: usize = 2_000;
+
+fn collect<K: Key, V: Eq + Send + Sync + std::fmt::Debug>(
     table: &Table<K, V, Dep>,
     store: &Store,
     stage: &str,
@@ -60,12 +65,13 @@ fn collect<K: Key, V: Eq + Send + Sync>(
     if !stage.is_empty() && stage != table.name() {
         return;
     }
-    for (key, _) in table.iter_sorted() {
+    for (key, value) in table.iter_sorted() {
         let unit = name(key);
         if unit.contains(text) {
             let reads =
                 table.reads(key).unwrap_or_default().iter().map(|dep| dep_in_words(*dep, store)).collect();
-            out.push(Explanation { stage: table.name(), unit, reads });
+            let output: String = format!("{value:?}").chars().take(OUTPUT_LIMIT).collect();
+            out.push(Explanation { stage: table.name(), unit, output, reads });
         }
     }
 }

@@ -1,0 +1,41 @@
+//! The controller's configuration: Envoy Gateway's own file.
+
+use std::path::Path;
+
+use admission::Admission;
+use anyhow::Context;
+use api::config::EnvoyGateway;
+use pipeline::{Infrastructure, Settings};
+
+/// A configuration that was read and found valid.
+#[derive(Clone, Debug)]
+pub(crate) struct Config(EnvoyGateway);
+
+/// Reads a configuration file, or gives the defaults.
+pub(crate) fn load(admission: &Admission, path: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(path) = path else {
+        return Ok(Config(EnvoyGateway::default()));
+    };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    match admission.config(&text) {
+        Ok(config) => Ok(Config(config)),
+        Err(problems) => {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            anyhow::bail!("{} is not a valid configuration:\n{}", path.display(), lines.join("\n"));
+        }
+    }
+}
+
+impl Config {
+    /// What translation reads of it.
+    pub(crate) fn settings(&self, infrastructure: Infrastructure) -> Settings {
+        let local = matches!(infrastructure, Infrastructure::Host { .. });
+        Settings {
+            controller_name: self.0.gateway.controller_name.as_str().into(),
+            infrastructure,
+            enable_backend: local || self.0.extension_apis.enable_backend,
+            implicit_gateway_class: local,
+            allow_local_backends: local,
+        }
+    }
+}
