@@ -1,0 +1,222 @@
+use std::sync::Arc;
+
+use ir::{
+    Kind, ObjectRef,
+    listener::{DownstreamTls, FilterChain, Http, HttpFeatures, Listener, Network, Transport},
+};
+use serde_json::{Value, json};
+
+use super::{LISTENER, text, to_json};
+use crate::encode::{listener, ready_listener};
+
+pub(super) fn http(name: &str, stat_prefix: &str, features: HttpFeatures) -> Network {
+    Network::Http(Http { route_configuration: text(name), stat_prefix: text(stat_prefix), features })
+}
+
+pub(super) fn chain(name: &str, network: Network) -> FilterChain {
+    FilterChain { name: text(name), server_names: [].into(), tls: None, network }
+}
+
+pub(super) fn https(name: &str, host: &str, certificate: &str) -> FilterChain {
+    let tls = DownstreamTls {
+        certificates: [text(certificate)].into(),
+        alpn: [text("h2"), text("http/1.1")].into(),
+    };
+    let features = HttpFeatures::default();
+    FilterChain {
+        server_names: [text(host)].into(),
+        tls: Some(tls),
+        ..chain(name, http(name, "https-10443", features))
+    }
+}
+
+pub(super) fn on_port(
+    name: &str,
+    port: u16,
+    chains: Vec<FilterChain>,
+    default: Option<FilterChain>,
+) -> Listener {
+    Listener {
+        name: text(name),
+        address: text("0.0.0.0"),
+        port,
+        transport: Transport::Tcp,
+        chains: chains.into(),
+        default_chain: default,
+        owners: [ObjectRef::new(Kind::Gateway, "default", "edge")].into(),
+    }
+}
+
+fn found(of: &Listener) -> Value {
+    to_json(LISTENER, &listener(of))
+}
+
+/// The configuration of a chain's only filter.
+fn config(chain: &Value) -> Value {
+    assert_eq!(chain["filters"].as_array().map(Vec::len), Some(1));
+    chain["filters"][0]["typedConfig"].clone()
+}
+
+fn features(features: HttpFeatures) -> Vec<Value> {
+    let chain = chain("http", http("http", "http-80", features));
+    let found = found(&on_port("http", 80, Vec::new(), Some(chain)));
+    config(&found["defaultFilterChain"])["httpFilters"].as_array().unwrap().clone()
+}
+
+#[test]
+fn plain_http_is_the_default_chain() {
+    let chain = chain("default/edge/http", http("default/edge/http", "http-10080", HttpFeatures::default()));
+    let found = found(&on_port("default/edge/http", 10080, Vec::new(), Some(chain)));
+    assert_eq!(found["address"], json!({"socketAddress": {"address": "0.0.0.0", "portValue": 10080}}));
+    assert_eq!(found["perConnectionBufferLimitBytes"], 32768);
+    assert_eq!(found["maxConnectionsToAcceptPerSocketEvent"], 1);
+    assert_eq!(found["listenerFilters"], Value::Null);
+    assert_eq!(found["filterChains"], Value::Null);
+    assert_eq!(found["defaultFilterChain"]["name"], "default/edge/http");
+    let mut manager = config(&found["defaultFilterChain"]);
+    let log = manager.as_object_mut().unwrap().remove("accessLog").unwrap();
+    assert_eq!(log[0]["typedConfig"]["path"], "/dev/stdout");
+    assert_eq!(log[0]["filter"], Value::Null);
+    assert_eq!(
+        manager,
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "statPrefix": "http-10080",
+            "rds": {
+                "routeConfigName": "default/edge/http",
+                "configSource": {"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"},
+            },
+            "httpFilters": [{
+                "name": "envoy.filters.http.router",
+                "typedConfig": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                    "suppressEnvoyHeaders": true,
+                },
+            }],
+            "commonHttpProtocolOptions": {"headersWithUnderscoresAction": "REJECT_REQUEST"},
+            "http2ProtocolOptions": {
+                "maxConcurrentStreams": 100, "initialStreamWindowSize": 65536, "initialConnectionWindowSize": 1_048_576,
+            },
+            "normalizePath": true, "mergeSlashes": true,
+            "pathWithEscapedSlashesAction": "UNESCAPE_AND_REDIRECT",
+            "serverHeaderTransformation": "PASS_THROUGH",
+            "useRemoteAddress": true,
+        })
+    );
+}
+
+#[test]
+fn the_listener_logs_what_no_chain_takes() {
+    let found = found(&on_port("l", 80, Vec::new(), None));
+    assert_eq!(found["accessLog"][0]["filter"], json!({"responseFlagFilter": {"flags": ["NR"]}}));
+    let members = &found["accessLog"][0]["typedConfig"]["logFormat"]["jsonFormat"];
+    assert_eq!(members.as_object().map(serde_json::Map::len), Some(24));
+    assert_eq!(members["x-envoy-origin-path"], "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%");
+}
+
+#[test]
+fn https_chains_are_chosen_by_server_name() {
+    let found = found(&on_port("l", 10443, vec![https("l", "a.example.com", "default/cert")], None));
+    let chain = &found["filterChains"][0];
+    assert_eq!(chain["filterChainMatch"], json!({"serverNames": ["a.example.com"]}));
+    assert_eq!(
+        chain["transportSocket"],
+        json!({
+            "name": "envoy.transport_sockets.tls",
+            "typedConfig": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "commonTlsContext": {
+                    "alpnProtocols": ["h2", "http/1.1"],
+                    "tlsCertificateSdsSecretConfigs": [{
+                        "name": "default/cert",
+                        "sdsConfig": {"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"},
+                    }],
+                },
+                "disableStatefulSessionResumption": true,
+                "disableStatelessSessionResumption": true,
+            },
+        })
+    );
+    assert_eq!(
+        found["listenerFilters"],
+        json!([{
+            "name": "envoy.filters.listener.tls_inspector",
+            "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"},
+        }])
+    );
+}
+
+#[test]
+fn a_chain_for_any_name_needs_no_inspector() {
+    for names in [Vec::<Arc<str>>::new(), vec![text("*")]] {
+        let chain = FilterChain { server_names: names.into(), ..https("l", "", "default/cert") };
+        let found = found(&on_port("l", 10443, vec![chain], None));
+        assert_eq!(found["filterChains"][0]["filterChainMatch"], Value::Null);
+        assert_eq!(found["listenerFilters"], Value::Null);
+    }
+}
+
+#[test]
+fn tcp_goes_to_its_cluster() {
+    let network = Network::Tcp { cluster: text("EmptyCluster"), stat_prefix: text("tcp-9000") };
+    let found = found(&on_port("l", 9000, vec![chain("EmptyCluster", network)], None));
+    let mut proxy = config(&found["filterChains"][0]);
+    let log = proxy.as_object_mut().unwrap().remove("accessLog").unwrap();
+    assert_eq!(log[0]["filter"], Value::Null);
+    assert_eq!(
+        proxy,
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "cluster": "EmptyCluster", "statPrefix": "tcp-9000",
+        })
+    );
+}
+
+#[test]
+fn udp_has_a_listener_filter_and_no_chains() {
+    let network = Network::Udp { cluster: text("dns"), stat_prefix: text("service") };
+    let of = Listener { transport: Transport::Udp, ..on_port("l", 53, vec![chain("dns", network)], None) };
+    let found = found(&of);
+    assert_eq!(found["address"]["socketAddress"]["protocol"], "UDP");
+    assert_eq!(found["filterChains"], Value::Null);
+    assert_eq!(found["perConnectionBufferLimitBytes"], Value::Null);
+    let config = &found["listenerFilters"][0]["typedConfig"];
+    assert_eq!(config["statPrefix"], "service");
+    assert_eq!(config["matcher"]["onNoMatch"]["action"]["typedConfig"]["cluster"], "dns");
+    assert_eq!(config["accessLog"][0]["typedConfig"]["path"], "/dev/stdout");
+}
+
+#[test]
+fn filters_come_in_their_order_with_the_router_last() {
+    let all = HttpFeatures { cors: true, session_persistence: true, dynamic_forward_proxy: true };
+    let filters = features(all);
+    let names: Vec<_> = filters.iter().map(|filter| filter["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "envoy.filters.http.cors",
+            "envoy.filters.http.stateful_session",
+            "envoy.filters.http.rbac.dfp_loopback_deny",
+            "envoy.filters.http.router",
+        ]
+    );
+    // Routes say which session; those that say nothing keep none.
+    assert_eq!(filters[1]["disabled"], true);
+}
+
+#[test]
+fn the_readiness_listener_answers_one_path() {
+    let found = to_json(LISTENER, &ready_listener("0.0.0.0"));
+    assert_eq!(found["name"], "envoy-gateway-proxy-ready-0.0.0.0-19003");
+    assert_eq!(found["bypassOverloadManager"], true);
+    let manager = config(&found["filterChains"][0]);
+    assert_eq!(
+        manager["httpFilters"][0]["typedConfig"],
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck",
+            "passThroughMode": false,
+            "headers": [{"name": ":path", "stringMatch": {"exact": "/ready"}}],
+        })
+    );
+    assert_eq!(manager["routeConfig"]["virtualHosts"][0]["routes"][0]["directResponse"]["status"], 500);
+}
