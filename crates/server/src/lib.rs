@@ -5,6 +5,8 @@
 
 mod debug;
 mod delivery;
+#[cfg(feature = "testing")]
+pub mod fake;
 mod feed;
 mod identity;
 mod metrics;

@@ -82,7 +82,8 @@ where
     let membership = Membership::new(shared, Arc::clone(&feed), id, inspect);
     tracing::info!(stream = id, feed = %key, node = node.id, "proxy connected");
     let now = Instant::now();
-    let session = Session::new(Arc::clone(shared.feeds.settings()), feed.snapshot(), now);
+    let settings = Arc::clone(shared.feeds.settings());
+    let session = Session::new(settings, feed.snapshot(), feed.accepted_before(), now);
     let mut task = Task { feeds: &shared.feeds, feed, id, node: node.id, session, acked: None };
     task.request(first)?;
     let end = task.work(requests, responses, phase, inspections).await;

@@ -89,6 +89,18 @@ impl Feed {
         Arc::clone(&self.lock().snapshot)
     }
 
+    /// Listeners and routes that a proxy accepted before their current versions, which none has accepted yet.
+    pub(crate) fn accepted_before(&self) -> Vec<Arc<Resource>> {
+        let state = self.lock();
+        let held = |kind| matches!(kind, ResourceType::Listener | ResourceType::Route);
+        state
+            .unproven
+            .iter()
+            .filter(|((kind, _), _)| held(*kind))
+            .filter_map(|(_, good)| good.clone())
+            .collect()
+    }
+
     /// The snapshot and what changed in it since `generation`.
     pub(crate) fn latest(&self, generation: u64) -> (Arc<Snapshot>, Changes) {
         let state = self.lock();
@@ -235,7 +247,8 @@ impl Feed {
     /// Notes that the proxy of this stream has all revisions up to `acked` in force.
     pub(crate) fn advance(&self, id: u64, acked: u64) {
         if let Some(follower) = self.lock().followers.get_mut(&id) {
-            follower.acked = Some(acked);
+            // Work for an older revision may come up again when the proxy asks again; it was in force all the same.
+            follower.acked = follower.acked.max(Some(acked));
         }
         self.bump();
     }

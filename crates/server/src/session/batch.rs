@@ -39,14 +39,14 @@ impl Batch {
 
     pub(super) fn push(&mut self, body: Arc<Resource>, target: Version, tag: u64) {
         self.bytes += body.encoded_len();
-        let entry = Entry { name: Arc::clone(&body.name), version: Some(body.version), tag };
+        let entry = Entry { name: Arc::clone(&body.name), version: Some(body.version), tag: Some(tag) };
         self.entries.push(entry);
         self.bodies.push((body, target));
     }
 
-    pub(super) fn remove(&mut self, name: Arc<str>, tag: u64) {
-        self.entries.push(Entry { name: Arc::clone(&name), version: None, tag });
-        self.absent.push(name);
+    pub(super) fn remove(&mut self, entry: Entry) {
+        self.absent.push(Arc::clone(&entry.name));
+        self.entries.push(entry);
     }
 }
 
@@ -94,7 +94,9 @@ impl Session {
                     state.park(name, Work { tag: work.tag, forced: false }, tags);
                 }
             }
-            Decision::Absent => batch.remove(Arc::clone(name), work.tag),
+            Decision::Absent => {
+                batch.remove(Entry { name: Arc::clone(name), version: None, tag: Some(work.tag) });
+            }
             Decision::Remove => {
                 let (state, tags) = self.split(kind);
                 state.plan_removal(name, work.tag, tags);

@@ -1,10 +1,10 @@
 //! The body of a route configuration that a proxy can be given now: the target, with the virtual hosts that must
 //! wait or were refused as they were before.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ir::resource::{Fragment, Resource, Version};
+use ir::resource::{Fragment, Resource, ResourceType, Version};
 use rustc_hash::FxHashSet;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -12,7 +12,7 @@ use super::{
     clusters::Gates,
     holders::{Base, Holder},
 };
-use crate::feed::HeldFragment;
+use crate::feed::Snapshot;
 
 /// What can be sent now, and what the rest waits for.
 #[derive(Debug)]
@@ -28,8 +28,9 @@ pub(super) fn compose(
     target: &Arc<Resource>,
     holder: &Holder,
     gates: &Gates,
-    quarantined: Option<&BTreeMap<Arc<str>, HeldFragment>>,
+    snapshot: &Snapshot,
 ) -> Composed {
+    let quarantined = snapshot.quarantine().of_route(&target.name);
     let mut waits_for = FxHashSet::default();
     let plain = quarantined.is_none() && holder.trial.is_none() && holder.refused.is_empty();
     if plain && gates.all_warm() {
@@ -37,7 +38,18 @@ pub(super) fn compose(
     }
     let mut choices = Vec::new();
     super::holders::for_each_new_fragment(&target.fragments, holder.base.fragments(), |new, before| {
-        let choice = choose(new, before, holder, quarantined, gates, &mut waits_for);
+        let good = || {
+            let held = quarantined?.get(&new.name)?.good.as_ref()?;
+            // When nothing of what it routes to is left, answering "not found" is the better failure.
+            let alive = |c: &Arc<str>| snapshot.get(ResourceType::Cluster, c).is_some();
+            (held.clusters.is_empty() || held.clusters.iter().any(alive)).then_some(held)
+        };
+        let held = quarantined.and_then(|q| q.get(&new.name)).is_some_and(|held| held.hash == new.hash);
+        let choice = if held || holder.refused.get(&new.name) == Some(&new.hash) {
+            before.or_else(good)
+        } else {
+            choose(new, before, holder, gates, &mut waits_for)
+        };
         if choice.is_none_or(|c| !Arc::ptr_eq(c, new)) {
             choices.push((Arc::clone(&new.name), choice.cloned()));
         }
@@ -55,24 +67,29 @@ pub(super) fn compose(
     if choices.is_empty() && head.is_none() {
         return Composed { body: Some(Arc::clone(target)), waits_for };
     }
-    Composed { body: Some(Arc::new(patch(target, head, &choices))), waits_for }
+    let patched = patch(target, head, &choices);
+    let body = match &holder.base {
+        // Nothing is left of the change: the same content must keep its version.
+        Base::Body(base) if same_content(base, &patched) => Arc::clone(base),
+        _ => Arc::new(patched),
+    };
+    Composed { body: Some(body), waits_for }
 }
 
-/// The fragment to serve under this name; `None` to leave it out.
+fn same_content(a: &Resource, b: &Resource) -> bool {
+    a.head == b.head
+        && a.fragments.len() == b.fragments.len()
+        && a.fragments.iter().zip(b.fragments.iter()).all(|(a, b)| a.hash == b.hash && a.name == b.name)
+}
+
+/// The fragment to serve of one that nobody refused; `None` to leave it out.
 fn choose<'a>(
     new: &'a Arc<Fragment>,
     before: Option<&'a Arc<Fragment>>,
     holder: &Holder,
-    quarantined: Option<&'a BTreeMap<Arc<str>, HeldFragment>>,
     gates: &Gates,
     waits_for: &mut FxHashSet<Arc<str>>,
 ) -> Option<&'a Arc<Fragment>> {
-    if holder.refused.get(&new.name) == Some(&new.hash) {
-        return before.or_else(|| quarantined?.get(&new.name)?.good.as_ref());
-    }
-    if let Some(held) = quarantined.and_then(|q| q.get(&new.name)).filter(|held| held.hash == new.hash) {
-        return before.or(held.good.as_ref());
-    }
     if holder.trial.as_ref().is_some_and(|trial| trial.excludes(new)) {
         return before;
     }

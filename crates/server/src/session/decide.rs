@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use ir::resource::{Resource, ResourceType, Version};
 
-use super::{Session, compose::compose, holders::Holders, types::Work};
+use super::{Session, compose::compose, holders::Base, holders::Holders, types::Work};
 
 /// What the target means for one name on this stream.
 pub(super) enum Effective {
@@ -110,10 +110,9 @@ impl Session {
             };
         }
         let sent = self.state(kind).sent(name);
-        let quarantined = self.target.quarantine().of_route(name);
         let holder = self.holders.entry(kind, name);
         let (body, waits) = loop {
-            let composed = compose(target, holder, &self.gates, quarantined);
+            let composed = compose(target, holder, &self.gates, &self.target);
             holder.waits_for = composed.waits_for;
             let waits = !holder.waits_for.is_empty();
             let Some(body) = composed.body else { return Decision::Park };
@@ -128,6 +127,15 @@ impl Session {
                 _ => break (body, waits || holder.trial.is_some()),
             }
         };
+        if sent == Some(body.version) && matches!(holder.base, Base::Foreign) {
+            // Versions are hashes: this is what the proxy brought along, with the same hosts left out.
+            self.holders.claim(kind, name, Some(Arc::clone(&body)));
+            return if work.forced {
+                Decision::Send { body, target: target.version, waits: false }
+            } else {
+                Decision::Done
+            };
+        }
         if sent == Some(body.version) && !work.forced {
             return if waits { Decision::Park } else { Decision::Done };
         }

@@ -17,6 +17,8 @@ mod refusal;
 mod removal;
 mod requests;
 mod target;
+#[cfg(test)]
+mod tests;
 mod trial;
 mod types;
 
@@ -26,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ir::resource::ResourceType;
+use ir::resource::{Resource, ResourceType};
 
 pub use self::event::{Event, Outgoing, Refusal, Violation};
 use self::{
@@ -60,18 +62,29 @@ pub struct Session {
     patience: VecDeque<(Instant, ResourceType, Arc<str>, u64)>,
     /// When the proxy last accepted listeners.
     listeners_acked: Option<Instant>,
+    accepted_before: Vec<Arc<Resource>>,
     /// Types that are not served, with the answer owed for them.
     unknown: VecDeque<requests::UnknownType>,
     unknown_seen: BTreeSet<Arc<str>>,
 }
 
 impl Session {
-    /// A stream that has just connected and works towards `target`.
-    pub fn new(settings: Arc<Settings>, target: Arc<Snapshot>, now: Instant) -> Self {
+    /// A stream that has just connected and works towards `target`. `accepted_before` are listeners and routes in
+    /// versions before those of the target: a proxy that connects again may still have them.
+    pub fn new(
+        settings: Arc<Settings>,
+        target: Arc<Snapshot>,
+        accepted_before: Vec<Arc<Resource>>,
+        now: Instant,
+    ) -> Self {
+        let mut types: [TypeState; ResourceType::ALL.len()] = Default::default();
+        for kind in [ResourceType::Listener, ResourceType::Route] {
+            types[index(kind)].counts_removals = true;
+        }
         Session {
             settings,
             target,
-            types: Default::default(),
+            types,
             holders: Holders::default(),
             gates: Gates::default(),
             tags: Tags::default(),
@@ -82,6 +95,7 @@ impl Session {
             resting: BTreeSet::new(),
             patience: VecDeque::new(),
             listeners_acked: None,
+            accepted_before,
             unknown: VecDeque::new(),
             unknown_seen: BTreeSet::new(),
         }

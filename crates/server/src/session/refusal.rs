@@ -22,12 +22,12 @@ impl Session {
         for entry in sent.entries {
             match entry.version {
                 // What was taken away is away.
-                None => self.tags.release(entry.tag),
+                None => self.tags.release_entry(&entry),
                 Some(version) => {
                     if self.take_back(kind, &entry, version) {
                         suspects.push((entry, version));
                     } else {
-                        self.tags.release(entry.tag);
+                        self.tags.release_entry(&entry);
                     }
                 }
             }
@@ -62,7 +62,8 @@ impl Session {
                 self.holders.nacked(kind, &entry.name, version);
             }
             let is_named = mentions(message, &entry.name);
-            let item = (entry.name, Work { tag: entry.tag, forced: false });
+            let tag = entry.tag.unwrap_or_else(|| self.target.revision());
+            let item = (entry.name, Work { tag, forced: false });
             if is_named { named.push(vec![item]) } else { rest.push(item) }
         }
         let mut groups = Vec::new();
@@ -84,13 +85,13 @@ impl Session {
     /// One resource alone was refused.
     fn blame(&mut self, kind: ResourceType, entry: &Entry, version: Version, message: &Arc<str>) {
         if !Holders::holds(kind) {
-            self.tags.release(entry.tag);
+            self.tags.release_entry(entry);
             let target = self.target.get(kind, &entry.name).cloned();
             self.refuse_resource(kind, &entry.name, version, target.as_deref(), message);
             return;
         }
         let Some(pending) = self.holders.nacked(kind, &entry.name, version) else {
-            self.tags.release(entry.tag);
+            self.tags.release_entry(entry);
             return;
         };
         if kind == ResourceType::Listener {
@@ -99,9 +100,10 @@ impl Session {
             self.blame_route(&pending, message);
         }
         // What else there is to send for this name goes on.
+        let tag = entry.tag.unwrap_or_else(|| self.target.revision());
         let (state, tags) = self.split(kind);
-        state.mark(&entry.name, Work { tag: entry.tag, forced: false }, tags);
-        tags.release(entry.tag);
+        state.mark(&entry.name, Work { tag, forced: false }, tags);
+        tags.release_entry(entry);
     }
 
     fn blame_route(&mut self, pending: &Pending, message: &Arc<str>) {

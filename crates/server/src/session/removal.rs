@@ -37,8 +37,9 @@ impl Session {
         }
         let mut batch = Batch::new(kind);
         for (name, tag) in ready {
-            self.split(kind).0.removals.remove(&name);
-            batch.remove(name, tag);
+            let state = self.split(kind).0;
+            state.removals.remove(&name);
+            batch.remove(state.removal(name, tag));
         }
         Some(self.send(batch, now))
     }
@@ -46,9 +47,9 @@ impl Session {
     /// Listeners that go are in the same message as those that come: Envoy removes first, so that a new listener can
     /// have the address of one that goes, and takes over its socket.
     pub(super) fn take_listener_removals(&mut self, batch: &mut Batch) {
-        let removals = std::mem::take(&mut self.split(ResourceType::Listener).0.removals);
-        for (name, tag) in removals {
-            batch.remove(name, tag);
+        let state = self.split(ResourceType::Listener).0;
+        for (name, tag) in std::mem::take(&mut state.removals) {
+            batch.remove(state.removal(name, tag));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use envoy_api::discovery::DeltaDiscoveryRequest;
-use ir::resource::{ResourceType, Version};
+use ir::resource::{Resource, ResourceType, Version};
 
 use super::{
     Event, Outgoing, Session, Violation,
@@ -68,12 +68,16 @@ impl Session {
             let served = Served { sent: Some(version), acked: Some(version) };
             self.split(kind).0.served.insert(Arc::clone(&name), served);
             if Holders::holds(kind) {
+                let is_it = |r: &&Arc<Resource>| r.kind == kind && r.name == name && r.version == version;
                 let known = match self.effective(kind, &name) {
                     Effective::Serve(resource) if resource.version == version => Some(resource),
-                    _ => None,
+                    _ => self.accepted_before.iter().find(is_it).cloned(),
                 };
                 self.holders.claim(kind, &name, known);
             }
+        }
+        if self.state(ResourceType::Listener).started && self.state(ResourceType::Route).started {
+            self.accepted_before = Vec::new();
         }
         if no_names && has_wildcard(kind) {
             let state = self.split(kind).0;
@@ -167,7 +171,7 @@ impl Session {
     fn ack(&mut self, kind: ResourceType, sent: &Sent, now: Instant) {
         let mut accepted = Vec::with_capacity(sent.entries.len());
         for entry in &sent.entries {
-            self.tags.release(entry.tag);
+            self.tags.release_entry(entry);
             let Some(version) = entry.version else { continue };
             accepted.push((Arc::clone(&entry.name), version));
             if let Some(served) = self.split(kind).0.served.get_mut(&entry.name) {

@@ -67,7 +67,7 @@ impl Trial {
         if parts.is_empty() || self.rounds > limit {
             return Finding::Whole;
         }
-        let fresh = matches!(base, Base::Nothing | Base::Foreign);
+        let fresh = matches!(base, Base::Nothing);
         if let [part] = parts.as_slice()
             && !(fresh && self.rounds == 1)
         {

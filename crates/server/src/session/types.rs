@@ -41,7 +41,8 @@ pub(super) struct Entry {
     pub(super) name: Arc<str>,
     /// `None` for a removal.
     pub(super) version: Option<Version>,
-    pub(super) tag: u64,
+    /// `None` when no revision waits for it.
+    pub(super) tag: Option<u64>,
 }
 
 /// A response without an answer yet.
@@ -71,6 +72,12 @@ impl Tags {
         }
     }
 
+    pub(super) fn release_entry(&mut self, entry: &Entry) {
+        if let Some(tag) = entry.tag {
+            self.release(tag);
+        }
+    }
+
     /// The oldest revision with unfinished work.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.0.keys().next().copied()
@@ -91,6 +98,9 @@ pub(super) struct TypeState {
     /// Names asked for.
     pub(super) names: FxHashSet<Arc<str>>,
     pub(super) served: FxHashMap<Arc<str>, Served>,
+    /// Whether a revision is in force only when its removals are. True for what takes traffic; that a cluster, its
+    /// endpoints or a secret lingers changes nothing, and a refused host may need it for as long as it is refused.
+    pub(super) counts_removals: bool,
     /// To be looked at by the next poll.
     pub(super) dirty: BTreeMap<Arc<str>, Work>,
     /// Waits for an event: the answer of the proxy, a warm cluster, a point in time.
@@ -119,7 +129,7 @@ impl TypeState {
         if let Some(parked) = self.parked.remove(name) {
             work = merge(work, parked, tags);
         }
-        if let Some(tag) = self.removals.remove(name) {
+        if let Some(tag) = self.removals.remove(name).filter(|_| self.counts_removals) {
             work = merge(work, Work { tag, forced: false }, tags);
         }
         if let Some(dirty) = self.dirty.get(name) {
@@ -146,20 +156,27 @@ impl TypeState {
         self.parked.insert(Arc::clone(name), work);
     }
 
-    /// Plans a removal.
+    /// Plans a removal; the work becomes part of it.
     pub(super) fn plan_removal(&mut self, name: &Arc<str>, tag: u64, tags: &mut Tags) {
-        if let Some(earlier) = self.removals.get(name).copied() {
-            tags.release(tag.max(earlier));
-            self.removals.insert(Arc::clone(name), tag.min(earlier));
-        } else {
-            self.removals.insert(Arc::clone(name), tag);
+        let earlier = self.removals.get(name).copied();
+        self.removals.insert(Arc::clone(name), earlier.map_or(tag, |earlier| earlier.min(tag)));
+        match earlier {
+            _ if !self.counts_removals => tags.release(tag),
+            Some(earlier) => tags.release(tag.max(earlier)),
+            None => {}
         }
+    }
+
+    /// The entry of a planned removal in a response.
+    pub(super) fn removal(&self, name: Arc<str>, tag: u64) -> Entry {
+        Entry { name, version: None, tag: self.counts_removals.then_some(tag) }
     }
 
     /// Forgets all work for a name that the proxy does not want any more.
     pub(super) fn forget(&mut self, name: &Arc<str>, tags: &mut Tags) {
         let work = self.dirty.remove(name).into_iter().chain(self.parked.remove(name));
-        work.map(|w| w.tag).chain(self.removals.remove(name)).for_each(|tag| tags.release(tag));
+        let removal = self.removals.remove(name).filter(|_| self.counts_removals);
+        work.map(|w| w.tag).chain(removal).for_each(|tag| tags.release(tag));
         self.served.remove(name);
         self.refused.remove(name);
     }
@@ -169,7 +186,7 @@ impl TypeState {
         if self.outstanding.len() == OUTSTANDING
             && let Some(oldest) = self.outstanding.pop_front()
         {
-            oldest.entries.iter().for_each(|entry| tags.release(entry.tag));
+            oldest.entries.iter().for_each(|entry| tags.release_entry(entry));
         }
         self.outstanding.push_back(sent);
     }
@@ -185,7 +202,11 @@ impl TypeState {
     pub(super) fn unfinished(&self, tag: u64) -> bool {
         self.dirty.values().chain(self.parked.values()).any(|w| w.tag <= tag)
             || self.isolate.iter().flatten().any(|(_, w)| w.tag <= tag)
-            || self.outstanding.iter().flat_map(|s| &s.entries).any(|e| e.version.is_some() && e.tag <= tag)
+            || self
+                .outstanding
+                .iter()
+                .flat_map(|s| &s.entries)
+                .any(|e| e.version.is_some() && e.tag.is_some_and(|t| t <= tag))
     }
 }
 
