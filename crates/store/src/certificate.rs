@@ -7,6 +7,7 @@
 //! **Invariant:** no byte of a private key reaches a message or a `Debug` output. Errors are made of fixed words, of
 //! positions and of what the (public) certificate says.
 
+mod error;
 mod key;
 mod names;
 mod pem;
@@ -24,6 +25,7 @@ use x509_parser::{
     prelude::{FromDer, GeneralName, X509Certificate},
 };
 
+pub use self::error::CertificateError;
 pub use self::names::{dns_name_matches, first_overlap, names_overlap};
 use self::pem::Label;
 
@@ -31,7 +33,7 @@ const CERTIFICATE: &str = "tls.crt";
 const PRIVATE_KEY: &str = "tls.key";
 const OCSP_STAPLE: &str = "tls.ocsp-staple";
 
-/// Envoy refuses shorter ones ("only RSA certificates with 2048-bit or larger keys are supported").
+/// Envoy refuses to load a certificate with a shorter one (tried with 1.40).
 const MIN_RSA_BITS: u32 = 2048;
 
 /// 1.2.840.10045.4.1 `ecdsa-with-SHA1` (RFC 3279 §2.2.3), as DER writes it.
@@ -109,78 +111,6 @@ pub enum Validity {
     },
 }
 
-/// Why a Secret gives no certificate. The text says what is wrong and what to do; it holds nothing of the key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateError {
-    /// The Secret has no such key in `data`, or it is empty.
-    #[error(
-        "{0} is missing or empty: a TLS Secret needs tls.crt (PEM chain, leaf first) and tls.key (PEM private key)"
-    )]
-    MissingKey(&'static str),
-    /// No PEM block could be read.
-    #[error(
-        "{entry} is not PEM: {}",
-        if *.damaged { "its BEGIN line has no matching END line, or there is no base64 between them" }
-        else { "no line starts with -----BEGIN; store the PEM text itself (not DER, not base64 of base64, not indented)" }
-    )]
-    NotPem {
-        /// `tls.crt` or `tls.key`.
-        entry: &'static str,
-        /// There is a BEGIN line, but no block came of it.
-        damaged: bool,
-    },
-    /// A PEM block is of a type that has no place there.
-    #[error("{entry} holds a PEM block of type {found}: {}", wrong_block_advice(.entry))]
-    WrongBlock {
-        /// `tls.crt` or `tls.key`.
-        entry: &'static str,
-        /// Type of the block, `unknown` for one that is not in use.
-        found: &'static str,
-    },
-    /// The PEM is sound, what it holds is not.
-    #[error("{entry} is malformed: {problem}")]
-    Malformed {
-        /// `tls.crt`, `tls.key` or `tls.ocsp-staple`.
-        entry: &'static str,
-        /// What is wrong.
-        problem: Box<str>,
-    },
-    /// The private key belongs to another certificate.
-    #[error(
-        "tls.key does not match the first certificate in tls.crt: the Secret mixes two pairs; issue it again or restore its partner"
-    )]
-    KeyMismatch,
-    /// The private key belongs to a certificate further down the chain.
-    #[error(
-        "tls.key matches certificate {position} of tls.crt instead of the first: put the leaf certificate first, then its issuers"
-    )]
-    LeafNotFirst {
-        /// Position in the chain of the certificate that matches, the first being 1.
-        position: usize,
-    },
-    /// The private key is protected by a passphrase.
-    #[error(
-        "tls.key is encrypted: nobody can enter a passphrase here; store it decrypted (openssl pkey -in KEY -out tls.key)"
-    )]
-    EncryptedKey,
-    /// The certificate or the private key is of a kind that Envoy cannot use.
-    #[error("{entry} holds {found}: Envoy serves RSA, ECDSA (P-256, P-384, P-521) and Ed25519 keys only")]
-    UnsupportedKey {
-        /// `tls.crt` or `tls.key`.
-        entry: &'static str,
-        /// The kind of key.
-        found: &'static str,
-    },
-}
-
-fn wrong_block_advice(entry: &str) -> &'static str {
-    if entry == CERTIFICATE {
-        "only CERTIFICATE blocks belong there; the private key belongs in tls.key"
-    } else {
-        "a PRIVATE KEY (PKCS#8), RSA PRIVATE KEY (PKCS#1) or EC PRIVATE KEY (SEC 1) block belongs there"
-    }
-}
-
 /// Reads the data of a TLS Secret: `tls.crt`, `tls.key` and, optionally, `tls.ocsp-staple`.
 ///
 /// Validity in time is not judged: see [`Certificate::validity`].
@@ -203,7 +133,7 @@ pub fn parse(data: &BTreeMap<Arc<str>, SecretBytes>) -> Result<Certificate, Cert
     let Some(leaf) = members.first() else {
         return Err(CertificateError::NotPem { entry: CERTIFICATE, damaged: pem.damaged > 0 });
     };
-    let (dns_names, named_by_common_name) = names(leaf)?;
+    let names = names(leaf)?;
     let public = key::of_certificate(leaf.public_key())?;
     let key = key::read(key_text)?;
     check_pair(&key, &public, &members)?;
@@ -224,8 +154,8 @@ pub fn parse(data: &BTreeMap<Arc<str>, SecretBytes>) -> Result<Certificate, Cert
         chain: chain.freeze(),
         key: key.pem,
         ocsp_staple,
-        dns_names,
-        named_by_common_name,
+        dns_names: names.names,
+        named_by_common_name: names.by_common_name,
         not_before: starts.max().unwrap_or(i64::MAX),
         not_after: ends.min().unwrap_or(i64::MIN),
         key_algorithm: public.algorithm(),
@@ -388,8 +318,14 @@ fn members(blocks: &[pem::Block]) -> Result<Vec<X509Certificate<'_>>, Certificat
     Ok(members)
 }
 
-/// The leaf's DNS names, and whether the common name stands in for them. The last common name counts, as in Go.
-fn names(leaf: &X509Certificate<'_>) -> Result<(Box<[Arc<str>]>, bool), CertificateError> {
+/// The leaf's DNS names, and whether the common name stands in for them.
+struct Names {
+    names: Box<[Arc<str>]>,
+    by_common_name: bool,
+}
+
+/// Reads the leaf's DNS names. The last common name counts, as in Go.
+fn names(leaf: &X509Certificate<'_>) -> Result<Names, CertificateError> {
     let malformed = || CertificateError::Malformed {
         entry: CERTIFICATE,
         problem: "certificate 1: the subject alternative names cannot be read".into(),
@@ -405,7 +341,7 @@ fn names(leaf: &X509Certificate<'_>) -> Result<(Box<[Arc<str>]>, bool), Certific
         }
     }
     if !names.is_empty() {
-        return Ok((names.into(), false));
+        return Ok(Names { names: names.into(), by_common_name: false });
     }
     let common = leaf.subject().iter_common_name().last().and_then(|name| name.as_str().ok());
     let names: Box<[Arc<str>]> = common
@@ -413,8 +349,7 @@ fn names(leaf: &X509Certificate<'_>) -> Result<(Box<[Arc<str>]>, bool), Certific
         .map(|name| name.to_ascii_lowercase().into())
         .into_iter()
         .collect();
-    let named_by_common_name = !names.is_empty();
-    Ok((names, named_by_common_name))
+    Ok(Names { by_common_name: !names.is_empty(), names })
 }
 
 /// Compares the derived public key with the leaf's; looks further down only to tell a mixed pair from a mixed order.

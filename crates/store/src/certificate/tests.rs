@@ -14,6 +14,13 @@ use super::{
     names_overlap, parse,
 };
 
+/// A scalar of P-521 that is not all ones: the topmost byte has room for one bit.
+const OTHER: [u8; 66] = {
+    let mut scalar = [2; 66];
+    scalar[0] = 1;
+    scalar
+};
+
 /// A pair that rcgen made, as two PEM texts.
 fn pair(names: &[&str]) -> (String, String) {
     let key = KeyPair::generate().unwrap();
@@ -104,7 +111,7 @@ fn reads_keys_of_every_kind_and_form() {
             let small = matches!(algorithm, KeyAlgorithm::Rsa { bits: 1128 });
             assert_eq!(certificate.refused_by_envoy().is_some(), small);
         }
-        let other = make::p521(&[2; 66], false);
+        let other = make::p521(&OTHER, false);
         assert_eq!(
             parse(&tls(&chain, &pem("EC PRIVATE KEY", &other.own))),
             Err(CertificateError::KeyMismatch)
@@ -133,13 +140,13 @@ fn refuses_keys_that_contradict_themselves() {
         Rsa { d: &sound.d + &one, ..sound.clone() },
         Rsa { d: &sound.d + (&sound.p - &one) * (&sound.q - &one), ..sound.clone() },
         Rsa { p: BigUint::from(3_u8), ..sound.clone() },
-        Rsa { e: BigUint::from(3_u8), ..sound.clone() },
+        Rsa { e: BigUint::from(3_u8), ..sound },
     ];
     for key in spoilt {
         assert!(refused(&chain, &pem("RSA PRIVATE KEY", &key.write().own)).contains("contradict"));
     }
     let key = make::p521(&[1; 66], false);
-    let other = make::p521(&[2; 66], false);
+    let other = make::p521(&OTHER, false);
     let mixed = make::ec(make::P521, &[1; 66], &other.spki[other.spki.len() - 133..]);
     assert!(refused(&LEAF.pem(&key.spki), &pem("EC PRIVATE KEY", &mixed.own)).contains("contradict"));
 }
