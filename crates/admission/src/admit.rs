@@ -11,6 +11,7 @@ use crate::{
     core_rules,
     finding::{Finding, reason},
     kind::Compiled,
+    mend::mend,
     metadata,
 };
 
@@ -20,7 +21,7 @@ pub enum UnknownFields {
     /// The object is refused, as `kubectl apply` does.
     Refuse,
     /// The field is dropped with a warning, as API servers do. A field that differs from a known one in case alone
-    /// is refused all the same.
+    /// is refused all the same. EndpointSlices without a name or a known `addressType` are mended with a warning.
     Drop,
 }
 
@@ -84,6 +85,12 @@ impl Admission {
         subject.namespace =
             document.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned);
         let mut findings = Vec::new();
+        if unknown == UnknownFields::Drop {
+            mend(&mut document, kind, &mut findings);
+        }
+        if let Some(name) = document.pointer("/metadata/name").and_then(Value::as_str) {
+            name.clone_into(&mut subject.name);
+        }
         let object = self.judge(document, kind, unknown, &mut findings);
         let refused = findings.iter().any(|finding| finding.severity == Severity::Rejected);
         let problems = findings.into_iter().map(|finding| finding.into_problem(&subject)).collect();

@@ -7,10 +7,12 @@
 //! **Invariant:** no input makes this crate panic, and no value of a Secret appears in a message.
 
 mod admit;
+mod config;
 mod core_rules;
 mod documents;
 mod finding;
 mod kind;
+mod mend;
 mod metadata;
 mod names;
 mod path;

@@ -20,6 +20,7 @@ mod schema;
 
 pub mod backend;
 pub mod common;
+pub mod config;
 pub mod core;
 pub mod gateway;
 pub mod gatewayclass;

@@ -65,25 +65,92 @@ fn durations_follow_gep_2257() {
         assert_eq!(Duration::from(text).to_std(), None, "{text}");
     }
 }
-#[test]
-fn dump() {
-    for crd in crds() {
-        let dir = std::path::Path::new("/tmp/fg/ours");
-        std::fs::create_dir_all(dir).unwrap();
-        std::fs::write(
-            dir.join(format!("{}.json", crd.spec.names.plural)),
-            serde_json::to_string_pretty(&crd).unwrap(),
-        )
-        .unwrap();
+/// Calls `visit` with every node of a schema.
+fn nodes(schema: &serde_json::Value, visit: &mut impl FnMut(&serde_json::Value)) {
+    visit(schema);
+    for child in schema["properties"].as_object().into_iter().flat_map(|properties| properties.values()) {
+        nodes(child, visit);
+    }
+    for key in ["items", "additionalProperties"] {
+        if schema[key].is_object() {
+            nodes(&schema[key], visit);
+        }
     }
 }
+
 #[test]
-fn dumpcore() {
-    for k in KINDS.iter().filter(|k| k.is_core()) {
-        std::fs::write(
-            format!("/tmp/fg/ours/{}.json", k.name),
-            serde_json::to_string_pretty(&k.schema()).unwrap(),
-        )
-        .unwrap();
+fn schemas_are_structural() {
+    let schemas = KINDS.iter().map(KindInfo::schema).chain([config::schema()]);
+    for schema in schemas {
+        nodes(&schema, &mut |node| {
+            for key in ["$ref", "nullable", "title", "definitions", "anyOf", "const"] {
+                assert!(node.get(key).is_none(), "{key} in {node}");
+            }
+            let untyped = node.get("x-kubernetes-preserve-unknown-fields").is_some()
+                || node.get("x-kubernetes-int-or-string").is_some();
+            assert!(node["type"].is_string() || untyped, "no type: {node}");
+        });
     }
+}
+
+#[test]
+fn every_field_of_our_kinds_has_a_description() {
+    for kind in KINDS.iter().filter(|kind| !kind.is_core()) {
+        nodes(&kind.schema(), &mut |node| {
+            for (name, field) in node["properties"].as_object().into_iter().flatten() {
+                assert!(field["description"].is_string() || name == "metadata", "{kind:?}: {name}");
+            }
+        });
+    }
+}
+
+#[test]
+fn crds_serve_all_versions_and_keep_one() {
+    let crds = crds();
+    let names: Vec<_> = crds.iter().filter_map(|crd| crd.metadata.name.as_deref()).collect();
+    assert_eq!(
+        names,
+        [
+            "gatewayclasses.gateway.networking.k8s.io",
+            "gateways.gateway.networking.k8s.io",
+            "httproutes.gateway.networking.k8s.io",
+            "referencegrants.gateway.networking.k8s.io",
+            "backends.gateway.envoyproxy.io",
+        ]
+    );
+    for crd in &crds {
+        let kept: Vec<_> = crd.spec.versions.iter().filter(|v| v.storage).map(|v| v.name.as_str()).collect();
+        let grant = crd.spec.names.kind == "ReferenceGrant";
+        assert_eq!(kept.len(), 1, "{}", crd.spec.names.kind);
+        assert_eq!(kept == ["v1beta1"], grant, "{}", crd.spec.names.kind);
+        for version in &crd.spec.versions {
+            let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+            let spec = schema.and_then(|schema| schema.properties.as_ref()?.get("spec"));
+            assert!(spec.is_some_and(|spec| spec.properties.is_some()), "{}", crd.spec.names.kind);
+            assert!(version.served);
+            assert_eq!(version.subresources.is_none(), grant, "{}", crd.spec.names.kind);
+        }
+    }
+}
+
+#[test]
+fn defaults_of_the_schema_are_those_of_the_types() {
+    let schema = KINDS.iter().find(|kind| kind.name == "HTTPRoute").unwrap().schema();
+    let rules = &schema["properties"]["spec"]["properties"]["rules"];
+    assert_eq!(rules["default"], json!([{ "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }] }]));
+    let rule: Vec<HttpRouteRule> = serde_json::from_value(json!([{}])).unwrap();
+    assert_eq!(json!(rule), rules["default"]);
+}
+
+#[test]
+fn flags_of_the_configuration_have_their_own_defaults() {
+    use config::{RuntimeFlag, RuntimeFlags};
+    let flags = |enabled: &[RuntimeFlag], disabled: &[RuntimeFlag]| RuntimeFlags {
+        enabled: enabled.to_vec(),
+        disabled: disabled.to_vec(),
+    };
+    let (v2, index) = (RuntimeFlag::XdsNameSchemeV2, RuntimeFlag::EndpointSliceIndex);
+    assert!(!flags(&[], &[]).is_on(v2) && flags(&[], &[]).is_on(index));
+    assert!(flags(&[v2], &[]).is_on(v2) && !flags(&[v2], &[v2]).is_on(v2));
+    assert!(!flags(&[], &[index]).is_on(index));
 }
