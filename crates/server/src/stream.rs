@@ -197,9 +197,6 @@ impl Task<'_> {
         if !events.is_empty() {
             events.iter().for_each(|event| self.note(event));
             self.feed.learn(&events);
-            if events.iter().any(|e| matches!(e, Event::Refused(_))) {
-                self.feeds.count_quarantined();
-            }
         }
         let acked = self.session.acked_revision(Instant::now());
         if acked != self.acked

@@ -60,7 +60,6 @@ impl Feeds {
     /// have.
     pub fn apply(&self, key: &str, revision: u64, update: ResourceUpdate) {
         self.feed(key).apply(revision, update);
-        self.count_quarantined();
     }
 
     /// Forgets a fleet and ends its streams. A proxy that comes again waits until the key is known again.
@@ -69,7 +68,6 @@ impl Feeds {
         if let Some(feed) = feed {
             feed.end();
         }
-        self.count_quarantined();
     }
 
     /// Keys of all fleets with resources, ascending.
@@ -153,15 +151,15 @@ impl Feeds {
             return Arc::clone(feed);
         }
         let key: Arc<str> = key.into();
-        let feed = Feed::new(Arc::clone(&key), self.inner.settings.quarantine, self.inner.deliveries.clone());
+        let feed = Feed::new(
+            Arc::clone(&key),
+            self.inner.settings.quarantine,
+            self.inner.metrics.quarantined.clone(),
+            self.inner.deliveries.clone(),
+        );
         let feed = Arc::new(feed);
         feeds.insert(key, Arc::clone(&feed));
         feed
-    }
-
-    pub(crate) fn count_quarantined(&self) {
-        let held: usize = self.lock().values().map(|f| f.snapshot().quarantine().len()).sum();
-        self.inner.metrics.quarantined.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
     fn known(&self, key: &str) -> Option<Arc<Feed>> {

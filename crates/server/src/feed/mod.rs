@@ -3,6 +3,8 @@
 mod feeds;
 mod log;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -10,6 +12,7 @@ use std::{
 };
 
 use ir::resource::{Delivery, Resource, ResourceType, ResourceUpdate, Version};
+use prometheus_client::metrics::gauge::Gauge;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -58,6 +61,8 @@ struct State {
 pub(crate) struct Feed {
     pub(crate) key: Arc<str>,
     quarantine: bool,
+    /// How much all fleets have in quarantine.
+    quarantined: Gauge,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
     progress: watch::Sender<u64>,
@@ -65,10 +70,11 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(key: Arc<str>, quarantine: bool, deliveries: Deliveries) -> Self {
+    pub(crate) fn new(key: Arc<str>, quarantine: bool, quarantined: Gauge, deliveries: Deliveries) -> Self {
         Feed {
             key,
             quarantine,
+            quarantined,
             state: Mutex::default(),
             phase: watch::Sender::new(Phase::Waiting),
             progress: watch::Sender::new(0),
@@ -131,7 +137,16 @@ impl Feed {
                 changed.push(key);
             }
         }
-        let generation = state.publish(next, changed);
+        self.publish(state, next, changed);
+    }
+
+    /// Makes a snapshot current and wakes the streams.
+    fn publish(&self, mut state: MutexGuard<'_, State>, mut next: Snapshot, changed: Vec<Key>) {
+        next.generation += 1;
+        let generation = next.generation;
+        state.log.push(generation, changed);
+        let before = std::mem::replace(&mut state.snapshot, Arc::new(next));
+        self.quarantined.inc_by(held(&state.snapshot) - held(&before));
         drop(state);
         self.phase.send_replace(Phase::Live(generation));
     }
@@ -165,6 +180,9 @@ impl Feed {
                     }
                 }
                 Event::Refused(refusal) => {
+                    if !state.is_current(refusal) {
+                        continue;
+                    }
                     self.report_refusal(refusal);
                     if self.quarantine && state.hold(&mut next, refusal) {
                         changed.push((refusal.kind, Arc::clone(&refusal.name)));
@@ -174,9 +192,7 @@ impl Feed {
             }
         }
         if let (Some(next), false) = (next, changed.is_empty()) {
-            let generation = state.publish(next, changed);
-            drop(state);
-            self.phase.send_replace(Phase::Live(generation));
+            self.publish(state, next, changed);
         }
     }
 
@@ -230,6 +246,7 @@ impl Feed {
     /// Ends all streams; the feed is not used again.
     pub(crate) fn end(&self) {
         self.phase.send_replace(Phase::Removed);
+        self.quarantined.dec_by(held(&self.lock().snapshot));
         self.deliveries.forget(&self.key);
         self.bump();
     }
@@ -286,18 +303,20 @@ impl State {
         }
     }
 
+    /// True when the refusal speaks of content that is still in the snapshot.
+    fn is_current(&self, refusal: &Refusal) -> bool {
+        self.snapshot.get(refusal.kind, &refusal.name).is_some_and(|current| match &refusal.fragment {
+            None => current.version == refusal.version,
+            Some(name) => {
+                find_fragment(&current.fragments, name).is_some_and(|f| f.hash == refusal.version.0)
+            }
+        })
+    }
+
     /// Quarantines what no proxy accepted. True when that is new.
     fn hold(&self, next: &mut Option<Snapshot>, refusal: &Refusal) -> bool {
         let key = (refusal.kind, Arc::clone(&refusal.name));
         let Some(good) = self.unproven.get(&key) else { return false };
-        let Some(current) = self.snapshot.get(key.0, &key.1) else { return false };
-        let stale = match &refusal.fragment {
-            None => current.version != refusal.version,
-            Some(name) => find_fragment(&current.fragments, name).is_none_or(|f| f.hash != refusal.version.0),
-        };
-        if stale {
-            return false;
-        }
         let next = next.get_or_insert_with(|| Snapshot::clone(&self.snapshot));
         let quarantine = Arc::make_mut(&mut next.quarantine);
         match &refusal.fragment {
@@ -316,13 +335,9 @@ impl State {
         }
         true
     }
+}
 
-    /// Makes a snapshot current and returns its generation.
-    fn publish(&mut self, mut next: Snapshot, changed: Vec<Key>) -> u64 {
-        next.generation += 1;
-        let generation = next.generation;
-        self.log.push(generation, changed);
-        self.snapshot = Arc::new(next);
-        generation
-    }
+/// How much is in quarantine, as a gauge counts.
+fn held(snapshot: &Snapshot) -> i64 {
+    i64::try_from(snapshot.quarantine.len()).unwrap_or(i64::MAX)
 }

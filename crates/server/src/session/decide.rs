@@ -3,8 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use ir::resource::{Resource, ResourceType, Version};
+use rustc_hash::FxHashSet;
 
-use super::{Session, compose::compose, holders::Base, holders::Holders, types::Work};
+use super::{
+    Session,
+    compose::{Composed, compose},
+    holders::{Base, Holders},
+    types::Work,
+};
 
 /// What the target means for one name on this stream.
 pub(super) enum Effective {
@@ -90,7 +96,7 @@ impl Session {
         }
         let cold: Vec<_> = target.clusters.iter().filter(|c| self.gates.is_cold(c)).cloned().collect();
         if !cold.is_empty() && !same {
-            self.holders.entry(ResourceType::Listener, &target.name).waits_for = cold.into_iter().collect();
+            self.holders.wait(ResourceType::Listener, &target.name, cold.into_iter().collect());
             return Decision::Park;
         }
         Decision::Send { body: Arc::clone(target), target: target.version, waits: false }
@@ -111,23 +117,26 @@ impl Session {
         }
         let sent = self.state(kind).sent(name);
         let holder = self.holders.entry(kind, name);
-        let (body, waits) = loop {
+        let Composed { body, waits_for } = loop {
             let composed = compose(target, holder, &self.gates, &self.target);
-            holder.waits_for = composed.waits_for;
-            let waits = !holder.waits_for.is_empty();
-            let Some(body) = composed.body else { return Decision::Park };
             // A group of suspects that is gone from the target, or waits, has nothing to try.
-            let nothing_new = sent == Some(body.version);
+            let nothing_new = composed.body.as_ref().is_some_and(|b| sent == Some(b.version));
             match &mut holder.trial {
                 Some(trial) if nothing_new => {
                     if trial.accepted() {
                         holder.trial = None;
                     }
                 }
-                _ => break (body, waits || holder.trial.is_some()),
+                _ => break composed,
             }
         };
-        if sent == Some(body.version) && matches!(holder.base, Base::Foreign) {
+        let foreign = matches!(holder.base, Base::Foreign);
+        let tried = holder.trial.is_some();
+        let rests = holder.rests_until.is_some_and(|until| now < until);
+        let waits = tried || !waits_for.is_empty();
+        self.holders.wait(kind, name, waits_for);
+        let Some(body) = body else { return Decision::Park };
+        if sent == Some(body.version) && foreign {
             // Versions are hashes: this is what the proxy brought along, with the same hosts left out.
             self.holders.claim(kind, name, Some(Arc::clone(&body)));
             return if work.forced {
@@ -139,8 +148,7 @@ impl Session {
         if sent == Some(body.version) && !work.forced {
             return if waits { Decision::Park } else { Decision::Done };
         }
-        let rests = holder.rests_until.is_some_and(|until| now < until);
-        if rests && !work.forced && holder.trial.is_none() {
+        if rests && !work.forced && !tried {
             return Decision::Park;
         }
         Decision::Send { body, target: target.version, waits }
@@ -153,13 +161,16 @@ impl Session {
             return;
         }
         self.holders.sent(name, body, target, seq);
+        if kind == ResourceType::Listener {
+            self.holders.wait(kind, name, FxHashSet::default());
+        }
         let holder = self.holders.entry(kind, name);
         if holder.pending.as_ref().is_some_and(|p| p.seq == seq) {
             self.patience.push_back((now + self.settings.ack_patience, kind, Arc::clone(name), seq));
         }
-        if kind == ResourceType::Listener {
-            holder.waits_for.clear();
-        } else if let Some(pace) = self.settings.pace(body.encoded_len()) {
+        if kind == ResourceType::Route
+            && let Some(pace) = self.settings.pace(body.encoded_len())
+        {
             if let Some(before) = holder.rests_until.take() {
                 self.resting.remove(&(before, Arc::clone(name)));
             }

@@ -60,6 +60,8 @@ pub(super) struct Holders {
     routes: FxHashMap<Arc<str>, Holder>,
     refs: FxHashMap<Arc<str>, usize>,
     foreign: usize,
+    /// Names with something in `waits_for`, so that a warm cluster costs no look at all the others.
+    waiting: FxHashSet<(ResourceType, Arc<str>)>,
 }
 
 impl Holders {
@@ -151,7 +153,10 @@ impl Holders {
 
     /// The proxy has it no more.
     pub(super) fn drop_holder(&mut self, kind: ResourceType, name: &str) {
-        let Some(holder) = self.table(kind).remove(name) else { return };
+        let Some((name, holder)) = self.table(kind).remove_entry(name) else { return };
+        if !holder.waits_for.is_empty() {
+            self.waiting.remove(&(kind, name));
+        }
         let base = body_of(&holder.base);
         if let Some(pending) = &holder.pending {
             self.uncount(&pending.body, base.as_deref());
@@ -165,8 +170,18 @@ impl Holders {
 
     /// Names of this type that wait for the cluster.
     pub(super) fn waiting_for(&self, kind: ResourceType, cluster: &str) -> Vec<Arc<str>> {
-        let table = if kind == ResourceType::Listener { &self.listeners } else { &self.routes };
-        table.iter().filter(|(_, h)| h.waits_for.contains(cluster)).map(|(n, _)| Arc::clone(n)).collect()
+        let waits = |name: &str| self.get(kind, name).is_some_and(|h| h.waits_for.contains(cluster));
+        self.waiting.iter().filter(|(k, n)| *k == kind && waits(n)).map(|(_, n)| Arc::clone(n)).collect()
+    }
+
+    /// Notes what a name waits for from now on.
+    pub(super) fn wait(&mut self, kind: ResourceType, name: &Arc<str>, clusters: FxHashSet<Arc<str>>) {
+        if clusters.is_empty() {
+            self.waiting.remove(&(kind, Arc::clone(name)));
+        } else {
+            self.waiting.insert((kind, Arc::clone(name)));
+        }
+        self.entry(kind, name).waits_for = clusters;
     }
 
     /// Counts the clusters that `body` names and `but` does not.
