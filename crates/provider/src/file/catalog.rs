@@ -21,9 +21,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::{
-    document::{Judge, Judged, Parsed, Reading, Work},
+    document::{Judge, Judged, Parsed, Pieces, Reading, Work},
     fingerprint::Fingerprint,
-    pieces::pieces,
     problems::{self, Fault, Place},
     read::MAX_DOCUMENTS,
 };
@@ -41,7 +40,7 @@ pub(super) struct Catalog {
 #[derive(Default)]
 struct Content {
     /// Pieces in order, each with the count of lines before it.
-    pieces: Vec<(usize, Arc<Parsed>)>,
+    pieces: Pieces,
     /// Why the newest content could not be taken; several when several documents are broken.
     faults: Vec<Fault>,
     /// True once the whole content could be taken.
@@ -86,6 +85,8 @@ pub struct Source {
 
 /// One declaration of an object.
 struct Claim<'a> {
+    /// Position of the file among all files.
+    file: usize,
     path: &'a Path,
     skipped: usize,
     piece: &'a Arc<Parsed>,
@@ -119,25 +120,27 @@ impl Catalog {
         }
     }
 
-    /// Takes the content of a file, or notes why it cannot be had.
-    pub(super) fn set(&mut self, path: &Path, content: Result<&str, Fault>) {
-        let parsed = content.and_then(|text| {
-            self.judge.work.read += 1;
-            self.parse(text)
-        });
-        self.touched = true;
-        let file = self.files.entry(path.to_owned()).or_default();
-        file.leaving = false;
-        match parsed {
-            Ok((pieces, faults)) => {
-                let good = faults.is_empty();
-                if good || !file.was_good {
-                    file.pieces = pieces;
+    /// Takes the contents of files, or notes why they cannot be had.
+    pub(super) fn set(&mut self, contents: Vec<(PathBuf, Result<String, Fault>)>) {
+        let texts: Vec<&str> = contents.iter().flat_map(|(_, content)| content.as_deref()).collect();
+        self.judge.work.read += texts.len() as u64;
+        let mut parsed = self.judge.parse(&texts).into_iter();
+        for (path, content) in contents {
+            let content = content.and_then(|_| checked(parsed.next().unwrap_or_default()));
+            self.touched = true;
+            let file = self.files.entry(path).or_default();
+            file.leaving = false;
+            match content {
+                Ok((pieces, faults)) => {
+                    let good = faults.is_empty();
+                    if good || !file.was_good {
+                        file.pieces = pieces;
+                    }
+                    file.was_good |= good;
+                    file.faults = faults;
                 }
-                file.was_good |= good;
-                file.faults = faults;
+                Err(fault) => file.faults = vec![fault],
             }
-            Err(fault) => file.faults = vec![fault],
         }
     }
 
@@ -169,29 +172,11 @@ impl Catalog {
         self.judge.work
     }
 
-    /// Cuts and parses a text: its pieces, and a fault for each that is broken.
-    #[allow(clippy::type_complexity, reason = "private, and read in one place")]
-    fn parse(&mut self, text: &str) -> Result<(Vec<(usize, Arc<Parsed>)>, Vec<Fault>), Fault> {
-        let pieces: Vec<_> =
-            pieces(text).iter().map(|piece| (piece.skipped, self.judge.piece(piece.text))).collect();
-        let count = pieces.iter().map(|(_, piece)| piece.documents.as_ref().map_or(1, Vec::len)).sum();
-        if count > MAX_DOCUMENTS {
-            return Err(Fault::TooMany(count));
-        }
-        let faults = pieces.iter().filter_map(|(skipped, piece)| {
-            let error = piece.documents.as_ref().err()?;
-            let message = error.message.clone();
-            Some(Fault::Syntax { line: skipped + error.line, column: error.column, message })
-        });
-        let faults = faults.collect();
-        Ok((pieces, faults))
-    }
-
     /// Says what changed since the last time, and what is wrong now.
     pub(super) fn commit(&mut self) -> Changes {
         let mut changes = Changes::default();
         let mut kept = FxHashSet::default();
-        let mut objects_of: FxHashMap<&Path, usize> = FxHashMap::default();
+        let mut objects_of = vec![0; self.files.len()];
         let mut claims: FxHashMap<&ObjectRef, SmallVec<[Claim<'_>; 1]>> = FxHashMap::default();
         for (reference, claim) in all_claims(&self.files) {
             claims.entry(reference).or_default().push(claim);
@@ -217,9 +202,9 @@ impl Catalog {
                 }
             };
             duplicates.extend(duplicate(claim, claims));
-            *objects_of.entry(claim.path).or_default() += 1;
+            objects_of[claim.file] += 1;
             if let Some(in_force) = self.in_force.get_mut(*reference)
-                && in_force.path != claim.path
+                && !same(&in_force.path, claim.path)
             {
                 in_force.path = claim.path.to_owned();
             }
@@ -295,14 +280,14 @@ impl Catalog {
         places
     }
 
-    fn sources(&self, objects_of: &FxHashMap<&Path, usize>) -> Vec<Source> {
-        let source = |(path, file): (&PathBuf, &Content)| Source {
+    fn sources(&self, objects_of: &[usize]) -> Vec<Source> {
+        let source = |((path, file), objects): ((&PathBuf, &Content), &usize)| Source {
             path: path.clone(),
             documents: file.len(),
-            objects: objects_of.get(path.as_path()).copied().unwrap_or_default(),
+            objects: *objects,
             good: file.faults.is_empty(),
         };
-        self.files.iter().map(source).collect()
+        self.files.iter().zip(objects_of).map(source).collect()
     }
 }
 
@@ -319,12 +304,27 @@ impl Content {
     }
 }
 
+/// The pieces of a file, with a fault for each that is broken.
+fn checked(pieces: Pieces) -> Result<(Pieces, Vec<Fault>), Fault> {
+    let count = pieces.iter().map(|(_, piece)| piece.documents.as_ref().map_or(1, Vec::len)).sum();
+    if count > MAX_DOCUMENTS {
+        return Err(Fault::TooMany(count));
+    }
+    let faults = pieces.iter().filter_map(|(skipped, piece)| {
+        let error = piece.documents.as_ref().err()?;
+        let message = error.message.clone();
+        Some(Fault::Syntax { line: skipped + error.line, column: error.column, message })
+    });
+    let faults = faults.collect();
+    Ok((pieces, faults))
+}
+
 /// All declarations of objects, by path and then by position.
 fn all_claims(files: &BTreeMap<PathBuf, Content>) -> impl Iterator<Item = (&ObjectRef, Claim<'_>)> {
-    files.iter().flat_map(|(path, file)| {
+    files.iter().enumerate().flat_map(|(position, (path, file))| {
         file.documents().filter_map(move |(skipped, piece, judged)| {
             let reference = judged.judgement.reference.as_ref()?;
-            Some((reference, Claim { path, skipped, piece, judged, leaving: file.leaving }))
+            Some((reference, Claim { file: position, path, skipped, piece, judged, leaving: file.leaving }))
         })
     })
 }
@@ -336,7 +336,7 @@ fn outcome<'a>(claims: &'a [Claim<'a>], before: Option<&InForce>) -> Outcome<'a>
         if claim.judged.judgement.accepted {
             return Outcome::Take(claim);
         }
-        if before.is_some_and(|before| before.path == claim.path) {
+        if before.is_some_and(|before| same(&before.path, claim.path)) {
             return Outcome::Keep(claim);
         }
     }
@@ -359,4 +359,9 @@ fn duplicate(in_force: &Claim<'_>, claims: &[Claim<'_>]) -> Option<Problem> {
         .collect();
     let others: Vec<Place> = others.into_iter().collect();
     problems::duplicate(&in_force.judged.judgement.subject, &in_force.place(), &others)
+}
+
+/// Whether two paths are spelled the same, which is all that matters here and faster than comparing their parts.
+fn same(a: &Path, b: &Path) -> bool {
+    a.as_os_str() == b.as_os_str()
 }

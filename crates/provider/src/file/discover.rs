@@ -235,7 +235,7 @@ mod tests {
         symlink("..1", real.join("..data")).unwrap();
         symlink("..data/a.yaml", real.join("a.yaml")).unwrap();
         symlink("..data/gone.yaml", real.join("gone.yaml")).unwrap();
-        let listing = list(&[real.clone()], true);
+        let listing = list(std::slice::from_ref(&real), true);
         assert_eq!(listing.files[&real.join("a.yaml")], Found::File(real.join("..1/a.yaml")));
         assert_eq!(listing.files.len(), 1);
         for name in ["a.yaml", "new.yaml", "..data", "..1/a.yaml", "..1/gone.yaml", ""] {
@@ -251,7 +251,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let real = root.path().canonicalize().unwrap();
         let given = real.join("later/deep");
-        let listing = list(&[given.clone()], true);
+        let listing = list(std::slice::from_ref(&given), true);
         assert_eq!(listing.missing, [given]);
         assert!(listing.interest.concerns(&real.join("later")));
         assert!(!listing.interest.concerns(&real.join("other")));

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use admission::{Admission, Document, SyntaxError, UnknownFields, Verdict};
 use api::{KindInfo, Object};
 use ir::{Kind, ObjectRef, Problem, problem::Subject};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use super::fingerprint::{self, Fingerprint};
+use super::{
+    fingerprint::{self, Fingerprint},
+    pieces::{Piece, pieces},
+};
 
 /// A piece of a file with its documents, or the reason why it has none. Equal text is parsed once.
 #[derive(Debug)]
@@ -61,6 +65,22 @@ pub(super) enum Reading {
     Foreign,
 }
 
+/// The pieces of a file in order, each with the count of lines before it.
+pub(super) type Pieces = Vec<(usize, Arc<Parsed>)>;
+
+/// A document that was just parsed.
+struct Fresh {
+    line: usize,
+    fingerprint: Fingerprint,
+    /// What admission says of it now, or said before of an equal one.
+    result: Result<(Judgement, Option<Object>), Arc<Judgement>>,
+}
+
+/// The pieces of a text with their fingerprints.
+fn cut(text: &str) -> Vec<(Piece<'_>, Fingerprint)> {
+    pieces(text).into_iter().map(|piece| (piece, fingerprint::of_text(piece.text))).collect()
+}
+
 /// Parses and judges, and remembers what it judged.
 pub(super) struct Judge {
     admission: Arc<Admission>,
@@ -96,53 +116,67 @@ impl Judge {
         }
     }
 
-    /// Parses a piece and judges its documents, unless an equal one is known.
-    pub(super) fn piece(&mut self, text: &str) -> Arc<Parsed> {
-        let key = fingerprint::of_text(text);
-        if let Some(known) = self.pieces.get(&key) {
-            return known.clone();
+    /// The parsed pieces of many texts, each with the count of lines before it. What is not known yet is parsed and
+    /// judged on all cores: judging takes some 100 µs a document.
+    pub(super) fn parse(&mut self, texts: &[&str]) -> Vec<Pieces> {
+        let cut: Vec<_> = texts.iter().map(|text| cut(text)).collect();
+        let mut unknown: FxHashMap<Fingerprint, &str> = FxHashMap::default();
+        for (piece, key) in cut.iter().flatten() {
+            if !self.pieces.contains_key(key) {
+                unknown.insert(*key, piece.text);
+            }
         }
-        self.work.parsed += 1;
-        let documents = match admission::documents(text) {
-            Ok(documents) => Ok(documents.into_iter().map(|document| self.judge(document)).collect()),
-            Err(error) => Err(error),
-        };
-        let parsed = Arc::new(Parsed { text: text.into(), documents });
-        self.pieces.insert(key, parsed.clone());
-        parsed
+        let read: Vec<_> = unknown.into_par_iter().map(|(key, text)| (key, text, self.judge(text))).collect();
+        self.work.parsed += read.len() as u64;
+        for (key, text, documents) in read {
+            let documents =
+                documents.map(|documents| documents.into_iter().map(|d| self.remember(d)).collect());
+            self.pieces.insert(key, Arc::new(Parsed { text: text.into(), documents }));
+        }
+        let known =
+            |(piece, key): &(Piece<'_>, Fingerprint)| Some((piece.skipped, self.pieces.get(key)?.clone()));
+        cut.iter().map(|pieces| pieces.iter().filter_map(known).collect()).collect()
     }
 
-    fn judge(&mut self, document: Document) -> Judged {
-        let fingerprint = fingerprint::of_document(&document.value);
-        let judgement = match self.judgements.get(&fingerprint) {
-            Some(known) => known.clone(),
-            None => {
-                let judgement = Arc::new(self.admit(fingerprint, document.value));
-                self.judgements.insert(fingerprint, judgement.clone());
-                judgement
+    /// Parses a piece and judges those of its documents that are not known.
+    fn judge(&self, text: &str) -> Result<Vec<Fresh>, SyntaxError> {
+        let judge = |document: Document| {
+            let fingerprint = fingerprint::of_document(&document.value);
+            let result = match self.judgements.get(&fingerprint) {
+                Some(known) => Err(known.clone()),
+                None => Ok(self.admit(document.value)),
+            };
+            Fresh { line: document.line, fingerprint, result }
+        };
+        Ok(admission::documents(text)?.into_iter().map(judge).collect())
+    }
+
+    /// Keeps what admission said of a document.
+    fn remember(&mut self, document: Fresh) -> Judged {
+        let Fresh { line, fingerprint, result } = document;
+        let judgement = match result {
+            Err(known) => known,
+            Ok((judgement, object)) => {
+                self.work.judged += u64::from(judgement.kind == Reading::Read);
+                self.fresh.extend(object.map(|object| (fingerprint, object)));
+                self.judgements.entry(fingerprint).or_insert(Arc::new(judgement)).clone()
             }
         };
-        Judged { line: document.line, fingerprint, judgement }
+        Judged { line, fingerprint, judgement }
     }
 
-    fn admit(&mut self, fingerprint: Fingerprint, document: Value) -> Judgement {
+    fn admit(&self, document: Value) -> (Judgement, Option<Object>) {
         let kind = reading(&document);
         if kind != Reading::Read {
-            return Judgement {
-                subject: subject(&document),
-                reference: None,
-                accepted: false,
-                kind,
-                problems: Vec::new(),
-            };
+            let subject = subject(&document);
+            return (
+                Judgement { subject, reference: None, accepted: false, kind, problems: Vec::new() },
+                None,
+            );
         }
-        self.work.judged += 1;
         let Verdict { subject, object, problems } = self.admission.admit(document, self.unknown_fields);
-        let accepted = object.is_some();
-        if let Some(object) = object {
-            self.fresh.insert(fingerprint, object);
-        }
-        Judgement { reference: reference(&subject), subject, accepted, kind, problems }
+        let reference = reference(&subject);
+        (Judgement { reference, subject, accepted: object.is_some(), kind, problems }, object)
     }
 
     /// The admitted object of a document: from the latest judging when it is as young as that, else judged again.

@@ -141,9 +141,8 @@ impl fmt::Debug for Updates {
 /// Reads the given paths once. Goes on after whatever is wrong.
 pub fn load(admission: Arc<Admission>, paths: &[PathBuf], unknown_fields: UnknownFields) -> Loaded {
     let mut scanner = Scanner::new(admission, unknown_fields, None);
-    let listing = list(paths, false);
-    scanner.take(&listing, &mut Writing::default(), Instant::now());
-    let (update, changes) = scanner.commit(listing);
+    scanner.take(list(paths, false), &mut Writing::default(), Instant::now());
+    let (update, changes) = scanner.commit();
     let bad = |source: &Source| !source.good;
     Loaded {
         objects: changes.apply.into_iter().map(|(_, object)| object).collect(),

@@ -180,9 +180,8 @@ impl Follower {
             }
         }
         loop {
-            let listing = self.list();
-            let again = self.scanner.take(&listing, &mut self.writing, Instant::now());
-            if let Some((update, changes)) = self.scanner.commit_news(listing) {
+            let again = self.look();
+            if let Some((update, changes)) = self.scanner.commit_news() {
                 tracing::debug!(
                     revision = update.revision,
                     applied = changes.apply.len(),
@@ -200,6 +199,15 @@ impl Follower {
                 return;
             }
         }
+    }
+
+    /// Looks at the files that changed, or at all. Returns when to look again.
+    fn look(&mut self) -> Option<Instant> {
+        if self.scanner.take_touched(&mut self.writing, Instant::now()) {
+            return None;
+        }
+        let listing = self.list();
+        self.scanner.take(listing, &mut self.writing, Instant::now())
     }
 
     /// Lists the files once all directories that the list depends on are watched, so that nothing can come between.

@@ -56,6 +56,26 @@ async fn an_idle_watch_reacts_at_once() {
 }
 
 #[tokio::test]
+async fn an_edit_costs_one_file_and_one_document() {
+    let (_guard, at) = folder();
+    for number in 0..50 {
+        let name = format!("n{number}");
+        let text = format!("{}---\n{}", config_map(&name, "1"), config_map(&format!("{name}-too"), "1"));
+        write(&at, &format!("{name}.yaml"), &text);
+    }
+    let mut reader = Reader::at(&at).await;
+    reader.is_quiet().await;
+    let before = reader.latest().work;
+    let text = format!("{}---\n{}", config_map("n7", "1"), config_map("n7-too", "2"));
+    rename_over(&at, "n7.yaml", &text);
+    reader.next().await;
+    let after = reader.latest().work;
+    let spent = (after.read - before.read, after.parsed - before.parsed, after.judged - before.judged);
+    assert_eq!(spent, (1, 1, 1));
+    assert_eq!(reader.latest().apply.len(), 1);
+}
+
+#[tokio::test]
 async fn create_edit_replace_and_delete() {
     let (_guard, at) = folder();
     let mut reader = Reader::at(&at).await;

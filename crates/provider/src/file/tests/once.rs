@@ -15,7 +15,7 @@ fn reads_files_and_folders_in_order_with_places_of_what_is_wrong() {
         r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "three"}, "data": {"key": "3"}}"#,
     );
     write(&at, "ignored.txt", "{{{");
-    let loaded = once(&[at.clone()]);
+    let loaded = once(std::slice::from_ref(&at));
     assert_eq!(
         contents(&loaded.objects),
         BTreeMap::from([("one".into(), "1".into()), ("three".into(), "3".into())])
@@ -60,7 +60,7 @@ fn files_that_are_no_text_or_too_large_are_problems() {
 fn unreadable_files_are_problems() {
     let (_guard, at) = folder();
     write(&at, "a.yaml", &config_map("one", "1"));
-    fs::set_permissions(at.join("a.yaml"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(at.join("a.yaml"), fs::Permissions::from_mode(0o0)).unwrap();
     if fs::File::open(at.join("a.yaml")).is_ok() {
         return; // The superuser reads everything.
     }

@@ -63,7 +63,7 @@ async fn follow(edits: Vec<Edit>) {
             write(&at, &format!("{file}.yaml"), &config_map("mended", "1"));
         }
     }
-    let fresh = once(&[at.clone()]);
+    let fresh = once(std::slice::from_ref(&at));
     let expected = contents(&fresh.objects);
     let expected: Vec<_> = expected.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     reader.until(&expected).await;
