@@ -12,6 +12,15 @@ pub(super) fn bind(address: &str, port: u16, transport: Transport) -> core::Addr
     socket(address.to_owned(), port, protocol)
 }
 
+/// A TCP socket that takes IPv4 as well when the address is IPv6.
+pub(super) fn bind_both(address: &str, port: u16) -> core::Address {
+    let mut bound = bind(address, port, Transport::Tcp);
+    if let Some(address::Address::SocketAddress(socket)) = &mut bound.address {
+        socket.ipv4_compat = address.contains(':');
+    }
+    bound
+}
+
 /// Where an endpoint is.
 pub(super) fn endpoint(address: &Address) -> core::Address {
     match address {

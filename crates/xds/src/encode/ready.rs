@@ -1,5 +1,6 @@
 //! The listener that tells the platform whether the proxy is ready.
 
+use super::{address, http};
 use envoy_api::{
     any, encode,
     hcm::{HttpConnectionManager, http_connection_manager::RouteSpecifier},
@@ -12,9 +13,6 @@ use envoy_api::{
     },
     well_known::boolean,
 };
-use ir::listener::Transport;
-
-use super::{address, http};
 
 /// Port of the readiness listener, on every proxy.
 pub const READY_PORT: u16 = 19003;
@@ -25,7 +23,8 @@ pub fn ready_listener_name(address: &str) -> String {
 }
 
 /// The encoded readiness listener on this address: `/ready` is answered with 200 while the proxy takes traffic and
-/// with 503 while it drains, everything else with 500. It works when the proxy is overloaded.
+/// with 503 while it drains, everything else with 500. It works when the proxy is overloaded, and over IPv4 also when the address
+/// is IPv6.
 pub fn ready_listener(address: &str) -> Vec<u8> {
     let health_check = HealthCheck {
         pass_through_mode: boolean(false),
@@ -50,7 +49,7 @@ pub fn ready_listener(address: &str) -> Vec<u8> {
     };
     encode(&Listener {
         name: ready_listener_name(address),
-        address: Some(address::bind(address, READY_PORT, Transport::Tcp)),
+        address: Some(address::bind_both(address, READY_PORT)),
         filter_chains: vec![FilterChain {
             filters: vec![Filter {
                 name: "envoy.filters.network.http_connection_manager".to_owned(),

@@ -219,4 +219,7 @@ fn the_readiness_listener_answers_one_path() {
         })
     );
     assert_eq!(manager["routeConfig"]["virtualHosts"][0]["routes"][0]["directResponse"]["status"], 500);
+    let dual = to_json(LISTENER, &ready_listener("::"));
+    assert_eq!(dual["name"], "envoy-gateway-proxy-ready-::-19003");
+    assert_eq!(dual["address"]["socketAddress"]["ipv4Compat"], true);
 }
