@@ -38,22 +38,12 @@ const MAX_LISTINGS: usize = 8;
 
 /// Starts the thread.
 pub(super) fn start(admission: Arc<Admission>, options: Options) -> io::Result<Reader> {
-    let inbox = Arc::new(Inbox::default());
-    let stop = inbox.clone();
-    let (writer, reader) = mailbox(move || stop.stop());
-    let interval = match options.noticing {
-        Noticing::Events => None,
-        Noticing::Every(interval) => Some(interval),
-    };
-    let mut follower = Follower {
-        scanner: Scanner::new(admission, options.unknown_fields, interval),
-        given: options.paths,
-        inbox,
-        interval,
-        watcher: None,
-        interest: Interest::default(),
-        writing: Writing::default(),
-    };
+    spawn(Follower::new(admission, options))
+}
+
+fn spawn(mut follower: Follower) -> io::Result<Reader> {
+    let inbox = follower.inbox.clone();
+    let (writer, reader) = mailbox(move || inbox.stop());
     thread::Builder::new().name("files".to_owned()).spawn(move || follower.run(&writer))?;
     Ok(reader)
 }
@@ -171,6 +161,22 @@ struct Follower {
 }
 
 impl Follower {
+    fn new(admission: Arc<Admission>, options: Options) -> Follower {
+        let interval = match options.noticing {
+            Noticing::Events => None,
+            Noticing::Every(interval) => Some(interval),
+        };
+        Follower {
+            scanner: Scanner::new(admission, options.unknown_fields, interval),
+            given: options.paths,
+            inbox: Arc::default(),
+            interval,
+            watcher: None,
+            interest: Interest::default(),
+            writing: Writing::default(),
+        }
+    }
+
     fn run(&mut self, updates: &Writer) {
         if self.interval.is_none() {
             let inbox = self.inbox.clone();
@@ -276,5 +282,22 @@ fn is_harmless(error: &notify::Error) -> bool {
             matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_watches_changes_are_found_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut follower = Follower::new(Arc::default(), Options::new([folder.path()]));
+        follower.fall_back(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
+        let updates = spawn(follower).unwrap();
+        assert!(updates.next().await.unwrap().sources.is_empty());
+        std::fs::write(folder.path().join("a.yaml"), "# nothing").unwrap();
+        let read = async { while updates.next().await.unwrap().sources.is_empty() {} };
+        tokio::time::timeout(Duration::from_secs(5), read).await.unwrap();
     }
 }
