@@ -38,6 +38,19 @@ fn changed(kind: ResourceType, old: Option<&Arc<Resource>>, new: Option<&Arc<Res
     changes
 }
 
+/// One change for each resource. A name may pass from one unit to another (a listener that moves up in the list of
+/// sockets); whichever of the two is told first, it is not gone.
+fn last_words(changes: Vec<Changed>) -> BTreeMap<(ResourceType, Arc<str>), Option<Arc<Resource>>> {
+    let mut last = BTreeMap::new();
+    for (kind, name, resource) in changes {
+        let entry = last.entry((kind, name)).or_default();
+        if resource.is_some() {
+            *entry = resource;
+        }
+    }
+    last
+}
+
 impl Publication {
     pub(super) fn gateway(&mut self, id: ObjectId, old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) {
         let fleet = |g: Option<&GatewayOutput>| g.filter(|g| g.managed).map(|g| g.fleet.clone());
@@ -135,7 +148,7 @@ impl Stages {
         for (fleet, resources) in changes {
             let Some(state) = fleets.get_mut(&fleet) else { continue };
             let mut update = ResourceUpdate::default();
-            for (kind, name, resource) in resources {
+            for ((kind, name), resource) in last_words(resources) {
                 state.publish(kind, &name, resource, &mut update);
             }
             commit.resources.push((fleet, update));
