@@ -150,30 +150,30 @@ impl Stages {
         );
         let publication = &mut run.publication;
         let roots: Vec<ObjectId> = publication.touched_gateways().collect();
-        let managed = |id: ObjectId| self.gateways.get(id).is_some_and(|g| g.managed);
+        let served = |id: ObjectId| self.gateways.get(id).is_some_and(|g| g.served);
         self.locals.update(
             &run.dirty,
             roots,
             |id, reads| {
-                // Whether the Gateway is ours decides; its sockets change with that.
-                reads.record(Dep::Sockets(id));
-                if !managed(id) {
+                // A root whenever the Gateway's output changes, so this is no recorded read.
+                if !served(id) {
                     return None;
                 }
-                let (cluster, endpoints) = destination::local_cluster(id, &mut Reader::new(store, reads))?;
+                let local = destination::local_cluster(id, &mut Reader::new(store, reads));
                 Some(LocalOutput {
-                    cluster: Arc::new(resource::cluster(&cluster)),
-                    endpoints: Arc::new(resource::endpoints(&endpoints)),
+                    resources: local.map(|(cluster, endpoints)| {
+                        (Arc::new(resource::cluster(&cluster)), Arc::new(resource::endpoints(&endpoints)))
+                    }),
                 })
             },
             |change| {
-                let part = |f: fn(&LocalOutput) -> &Arc<ir::resource::Resource>| {
-                    (change.old.map(f), change.new.map(f))
-                };
-                let (old, new) = part(|local| &local.cluster);
-                publication.gateway_resource(change.key, ResourceType::Cluster, old, new);
-                let (old, new) = part(|local| &local.endpoints);
-                publication.gateway_resource(change.key, ResourceType::Endpoints, old, new);
+                let (old, new) = (change.old, change.new);
+                let old = old.and_then(|local| local.resources.as_ref());
+                let new = new.and_then(|local| local.resources.as_ref());
+                let cluster = (old.map(|(cluster, _)| cluster), new.map(|(cluster, _)| cluster));
+                publication.gateway_resource(change.key, ResourceType::Cluster, cluster.0, cluster.1);
+                let endpoints = (old.map(|(_, endpoints)| endpoints), new.map(|(_, endpoints)| endpoints));
+                publication.gateway_resource(change.key, ResourceType::Endpoints, endpoints.0, endpoints.1);
             },
         );
     }

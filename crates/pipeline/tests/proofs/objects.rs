@@ -1,0 +1,425 @@
+//! Objects made from choices: few names, so that references hit, dangle and collide.
+
+use std::sync::LazyLock;
+
+use api::Object;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ir::{Kind, ObjectRef};
+use serde_json::{Value, json};
+
+/// Kinds that are made.
+pub(crate) const KINDS: [Kind; 10] = [
+    Kind::HttpRoute,
+    Kind::Gateway,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::ReferenceGrant,
+    Kind::Secret,
+    Kind::Backend,
+    Kind::GatewayClass,
+    Kind::Namespace,
+    Kind::ConfigMap,
+];
+/// Names of everything.
+pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
+/// Namespaces.
+pub(crate) const NAMESPACES: [&str; 2] = ["default", "other"];
+/// Names of listeners, and of sections that routes ask for.
+const SECTIONS: [&str; 4] = ["a", "b", "c", "gone"];
+const PORTS: [u16; 3] = [80, 8080, 443];
+const HOSTS: [&str; 6] =
+    ["a.example.com", "*.example.com", "b.a.example.com", "*.a.example.com", "example.org", "*.org"];
+const PATHS: [&str; 4] = ["/", "/a", "/a/b", "/c"];
+
+/// 2030-01-01: the end of the certificate that ends soon; the others end in 2034.
+pub(crate) const EXPIRY: i64 = 1_893_456_000;
+
+/// Certificates with their keys as PEM, made once: for `a.example.com`, for `*.example.com`, and one that ends at
+/// [`EXPIRY`].
+static CERTIFICATES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    [("a.example.com", 2034), ("*.example.com", 2034), ("example.org", 2030)]
+        .into_iter()
+        .map(|(name, end)| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(end, 1, 1);
+            (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        })
+        .collect()
+});
+
+/// A TLS Secret with this certificate and this key.
+pub(crate) fn tls_secret(namespace: &str, name: &str, certificate: usize, key: usize) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"namespace": namespace, "name": name},
+        "data": {
+            "tls.crt": STANDARD.encode(&CERTIFICATES[certificate].0),
+            "tls.key": STANDARD.encode(&CERTIFICATES[key].1),
+        },
+    })
+}
+
+/// What an object is called.
+pub(crate) fn reference(object: &Object) -> ObjectRef {
+    let kind = object.kind();
+    let kind = Kind::find(kind.group, kind.name).unwrap();
+    ObjectRef::new(kind, object.namespace(), object.name())
+}
+
+/// A row of choices; when it ends, the first of each is chosen.
+pub(crate) struct Choices<'a>(std::slice::Iter<'a, u8>);
+
+impl<'a> Choices<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Choices(bytes.iter())
+    }
+
+    /// A number below `n`.
+    pub(crate) fn pick(&mut self, n: usize) -> usize {
+        usize::from(self.0.next().copied().unwrap_or(0)) % n
+    }
+
+    /// One of several.
+    pub(crate) fn of<'b>(&mut self, texts: &[&'b str]) -> &'b str {
+        texts[self.pick(texts.len())]
+    }
+
+    /// Up to `n` things.
+    fn list(&mut self, n: usize, mut one: impl FnMut(&mut Self) -> Value) -> Vec<Value> {
+        (0..self.pick(n + 1)).map(|_| one(self)).collect()
+    }
+
+    /// Sets a field in about half of all cases.
+    fn maybe(&mut self, object: &mut Value, key: &str, value: impl FnOnce(&mut Self) -> Value) {
+        if self.pick(2) == 1 {
+            object[key] = value(self);
+        }
+    }
+
+    fn namespace(&mut self) -> &'static str {
+        self.of(&NAMESPACES)
+    }
+
+    fn name(&mut self) -> &'static str {
+        self.of(&NAMES)
+    }
+
+    fn metadata(&mut self, kind: Kind) -> Value {
+        let mut metadata = json!({
+            "name": self.name(),
+            "generation": 1 + self.pick(3),
+            "creationTimestamp": self.of(&["2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"]),
+        });
+        if kind.namespaced() {
+            metadata["namespace"] = self.namespace().into();
+        }
+        if self.pick(6) == 5 {
+            metadata["annotations"] = json!({
+                self.of(&["unread", "gateway.envoyproxy.io/note"]): self.of(&["x", "y"]),
+            });
+        }
+        metadata
+    }
+
+    /// A document of this kind.
+    pub(crate) fn object(&mut self, kind: Kind) -> Value {
+        let mut metadata = self.metadata(kind);
+        let body = match kind {
+            Kind::GatewayClass => json!({"spec": {
+                "controllerName": self.of(&[store::DEFAULT_CONTROLLER_NAME, "example.com/other"]),
+            }}),
+            Kind::Gateway => self.gateway(),
+            Kind::HttpRoute => self.route(),
+            Kind::ReferenceGrant => self.grant(),
+            Kind::Namespace => {
+                metadata["name"] = self.namespace().into();
+                metadata["labels"] = json!({"team": self.of(&["x", "y"])});
+                json!({})
+            }
+            Kind::Service => self.service(&mut metadata),
+            Kind::EndpointSlice => self.slice(&mut metadata),
+            Kind::Secret => return self.secret(&metadata),
+            Kind::ConfigMap => json!({"data": {"k": self.of(&["v", "w"])}}),
+            Kind::Backend => self.backend(),
+            other => panic!("{other:?} is not made here"),
+        };
+        let mut document =
+            json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata});
+        if let (Value::Object(document), Value::Object(body)) = (&mut document, body) {
+            document.extend(body);
+        }
+        document
+    }
+
+    fn gateway(&mut self) -> Value {
+        let listeners: Vec<Value> = (0..1 + self.pick(3)).map(|i| self.listener(SECTIONS[i])).collect();
+        let mut spec = json!({"gatewayClassName": self.name(), "listeners": listeners});
+        if self.pick(6) == 5 {
+            spec["addresses"] = match self.pick(3) {
+                0 => json!([{"type": "IPAddress", "value": "127.0.0.2"}]),
+                1 => {
+                    json!([{"type": "IPAddress", "value": "::1"}, {"type": "IPAddress", "value": "127.0.0.3"}])
+                }
+                _ => json!([{"type": "example.com/own", "value": "x"}]),
+            };
+        }
+        json!({"spec": spec})
+    }
+
+    fn listener(&mut self, name: &str) -> Value {
+        let protocol = self.of(&["HTTP", "HTTPS", "HTTP", "HTTPS", "TCP", "UDP", "TLS", "example.com/own"]);
+        let mut listener = json!({"name": name, "port": PORTS[self.pick(3)], "protocol": protocol});
+        if matches!(protocol, "HTTP" | "HTTPS" | "TLS") {
+            self.maybe(&mut listener, "hostname", |c| c.of(&HOSTS).into());
+        }
+        if matches!(protocol, "HTTPS" | "TLS") {
+            let references: Vec<Value> = (0..1 + self.pick(2))
+                .map(|_| {
+                    let mut reference = json!({"name": self.name()});
+                    self.maybe(&mut reference, "namespace", |c| c.namespace().into());
+                    reference
+                })
+                .collect();
+            listener["tls"] = json!({
+                "mode": if self.pick(8) == 7 { "Passthrough" } else { "Terminate" },
+                "certificateRefs": references,
+            });
+        }
+        match self.pick(5) {
+            0 | 1 => listener["allowedRoutes"] = json!({"namespaces": {"from": "All"}}),
+            2 => {
+                listener["allowedRoutes"] = json!({"namespaces": {
+                    "from": "Selector", "selector": {"matchLabels": {"team": self.of(&["x", "y"])}},
+                }});
+            }
+            3 => {
+                listener["allowedRoutes"] = json!({"kinds": [{"kind": self.of(&["HTTPRoute", "TCPRoute"])}]})
+            }
+            _ => {}
+        }
+        listener
+    }
+
+    fn route(&mut self) -> Value {
+        let parents: Vec<Value> = (0..1 + self.pick(2)).map(|_| self.parent()).collect();
+        let hostnames = self.list(3, |c| c.of(&HOSTS).into());
+        let rules: Vec<Value> = (0..1 + self.pick(2)).map(|_| self.rule()).collect();
+        json!({"spec": {"parentRefs": parents, "hostnames": hostnames, "rules": rules}})
+    }
+
+    fn parent(&mut self) -> Value {
+        let mut parent = json!({"name": self.name()});
+        self.maybe(&mut parent, "namespace", |c| c.namespace().into());
+        if self.pick(4) == 3 {
+            parent["sectionName"] = self.of(&SECTIONS).into();
+        }
+        if self.pick(6) == 5 {
+            parent["port"] = PORTS[self.pick(3)].into();
+        }
+        if self.pick(16) == 15 {
+            parent["kind"] = "Service".into();
+            parent["group"] = "".into();
+        }
+        parent
+    }
+
+    fn rule(&mut self) -> Value {
+        let matches = self.list(2, Self::path_match);
+        let mut rule = json!({"backendRefs": self.list(3, Self::weighted_backend)});
+        if !matches.is_empty() {
+            rule["matches"] = matches.into();
+        }
+        self.maybe(&mut rule, "filters", |c| c.list(2, Self::filter).into());
+        if self.pick(4) == 3 {
+            rule["timeouts"] = json!({"request": self.of(&["0s", "10s"]), "backendRequest": "1s"});
+            rule["retry"] = json!({"attempts": self.pick(3), "codes": [503]});
+        }
+        if self.pick(6) == 5 {
+            rule["sessionPersistence"] = json!({"sessionName": "s", "type": self.of(&["Cookie", "Header"])});
+        }
+        if self.pick(6) == 5 {
+            rule["name"] = "named".into();
+        }
+        rule
+    }
+
+    fn path_match(&mut self) -> Value {
+        let mut matched = json!({"path": match self.pick(4) {
+            0 | 1 => json!({"type": "PathPrefix", "value": self.of(&PATHS)}),
+            2 => json!({"type": "Exact", "value": self.of(&PATHS)}),
+            _ => json!({"type": "RegularExpression", "value": self.of(&["/a.*", "/(", "/b+"])}),
+        }});
+        if self.pick(4) == 3 {
+            matched["method"] = self.of(&["GET", "POST"]).into();
+        }
+        if self.pick(4) == 3 {
+            matched["headers"] =
+                json!([{"name": "v", "type": self.of(&["Exact", "RegularExpression"]), "value": "1"}]);
+        }
+        if self.pick(4) == 3 {
+            matched["queryParams"] = json!([{"name": "q", "value": "1"}]);
+        }
+        matched
+    }
+
+    fn backend_reference(&mut self) -> Value {
+        let mut reference = json!({"name": self.name(), "port": PORTS[self.pick(3)]});
+        match self.pick(8) {
+            6 => {
+                reference["group"] = Kind::Backend.group().into();
+                reference["kind"] = "Backend".into();
+            }
+            7 => reference["kind"] = "Pod".into(),
+            _ => {}
+        }
+        if self.pick(4) == 3 {
+            reference["namespace"] = self.namespace().into();
+        }
+        reference
+    }
+
+    fn weighted_backend(&mut self) -> Value {
+        let mut backend = self.backend_reference();
+        if self.pick(3) == 2 {
+            backend["weight"] = self.pick(3).into();
+        }
+        if self.pick(6) == 5 {
+            backend["filters"] = json!([self.filter()]);
+        }
+        backend
+    }
+
+    fn filter(&mut self) -> Value {
+        let headers = |c: &mut Self| {
+            json!({
+                "set": [{"name": c.of(&["x-a", "x-b", "host"]), "value": "1"}], "remove": ["x-c"],
+            })
+        };
+        match self.pick(8) {
+            0 => json!({"type": "RequestHeaderModifier", "requestHeaderModifier": headers(self)}),
+            1 => json!({"type": "ResponseHeaderModifier", "responseHeaderModifier": headers(self)}),
+            2 | 3 => {
+                let mut mirror = json!({"backendRef": self.backend_reference()});
+                self.maybe(&mut mirror, "percent", |c| (c.pick(3) * 50).into());
+                json!({"type": "RequestMirror", "requestMirror": mirror})
+            }
+            4 => json!({"type": "RequestRedirect", "requestRedirect": {
+                "scheme": self.of(&["http", "https"]), "statusCode": 301,
+            }}),
+            5 => json!({"type": "URLRewrite", "urlRewrite": {
+                "hostname": "inner.example.com",
+                "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": self.of(&["/", "/x"])},
+            }}),
+            6 => json!({"type": "CORS", "cors": {"allowOrigins": [self.of(&["https://x.com", "*"])]}}),
+            _ => json!({"type": "ExtensionRef", "extensionRef": {
+                "group": Kind::Backend.group(), "kind": "HTTPRouteFilter", "name": self.name(),
+            }}),
+        }
+    }
+
+    fn grant(&mut self) -> Value {
+        let from = match self.pick(2) {
+            0 => json!({"group": Kind::Gateway.group(), "kind": "HTTPRoute", "namespace": self.namespace()}),
+            _ => json!({"group": Kind::Gateway.group(), "kind": "Gateway", "namespace": self.namespace()}),
+        };
+        let mut to = match self.pick(3) {
+            0 => json!({"group": "", "kind": "Service"}),
+            1 => json!({"group": "", "kind": "Secret"}),
+            _ => json!({"group": Kind::Backend.group(), "kind": "Backend"}),
+        };
+        self.maybe(&mut to, "name", |c| c.name().into());
+        json!({"spec": {"from": [from], "to": [to]}})
+    }
+
+    fn service(&mut self, metadata: &mut Value) -> Value {
+        let ports: Vec<Value> = (0..1 + self.pick(3))
+            .map(|i| {
+                let mut port = json!({"name": SECTIONS[i], "port": PORTS[i], "protocol": "TCP"});
+                if self.pick(4) == 3 {
+                    port["appProtocol"] =
+                        self.of(&["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"]).into();
+                }
+                port
+            })
+            .collect();
+        if self.pick(8) == 7 {
+            metadata["labels"] = json!({
+                "gateway.envoyproxy.io/owning-gateway-namespace": self.namespace(),
+                "gateway.envoyproxy.io/owning-gateway-name": self.name(),
+            });
+        }
+        let mut spec = json!({"ports": ports});
+        match self.pick(8) {
+            5 => spec["clusterIP"] = "None".into(),
+            6 => {
+                spec["type"] = "ExternalName".into();
+                spec["externalName"] = self.of(&["example.com", "example.org"]).into();
+            }
+            7 => spec["trafficDistribution"] = "PreferClose".into(),
+            _ => {}
+        }
+        json!({"spec": spec})
+    }
+
+    fn slice(&mut self, metadata: &mut Value) -> Value {
+        if self.pick(8) != 7 {
+            metadata["labels"] = json!({"kubernetes.io/service-name": self.name()});
+        }
+        let kind = self.of(&["IPv4", "IPv4", "IPv6", "FQDN"]);
+        let addresses: &[&str] = match kind {
+            "IPv4" => &["10.0.0.1", "10.0.0.2", "10.0.0.3"],
+            "IPv6" => &["fd00::1", "fd00::2"],
+            _ => &["x.example.com", "y.example.com"],
+        };
+        let endpoints = self.list(3, |c| {
+            let mut endpoint = json!({"addresses": [c.of(addresses)]});
+            c.maybe(&mut endpoint, "conditions", |c| {
+                json!({
+                    "ready": c.pick(2) == 0, "serving": c.pick(2) == 0, "terminating": c.pick(2) == 1,
+                })
+            });
+            c.maybe(&mut endpoint, "zone", |c| c.of(&["z1", "z2"]).into());
+            endpoint
+        });
+        let ports: Vec<Value> = (0..1 + self.pick(3))
+            .map(|i| json!({"name": SECTIONS[i], "port": 9000 + self.pick(2), "protocol": "TCP"}))
+            .collect();
+        json!({"addressType": kind, "ports": ports, "endpoints": endpoints})
+    }
+
+    fn secret(&mut self, metadata: &Value) -> Value {
+        let certificate = self.pick(CERTIFICATES.len());
+        let mut secret = tls_secret("", "", certificate, certificate);
+        match self.pick(6) {
+            4 => secret = tls_secret("", "", certificate, (certificate + 1) % CERTIFICATES.len()),
+            5 => secret["type"] = "Opaque".into(),
+            _ => {}
+        }
+        secret["metadata"] = metadata.clone();
+        secret
+    }
+
+    fn backend(&mut self) -> Value {
+        let port = PORTS[self.pick(3)];
+        let mut spec = match self.pick(5) {
+            0 => {
+                json!({"endpoints": [{"ip": {"address": self.of(&["10.1.0.1", "127.0.0.1"]), "port": port}}]})
+            }
+            1 | 2 => {
+                json!({"endpoints": [{"fqdn": {"hostname": self.of(&["x.example.com", "local"]), "port": port}}]})
+            }
+            3 => json!({"endpoints": [{"unix": {"path": "/run/x.sock"}}]}),
+            _ => json!({"type": "DynamicResolver"}),
+        };
+        if self.pick(4) == 3 {
+            spec["appProtocols"] =
+                json!([self.of(&["gateway.envoyproxy.io/h2c", "gateway.envoyproxy.io/ws"])]);
+        }
+        if self.pick(4) == 3 {
+            spec["fallback"] = true.into();
+        }
+        json!({"spec": spec})
+    }
+}

@@ -1,0 +1,213 @@
+//! Random edits over all kinds: after each commit the running state equals a build from scratch.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use api::Object;
+use ir::{Kind, ObjectRef, resource::ResourceType, status::Status};
+use pipeline::{ChangeSet, Commit, Infrastructure, Pipeline, Settings};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::objects::{Choices, EXPIRY, KINDS, NAMES, NAMESPACES, reference};
+
+/// One edit, as the choices that it is made from. Smaller numbers stand for simpler choices, so that a failing run
+/// shrinks to objects with little in them.
+#[derive(Clone)]
+struct Edit(Vec<u8>);
+
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut choices = Choices::new(&self.0);
+        match choices.pick(16) {
+            12..=14 => write!(f, "delete the object at {} modulo their number", choices.pick(256)),
+            15 => f.write_str("settings or time"),
+            _ => {
+                let kind = KINDS[choices.pick(KINDS.len())];
+                write!(f, "{}", choices.object(kind))
+            }
+        }
+    }
+}
+
+/// What listeners to commits have been told, put together again.
+#[derive(Default)]
+struct Told {
+    fleets: BTreeMap<Arc<str>, BTreeMap<(ResourceType, Arc<str>), Vec<u8>>>,
+    statuses: BTreeMap<ObjectRef, Status>,
+}
+
+impl Told {
+    fn take(&mut self, commit: Commit) {
+        for fleet in commit.removed_fleets {
+            assert!(self.fleets.remove(&fleet).is_some(), "{fleet} was removed and never there");
+        }
+        for (fleet, update) in commit.resources {
+            let resources = self.fleets.entry(fleet).or_default();
+            for resource in update.changed {
+                let key = (resource.kind, resource.name.clone());
+                let old = resources.insert(key, resource.body().to_vec());
+                assert_ne!(
+                    old,
+                    Some(resource.body().to_vec()),
+                    "{} was sent without a change",
+                    resource.name
+                );
+            }
+            for key in update.removed {
+                assert!(resources.remove(&key).is_some(), "{key:?} was removed and never there");
+            }
+        }
+        for (object, status) in commit.statuses {
+            match status {
+                Some(status) => self.statuses.insert(object, status),
+                None => self.statuses.remove(&object),
+            };
+        }
+    }
+
+    fn check(&self, pipeline: &Pipeline) {
+        let fleets: BTreeMap<Arc<str>, BTreeMap<(ResourceType, Arc<str>), Vec<u8>>> =
+            (pipeline.fleets().iter())
+                .map(|(name, fleet)| {
+                    let resources = fleet.resources.iter();
+                    (name.clone(), resources.map(|(key, r)| (key.clone(), r.body().to_vec())).collect())
+                })
+                .collect();
+        assert_eq!(self.fleets.keys().collect::<Vec<_>>(), fleets.keys().collect::<Vec<_>>());
+        for (name, resources) in &fleets {
+            let told = &self.fleets[name];
+            assert_eq!(
+                told.keys().collect::<Vec<_>>(),
+                resources.keys().collect::<Vec<_>>(),
+                "resources of {name}"
+            );
+            for (key, body) in resources {
+                assert!(told[key] == *body, "{name}: {key:?} differs from what was told");
+            }
+        }
+        let statuses: BTreeMap<ObjectRef, Status> =
+            pipeline.statuses().map(|status| (status.object.clone(), status.clone())).collect();
+        assert_eq!(self.statuses, statuses);
+    }
+}
+
+/// Applies one edit to what is declared, and to the change set.
+fn edit(edit: &Edit, declared: &mut BTreeMap<ObjectRef, Value>, now: &mut i64, changes: &mut ChangeSet) {
+    let mut choices = Choices::new(&edit.0);
+    let action = choices.pick(16);
+    match action {
+        12..=14 if !declared.is_empty() => {
+            let at = choices.pick(declared.len());
+            let Some(object) = declared.keys().nth(at).cloned() else { return };
+            declared.remove(&object);
+            changes.apply.retain(|other| reference(other) != object);
+            changes.delete.push(object);
+        }
+        15 => match choices.pick(3) {
+            0 => changes.settings = Some(settings(&mut choices)),
+            1 => {
+                *now += 1000;
+                changes.now = Some(*now);
+            }
+            _ => {
+                *now = (*now).max(EXPIRY) + 10;
+                changes.now = Some(*now);
+            }
+        },
+        _ => {
+            let kind = KINDS[choices.pick(KINDS.len())];
+            let document = choices.object(kind);
+            let object = Object::from_json(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
+            let key = reference(&object);
+            changes.delete.retain(|other| *other != key);
+            changes.apply.push(object);
+            declared.insert(key, document);
+        }
+    }
+}
+
+fn settings(choices: &mut Choices<'_>) -> Settings {
+    Settings {
+        controller_name: choices.of(&[store::DEFAULT_CONTROLLER_NAME, "example.com/other"]).into(),
+        infrastructure: match choices.pick(3) {
+            0 => Infrastructure::Kubernetes,
+            1 => Infrastructure::Host { listen: "127.0.0.1".into() },
+            _ => Infrastructure::Host { listen: "0.0.0.0".into() },
+        },
+        enable_backend: choices.pick(2) == 0,
+        implicit_gateway_class: choices.pick(2) == 0,
+        implicit_namespaces: choices.pick(2) == 0,
+        allow_local_backends: choices.pick(2) == 1,
+    }
+}
+
+/// A store with enough in it that the first edits already meet something.
+fn start() -> Settings {
+    Settings {
+        enable_backend: true,
+        implicit_gateway_class: true,
+        implicit_namespaces: true,
+        ..Settings::default()
+    }
+}
+
+fn run(commits: &[Vec<Edit>]) {
+    let mut pipeline = Pipeline::new(start());
+    let empty = Pipeline::new(start()).store().sizes();
+    let mut declared = BTreeMap::new();
+    let mut now = EXPIRY - 100_000;
+    let mut told = Told::default();
+    told.take(pipeline.commit(ChangeSet { now: Some(now), ..ChangeSet::default() }));
+    for edits in commits {
+        let mut changes = ChangeSet::default();
+        for one in edits {
+            edit(one, &mut declared, &mut now, &mut changes);
+        }
+        told.take(pipeline.commit(changes));
+        let differences = pipeline.audit();
+        assert!(differences.is_empty(), "incremental and from scratch differ: {differences:#?}");
+        told.check(&pipeline);
+    }
+    // The same objects given at once to another process end in the same state.
+    let mut other = Pipeline::new(pipeline.store().settings().clone());
+    let apply = declared.values().map(|document| Object::from_json(document).unwrap()).collect();
+    let mut all = Told::default();
+    all.take(other.commit(ChangeSet { apply, now: Some(now), ..ChangeSet::default() }));
+    all.check(&other);
+    assert_eq!(all.statuses, told.statuses);
+    assert!(all.fleets == told.fleets, "another process with the same objects sends something else");
+    // Nothing of what is gone stays behind.
+    told.take(pipeline.commit(ChangeSet { delete: declared.into_keys().collect(), ..ChangeSet::default() }));
+    told.check(&pipeline);
+    assert_eq!(pipeline.store().sizes(), empty, "ids leak");
+    assert!(pipeline.fleets().is_empty());
+    assert_eq!(pipeline.explain("", ""), []);
+}
+
+fn commits(length: usize) -> impl Strategy<Value = Vec<Vec<Edit>>> {
+    let edit = prop::collection::vec(any::<u8>(), 90).prop_map(Edit);
+    prop::collection::vec(prop::collection::vec(edit, 1..4), 1..length)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 12000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn edits_end_where_a_fresh_start_ends(commits in commits(40)) {
+        run(&commits);
+    }
+}
+
+#[test]
+fn the_generator_makes_every_kind() {
+    for kind in KINDS {
+        for seed in 0..50u8 {
+            let bytes: Vec<u8> = (0..120u32).map(|i| (i * 37 + u32::from(seed) * 101 % 251) as u8).collect();
+            let document = Choices::new(&bytes).object(kind);
+            let object = Object::from_json(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
+            assert_eq!(reference(&object).kind, kind);
+            assert!(kind == Kind::GatewayClass || !object.name().is_empty());
+        }
+    }
+    assert!(NAMES.len() > 2 && NAMESPACES.len() > 1);
+}
