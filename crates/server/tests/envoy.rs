@@ -423,3 +423,30 @@ async fn a_restart_of_the_server_sends_nothing_and_loses_no_request() {
     let (good, bad) = load.finish().await;
     assert!(bad.is_empty() && good > 0, "{good} good, {bad:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_recovers_when_its_port_is_free() {
+    let Some(binary) = envoy() else { return };
+    let site = Site::start(binary).await;
+    site.answers("a.test", 200).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = taken.local_addr().expect("address").port();
+    site.feeds.apply(FLEET, 2, build::update([build::listener("more", port, "web")]));
+    site.acked(2).await;
+    let verdict = || {
+        let all = site.feeds.deliveries().of_feed(FLEET);
+        all.into_iter().find(|r| &*r.name == "more").map(|r| r.delivery)
+    };
+    let Some(Delivery::Rejected { message }) = verdict() else { panic!("{:?}", verdict()) };
+    println!("refused: {message}");
+    drop(taken);
+    let mut changes = site.feeds.deliveries().subscribe();
+    let accepted = async {
+        while verdict() != Some(Delivery::Accepted) {
+            changes.changed().await.expect("alive");
+        }
+    };
+    timeout(SOON, accepted).await.expect("accepted in the end");
+    let mut client = Client::connect(([127, 0, 0, 1], port).into()).await.expect("connect");
+    assert_eq!(client.get("a.test").await.expect("answer"), 200);
+}

@@ -149,7 +149,13 @@ async fn a_refusal_reaches_the_deliveries_and_stops_nothing_else() {
 async fn a_reconnect_gets_nothing_and_a_drop_in_the_middle_the_rest() {
     let site = Site::start().await;
     let clusters = (0..5_000).map(|n| build::cluster(&format!("c{n}"), 0));
-    site.feeds.apply(FLEET, 1, build::update(clusters));
+    let endpoints = (0..5_000).map(|n| build::endpoints(&format!("c{n}"), 9));
+    site.feeds.apply(FLEET, 1, build::update(clusters.chain(endpoints)));
+    site.feeds.apply(
+        FLEET,
+        2,
+        build::update([build::listener("web", 1, "web"), build::route("web", vec![])]),
+    );
     let mut model = Model::new();
     let mut envoy = site.connect().await;
     envoy.hello(&mut model).await.expect("hello");

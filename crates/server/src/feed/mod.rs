@@ -13,7 +13,7 @@ use std::{
 
 use ir::resource::{Delivery, Resource, ResourceType, ResourceUpdate, Version};
 use prometheus_client::metrics::gauge::Gauge;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use feeds::{FeedStatus, Feeds};
@@ -54,6 +54,8 @@ struct State {
     /// Resources whose current version no proxy accepted yet, with the last version that one did accept. Endpoints
     /// are left out: Envoy refuses them never in practice, and they change most.
     unproven: FxHashMap<Key, Option<Arc<Resource>>>,
+    /// Refusals that the machine of a proxy caused; the next acceptance ends them.
+    transient: FxHashSet<Key>,
     followers: BTreeMap<u64, Follower>,
 }
 
@@ -120,19 +122,20 @@ impl Feed {
         next.revision = next.revision.max(revision);
         let mut changed: Vec<Key> = Vec::with_capacity(update.changed.len() + update.removed.len());
         for resource in update.changed {
-            let key = (resource.kind, Arc::clone(&resource.name));
-            let before = next.get(key.0, &key.1).cloned();
+            let before = next.get(resource.kind, &resource.name).cloned();
+            let key = next.key_of(&resource);
             if before.as_ref().is_some_and(|b| b.version == resource.version) {
                 continue;
             }
             state.doubt(&key, before);
             self.settle(&mut next, &key, Some(&resource));
-            next.insert(resource);
+            next.insert(&key, resource);
             changed.push(key);
         }
         for key in update.removed {
             if next.remove(key.0, &key.1) {
                 state.unproven.remove(&key);
+                state.transient.remove(&key);
                 self.settle(&mut next, &key, None);
                 changed.push(key);
             }
@@ -184,7 +187,9 @@ impl Feed {
                         continue;
                     }
                     self.report_refusal(refusal);
-                    if self.quarantine && state.hold(&mut next, refusal) {
+                    if refusal.transient {
+                        state.transient.insert((refusal.kind, Arc::clone(&refusal.name)));
+                    } else if self.quarantine && state.hold(&mut next, refusal) {
                         changed.push((refusal.kind, Arc::clone(&refusal.name)));
                     }
                 }
@@ -210,8 +215,9 @@ impl Feed {
         };
         let key = (kind, Arc::clone(name));
         state.unproven.remove(&key);
+        let over = state.transient.remove(&key);
         if matches!(kind, ResourceType::Listener | ResourceType::Route)
-            && !self.deliveries.refused(&self.key, kind, name)
+            && (over || !self.deliveries.refused(&self.key, kind, name))
         {
             self.deliveries.put(DeliveryReport {
                 feed: Arc::clone(&self.key),

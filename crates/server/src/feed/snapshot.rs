@@ -56,8 +56,15 @@ impl Snapshot {
         &self.quarantine
     }
 
-    pub(crate) fn insert(&mut self, resource: Arc<Resource>) {
-        self.tables[resource.kind as usize].insert_mut(Arc::clone(&resource.name), resource);
+    /// The key of a resource, with the copy of its name that is known already: one for all versions, or the log would
+    /// keep one for each change.
+    pub(crate) fn key_of(&self, resource: &Resource) -> Key {
+        let known = self.tables[resource.kind as usize].get_key_value(resource.name.as_ref());
+        (resource.kind, Arc::clone(known.map_or(&resource.name, |(name, _)| name)))
+    }
+
+    pub(crate) fn insert(&mut self, (kind, name): &Key, resource: Arc<Resource>) {
+        self.tables[*kind as usize].insert_mut(Arc::clone(name), resource);
     }
 
     pub(crate) fn remove(&mut self, kind: ResourceType, name: &str) -> bool {

@@ -22,6 +22,7 @@ fn refused(feeds: &Feeds, kind: ResourceType, name: &str, version: Version) {
         good: None,
         message: "no".into(),
         owners: Box::default(),
+        transient: false,
     })]);
 }
 

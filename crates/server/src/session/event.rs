@@ -63,6 +63,8 @@ pub struct Refusal {
     pub message: Arc<str>,
     /// The objects whose authors can mend it.
     pub owners: Box<[ObjectRef]>,
+    /// The cause is the proxy's machine (a port in use), so the same version is tried again.
+    pub transient: bool,
 }
 
 /// A response to send, with what metrics want to know of it.

@@ -29,6 +29,7 @@ use std::{
 };
 
 use ir::resource::{Resource, ResourceType};
+use rustc_hash::FxHashMap;
 
 pub use self::event::{Event, Outgoing, Refusal, Violation};
 use self::{
@@ -58,6 +59,9 @@ pub struct Session {
     polled: Instant,
     /// Route configurations that rest between two sends.
     resting: BTreeSet<(Instant, Arc<str>)>,
+    /// Listeners to send again, and how often that was tried.
+    retries: BTreeSet<(Instant, Arc<str>)>,
+    attempts: FxHashMap<Arc<str>, u32>,
     /// When to stop waiting for the answers to bodies; the waiting time is constant, so it is in order.
     patience: VecDeque<(Instant, ResourceType, Arc<str>, u64)>,
     /// When the proxy last accepted listeners.
@@ -93,6 +97,8 @@ impl Session {
             started: now,
             polled: now,
             resting: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            attempts: FxHashMap::default(),
             patience: VecDeque::new(),
             listeners_acked: None,
             accepted_before,
@@ -123,6 +129,7 @@ impl Session {
         [
             self.gates.deadline(),
             self.resting.first().map(|(at, _)| *at),
+            self.retries.first().map(|(at, _)| *at),
             self.patience.front().map(|(at, ..)| *at),
             self.removals_allowed_at(),
             settling,
@@ -186,6 +193,7 @@ impl Session {
     fn expire(&mut self, now: Instant) {
         let opened = self.gates.expire(now, self.settings.gate);
         self.opened(opened);
+        self.retry_due(now);
         while self.resting.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, name)) = self.resting.pop_first() else { break };
             let (state, tags) = self.split(ResourceType::Route);

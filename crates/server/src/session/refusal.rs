@@ -1,6 +1,9 @@
 //! Refusals: a NACK hits a whole response, so find out what in it is at fault and send the rest again.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ir::resource::{Resource, ResourceType, Version};
 
@@ -14,8 +17,13 @@ use super::{
 /// Bytes of Envoy's words that are kept. Long enough for any one reason; some list the whole resource.
 const MESSAGE: usize = 2_048;
 
+/// Pause before a listener that the proxy's machine could not take is sent again; doubles up to the last. A port
+/// that becomes free is in use within 10 s, for one small message per pause.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
 impl Session {
-    pub(super) fn nack(&mut self, kind: ResourceType, sent: Sent, message: &str) {
+    pub(super) fn nack(&mut self, kind: ResourceType, sent: Sent, message: &str, now: Instant) {
         let message: Arc<str> = trim(message).into();
         self.events.push(Event::Nacked { kind, message: Arc::clone(&message) });
         let mut suspects = Vec::new();
@@ -33,7 +41,7 @@ impl Session {
             }
         }
         if let [(entry, version)] = suspects.as_slice() {
-            self.blame(kind, entry, *version, &message);
+            self.blame(kind, entry, *version, &message, now);
         } else {
             self.isolate(kind, suspects, &message);
         }
@@ -83,7 +91,14 @@ impl Session {
     }
 
     /// One resource alone was refused.
-    fn blame(&mut self, kind: ResourceType, entry: &Entry, version: Version, message: &Arc<str>) {
+    fn blame(
+        &mut self,
+        kind: ResourceType,
+        entry: &Entry,
+        version: Version,
+        message: &Arc<str>,
+        now: Instant,
+    ) {
         if !Holders::holds(kind) {
             self.tags.release_entry(entry);
             let target = self.target.get(kind, &entry.name).cloned();
@@ -96,6 +111,9 @@ impl Session {
         };
         if kind == ResourceType::Listener {
             self.refuse_resource(kind, &entry.name, version, Some(&pending.body), message);
+            if is_transient(message) {
+                self.retry_listener(&entry.name, now);
+            }
         } else {
             self.blame_route(&pending, message);
         }
@@ -127,6 +145,7 @@ impl Session {
                     good,
                     message: Arc::clone(message),
                     owners,
+                    transient: false,
                 }));
             }
             Finding::Guilty(Part::Head(_)) | Finding::Whole => {
@@ -154,8 +173,36 @@ impl Session {
             good: None,
             message: Arc::clone(message),
             owners: content.map_or_else(Box::default, |r| r.owners.clone()),
+            transient: kind == ResourceType::Listener && is_transient(message),
         }));
     }
+
+    /// Plans to send a refused listener again: the machine may be able to take it later.
+    fn retry_listener(&mut self, name: &Arc<str>, now: Instant) {
+        let attempts = self.attempts.entry(Arc::clone(name)).or_default();
+        let pause = (FIRST_RETRY * 2_u32.saturating_pow(*attempts)).min(LAST_RETRY);
+        *attempts = (*attempts + 1).min(16);
+        self.retries.insert((now + pause, Arc::clone(name)));
+    }
+
+    /// Sends again what is due.
+    pub(super) fn retry_due(&mut self, now: Instant) {
+        while self.retries.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, name)) = self.retries.pop_first() else { break };
+            let tag = self.target.revision();
+            let (state, tags) = self.split(ResourceType::Listener);
+            // A newer version is on its way, or nobody wants it any more.
+            if state.refused.remove(&name).is_some() {
+                state.mark(&name, Work { tag, forced: false }, tags);
+            }
+        }
+    }
+}
+
+/// True when Envoy could not take a listener because of its machine, not because of the listener: the address is
+/// taken, not there (yet), or not permitted.
+fn is_transient(message: &str) -> bool {
+    message.contains("cannot bind")
 }
 
 /// True when the text holds the name as a word of its own, not as a part of a longer name.

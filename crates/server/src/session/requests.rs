@@ -36,7 +36,7 @@ impl Session {
             && let Some(sent) = self.split(kind).0.answered(&request.response_nonce)
         {
             match &request.error_detail {
-                Some(error) => self.nack(kind, sent, &error.message),
+                Some(error) => self.nack(kind, sent, &error.message, now),
                 None => self.ack(kind, &sent, now),
             }
         }
@@ -188,6 +188,7 @@ impl Session {
             _ => Vec::new(),
         };
         if kind == ResourceType::Listener {
+            self.attempts.retain(|name, _| accepted.iter().all(|(accepted, _)| accepted != name));
             self.listeners_acked = Some(now);
         }
         self.opened(opened);

@@ -208,3 +208,28 @@ fn names_are_words_of_their_own() {
     assert!(!mentions("a web.test", "web"));
     assert!(!mentions("default/shop/web", "shop"));
 }
+
+#[test]
+fn a_listener_that_the_machine_cannot_take_is_tried_again() {
+    let (mut rig, _) = running(Settings::default());
+    rig.apply(build::update([build::listener("more", 80, "web")]));
+    let words = "error adding listener named 'more': cannot bind '127.0.0.1:80': Address already in use";
+    for pause in [500, 1_000, 2_000] {
+        let response = rig.next();
+        assert_eq!(names(&response), ["more"]);
+        rig.nack(&response, words);
+        rig.wait(pause - 1);
+        assert!(rig.poll().is_none());
+        rig.wait(1);
+    }
+    assert_eq!(rig.feeds.status(FLEET).expect("live").quarantined, 0);
+    let report = |rig: &Rig| {
+        let all = rig.feeds.deliveries().of_feed(FLEET);
+        all.into_iter().find(|r| &*r.name == "more").map(|r| r.delivery)
+    };
+    assert!(matches!(report(&rig), Some(Delivery::Rejected { .. })));
+    let response = rig.next();
+    rig.ack(&response);
+    assert_eq!(report(&rig), Some(Delivery::Accepted));
+    assert!(rig.poll().is_none());
+}
