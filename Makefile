@@ -25,7 +25,9 @@ help: ## Show this list
 
 run: tools ## Build, install Envoy if missing, and run the quickstart example
 	$(CARGO) build --release --package ferrogate
-	@exec "$(CARGO_TARGET_DIR)/release/ferrogate" run examples/quickstart
+	@"$(CARGO_TARGET_DIR)/release/ferrogate" certificate shop.example.com '*.example.com' localhost \
+	  --secret quickstart-tls --file examples/quickstart/tls.yaml
+	@exec "$(CARGO_TARGET_DIR)/release/ferrogate" run --listen 127.0.0.1 --echo 127.0.0.1:3000 examples/quickstart
 
 tools: ## Install Envoy into .tools (checked by digest, no root)
 	@$(PYTHON) tools/install-envoy

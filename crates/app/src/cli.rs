@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use crate::translate;
+use crate::{certificate, echo_command, run, status, translate, view};
 
 /// A Kubernetes-native API gateway: Gateway API in, real Envoy out.
+///
+/// Try it: `ferrogate run --echo 127.0.0.1:3000 examples/quickstart`
 #[derive(Debug, Parser)]
 #[command(name = "ferrogate", version, arg_required_else_help = true, propagate_version = true)]
 struct Cli {
@@ -16,19 +18,80 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Run a gateway on this machine: follow manifests, run one Envoy per Gateway
+    ///
+    /// Edit the files while it runs: a change is live in milliseconds and no request fails. What is wrong with a file
+    /// or an object is said in the log, in `ferrogate status` and on the admin port; everything else goes on.
+    Run(Box<run::Args>),
+    /// Show what a running gateway says of its objects
+    ///
+    /// States that need attention begin with `!`; the exit code is then 1.
+    Status(status::Args),
     /// Translate manifests and print status, xDS or problems; needs no Envoy and no cluster
+    ///
+    /// Exit code 0; 1 when an object was rejected (the output is complete all the same); 2 for bad usage.
     Translate(translate::Args),
+    /// Run a backend that answers with what arrived: HTTP/1.1, HTTP/2, gRPC, WebSocket
+    Echo(echo_command::Args),
+    /// Make a self-signed certificate, as a Secret, to try HTTPS with
+    Certificate(certificate::Args),
+    /// Print versions
+    Version {
+        /// Format; without it one line a component
+        #[arg(short, long, value_enum)]
+        output: Option<view::Format>,
+    },
+    /// Print a completion script for a shell
+    ///
+    /// For bash: `ferrogate completions bash > ~/.local/share/bash-completion/completions/ferrogate`
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Parses the arguments and runs the command. Exit code 2 for bad usage.
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Translate(args) => translate::run(&args),
+        Command::Echo(args) => echo_command::run(args),
+        Command::Certificate(args) => certificate::run(&args),
+        Command::Version { output } => version(output),
+        Command::Completions { shell } => completions(shell),
     };
     result.unwrap_or_else(|error| {
         complain(&error);
         ExitCode::from(2)
     })
+}
+
+fn version(output: Option<view::Format>) -> anyhow::Result<ExitCode> {
+    let versions = serde_json::json!({
+        "ferrogate": env!("CARGO_PKG_VERSION"),
+        "envoy": host::ENVOY_VERSION,
+        "gatewayAPI": "1.6.1",
+    });
+    match output {
+        Some(format) => view::print(&versions, format)?,
+        None => view::write_out(
+            format!(
+                "ferrogate {}\nEnvoy {}\nGateway API 1.6.1\n",
+                env!("CARGO_PKG_VERSION"),
+                host::ENVOY_VERSION
+            )
+            .as_bytes(),
+        )?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ferrogate", &mut script);
+    view::write_out(&script)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stderr, reason = "the last word to a person at the terminal")]

@@ -1,7 +1,13 @@
 //! The `ferrogate` binary.
 
+mod admin;
+mod certificate;
 mod cli;
 mod config;
+mod echo_command;
+mod run;
+mod status;
+mod telemetry;
 mod translate;
 mod view;
 

@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::SystemTime};
 
-use admission::{Admission, UnknownFields};
 use ::ir::{Problem, Severity};
+use admission::{Admission, UnknownFields};
 use pipeline::{ChangeSet, Infrastructure, Pipeline};
 use serde_json::Value;
 
@@ -57,7 +57,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let controller = config.settings(Infrastructure::Kubernetes).controller_name;
     let mut pipeline = Pipeline::new(config.settings(Infrastructure::Kubernetes));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
-    pipeline.commit(ChangeSet { apply: loaded.objects, now: i64::try_from(now).ok(), ..ChangeSet::default() });
+    pipeline.commit(ChangeSet {
+        apply: loaded.objects,
+        now: i64::try_from(now).ok(),
+        ..ChangeSet::default()
+    });
     for problem in &loaded.problems {
         report(problem);
     }
@@ -81,7 +85,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Tells a person at the terminal; standard output holds the result alone.
-#[expect(clippy::print_stderr, reason = "problems go to standard error, so that standard output can be piped")]
+#[expect(
+    clippy::print_stderr,
+    reason = "problems go to standard error, so that standard output can be piped"
+)]
 fn report(problem: &Problem) {
     let word = match problem.severity {
         Severity::Rejected => "rejected",

@@ -22,8 +22,8 @@ use store::{FactKey, Store};
 
 pub use audit::Difference;
 pub use fleet::{Fleet, FleetSpec};
-pub use stages::Explanation;
 use stages::Stages;
+pub use stages::{Explanation, HostView};
 
 /// What one commit changed.
 #[derive(Debug, Default)]
@@ -96,6 +96,11 @@ impl Pipeline {
         problems.sort();
         problems.dedup();
         problems
+    }
+
+    /// The hosts that are served, by fleet, socket and order of routes: where a person can try a route.
+    pub fn hosts(&self) -> Vec<HostView> {
+        self.stages.host_views(&self.store)
     }
 
     /// Work done since the start, by stage.

@@ -28,7 +28,7 @@ use crate::{
     Commit, Fleet,
     order::{HostIndex, HostPlace, TableIndex},
 };
-pub use explain::Explanation;
+pub use explain::{Explanation, HostView};
 pub(crate) use publish::Publication;
 
 /// A virtual host with its place among the others of its table.
@@ -41,8 +41,9 @@ pub(crate) struct HostOutput {
 /// A Gateway's proxies as a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalOutput {
-    pub cluster: Arc<Resource>,
-    pub endpoints: Arc<Resource>,
+    /// The cluster with its endpoints; `None` while no Service for the proxies is known. An output all the same, so
+    /// that the Service wakes it.
+    pub resources: Option<(Arc<Resource>, Arc<Resource>)>,
 }
 
 /// All tables, in the order in which they run, and the indexes that their outputs contribute to.
@@ -180,6 +181,10 @@ struct Roots {
 impl Roots {
     fn of_facts(store: &Store, dirty: &Dirty<FactKey>) -> Roots {
         let mut roots = Roots::default();
+        if dirty.contains(FactKey::Settings) {
+            // Classes of another controller have no status and so no reads that could wake them.
+            roots.statuses.extend(store.of_kind(Kind::GatewayClass));
+        }
         for key in dirty.iter() {
             let FactKey::Object(id) = key else { continue };
             match store.object(id).map(|object| object.kind) {

@@ -105,11 +105,7 @@ fn attach(
         })
         .collect();
     if allowed.is_empty() {
-        output.refused = Some(Finding::new(
-            field(""),
-            "NotAllowedByListeners",
-            "No listener of this parent admits the route: see allowedRoutes of the listeners for namespaces and kinds",
-        ));
+        output.refused = Some(Finding::new(field(""), "NotAllowedByListeners", not_allowed(request, reader)));
         return output;
     }
     let mut counted = Vec::new();
@@ -144,19 +140,33 @@ fn allows_namespace(
     gateway: ObjectId,
     reader: &mut Reader<'_>,
 ) -> bool {
+    let labels = match (&listener.namespaces, reader.namespace(route.namespace_object)) {
+        (AllowedNamespaces::All, _) => return true,
+        (_, Some(namespace)) => &namespace.labels,
+        (_, None) if !reader.settings().implicit_namespaces => return false,
+        // A namespace that nobody declared has the one label that every namespace has.
+        (_, None) => {
+            &BTreeMap::from([("kubernetes.io/metadata.name".into(), reader.name(route.namespace).clone())])
+        }
+    };
     match &listener.namespaces {
-        AllowedNamespaces::All => true,
-        AllowedNamespaces::Same => *reader.name(route.namespace) == reader.object(gateway).namespace,
-        AllowedNamespaces::Selector(None) => false,
-        AllowedNamespaces::Selector(Some(selector)) => match reader.namespace(route.namespace_object) {
-            Some(namespace) => selector.matches(&namespace.labels),
-            // A namespace that nobody described has the one label that every namespace has.
-            None => selector.matches(&BTreeMap::from([(
-                "kubernetes.io/metadata.name".into(),
-                reader.name(route.namespace).clone(),
-            )])),
-        },
+        AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(labels)),
+        _ => *reader.name(route.namespace) == reader.object(gateway).namespace,
     }
+}
+
+/// Why no listener admits a route, with what to do.
+fn not_allowed(request: &Request<'_>, reader: &mut Reader<'_>) -> String {
+    let namespace = reader.name(request.meta.namespace).clone();
+    if reader.namespace(request.meta.namespace_object).is_none() && !reader.settings().implicit_namespaces {
+        return format!(
+            "No listener of this parent admits the route: its Namespace {namespace} is not declared"
+        );
+    }
+    format!(
+        "No listener of this parent admits {}s of namespace {namespace}: see allowedRoutes of the listeners",
+        request.kind
+    )
 }
 
 /// Hosts that a route answers on a listener: the intersection with the listener's hostname, less those that another

@@ -163,7 +163,9 @@ fn service_endpoints(service: ObjectId, port_name: &str, reader: &mut Reader<'_>
 /// when no Service for the proxies is known.
 pub fn local_cluster(gateway: ObjectId, reader: &mut Reader<'_>) -> Option<(Cluster, Endpoints)> {
     let object = reader.object(gateway);
-    let service = reader.proxy_services_of(gateway).into_iter().next()?;
+    // Should two claim it, every replica takes the same one: ids say nothing, names do.
+    let services = reader.proxy_services_of(gateway);
+    let service = services.into_iter().min_by_key(|service| reader.object(service.meta.id))?;
     let port = service.ports.first()?;
     let name: Arc<str> = format!("{}/{}", object.namespace, object.name).into();
     let service_object = reader.object(service.meta.id);

@@ -22,7 +22,10 @@ fn explanation(explanation: &Explanation) -> Value {
 pub(crate) fn work(pipeline: &Pipeline) -> Value {
     let mut stages = serde_json::Map::new();
     for (stage, counters) in pipeline.counters() {
-        stages.insert(stage.to_owned(), json!({ "recomputed": counters.recomputed, "changed": counters.changed }));
+        stages.insert(
+            stage.to_owned(),
+            json!({ "recomputed": counters.recomputed, "changed": counters.changed }),
+        );
     }
     Value::Object(stages)
 }

@@ -1,6 +1,7 @@
 //! Results as JSON, YAML and tables: conversion happens here, at the edge, and nowhere else.
 
 pub(crate) mod ir;
+pub(crate) mod metrics;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod xds;

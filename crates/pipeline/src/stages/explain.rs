@@ -1,8 +1,11 @@
 //! "Why is this here?": outputs with the reads behind them.
 
+use std::sync::Arc;
+
 use engine::{Key, Table};
+use ir::route::PathMatch;
 use store::{FactKey, Store};
-use translate::{Dep, Host};
+use translate::{Dep, Host, gateway::Chain};
 
 use super::Stages;
 
@@ -19,7 +22,56 @@ pub struct Explanation {
     pub reads: Vec<String>,
 }
 
+/// A host that is served, and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostView {
+    /// The Gateway, as `namespace/name`.
+    pub gateway: Arc<str>,
+    /// Address that is bound.
+    pub address: Arc<str>,
+    /// Port that is bound.
+    pub port: u16,
+    /// True for HTTPS.
+    pub tls: bool,
+    /// The host; `*` for any.
+    pub host: Arc<str>,
+    /// A path that its first route takes.
+    pub path: Arc<str>,
+}
+
 impl Stages {
+    /// The hosts that are served.
+    pub(crate) fn host_views(&self, store: &Store) -> Vec<HostView> {
+        let mut views = Vec::new();
+        for (key, _) in self.hosts.iter() {
+            let Some(gateway) = self.gateways.get(key.table.gateway) else { continue };
+            let route = self.host_index.get(key).and_then(|entries| entries.owners.first().copied());
+            let rules = route.and_then(|route| self.routes.get(route)).map_or(&[][..], |r| &r.rules);
+            let path = rules.iter().flat_map(|rule| rule.matches.iter()).find_map(|m| match &m.path {
+                PathMatch::Exact(path) | PathMatch::Prefix(path) => Some(path.clone()),
+                PathMatch::Regex(_) => None,
+            });
+            for socket in &gateway.sockets {
+                for chain in &socket.chains {
+                    if let Chain::Http { table, tls, .. } = chain
+                        && *table == key.table.listener
+                    {
+                        views.push(HostView {
+                            gateway: gateway.fleet.clone(),
+                            address: socket.address.clone(),
+                            port: socket.port,
+                            tls: tls.is_some(),
+                            host: key.host.text(store),
+                            path: path.clone().unwrap_or_else(|| "/".into()),
+                        });
+                    }
+                }
+            }
+        }
+        views.sort_unstable();
+        views
+    }
+
     /// Outputs of a stage (of all stages when `stage` is empty) whose unit mentions `text`.
     pub(crate) fn explain(&self, store: &Store, stage: &str, text: &str) -> Vec<Explanation> {
         let mut out = Vec::new();

@@ -29,10 +29,13 @@ impl fmt::Debug for Edit {
     }
 }
 
+/// Encoded resources of a fleet.
+type Bodies = BTreeMap<(ResourceType, Arc<str>), Vec<u8>>;
+
 /// What listeners to commits have been told, put together again.
 #[derive(Default)]
 struct Told {
-    fleets: BTreeMap<Arc<str>, BTreeMap<(ResourceType, Arc<str>), Vec<u8>>>,
+    fleets: BTreeMap<Arc<str>, Bodies>,
     statuses: BTreeMap<ObjectRef, Status>,
 }
 
@@ -66,13 +69,12 @@ impl Told {
     }
 
     fn check(&self, pipeline: &Pipeline) {
-        let fleets: BTreeMap<Arc<str>, BTreeMap<(ResourceType, Arc<str>), Vec<u8>>> =
-            (pipeline.fleets().iter())
-                .map(|(name, fleet)| {
-                    let resources = fleet.resources.iter();
-                    (name.clone(), resources.map(|(key, r)| (key.clone(), r.body().to_vec())).collect())
-                })
-                .collect();
+        let fleets: BTreeMap<Arc<str>, Bodies> = (pipeline.fleets().iter())
+            .map(|(name, fleet)| {
+                let resources = fleet.resources.iter();
+                (name.clone(), resources.map(|(key, r)| (key.clone(), r.body().to_vec())).collect())
+            })
+            .collect();
         assert_eq!(self.fleets.keys().collect::<Vec<_>>(), fleets.keys().collect::<Vec<_>>());
         for (name, resources) in &fleets {
             let told = &self.fleets[name];
@@ -190,7 +192,7 @@ fn commits(length: usize) -> impl Strategy<Value = Vec<Vec<Edit>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 12000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2500, max_shrink_iters: 12000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn edits_end_where_a_fresh_start_ends(commits in commits(40)) {

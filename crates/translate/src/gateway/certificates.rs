@@ -17,8 +17,8 @@ pub struct Certificate {
     pub id: ObjectId,
     /// Name in xDS: `<namespace>/<name>` of the Secret.
     pub xds_name: Arc<str>,
-    /// DNS names that it is for, lower case.
-    pub dns_names: Box<[Arc<str>]>,
+    /// DNS names among its alternative names, lower case.
+    pub alternative_names: Box<[Arc<str>]>,
 }
 
 /// The certificates that can be served, and what is wrong with the others.
@@ -53,7 +53,7 @@ pub(super) fn resolve(
                 served.push(Certificate {
                     id,
                     xds_name: format!("{}/{}", secret.namespace, secret.name).into(),
-                    dns_names: certificate.dns_names.clone(),
+                    alternative_names: certificate.alternative_names().into(),
                 });
             }
             Err((reason, message)) => problems.push((reason, format!("certificateRefs[{i}]: {message}"))),
@@ -105,14 +105,16 @@ fn resolve_one<'a>(
     };
     match &secret.certificate {
         Some(Ok(certificate)) => match certificate.validity(reader.now()) {
-            store::Validity::Valid => Ok((target.id, certificate)),
-            store::Validity::NotYetValid { .. } => Err((
+            store::Validity::Valid => match certificate.refused_by_envoy() {
+                None => Ok((target.id, certificate)),
+                Some(reason) => Err((
+                    "InvalidCertificateRef",
+                    format!("{} cannot be used: {reason}", described(reference, object)),
+                )),
+            },
+            invalid => Err((
                 "InvalidCertificateRef",
-                format!("the certificate in {} is not valid yet", described(reference, object)),
-            )),
-            store::Validity::Expired { .. } => Err((
-                "InvalidCertificateRef",
-                format!("the certificate in {} has expired; renew it", described(reference, object)),
+                format!("{} cannot be used: {invalid}", described(reference, object)),
             )),
         },
         Some(Err(error)) => Err((

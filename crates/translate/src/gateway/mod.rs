@@ -28,6 +28,8 @@ pub struct GatewayOutput {
     pub object: ObjectRef,
     /// True when its class is ours. Everything else is empty when it is not.
     pub managed: bool,
+    /// True when proxies serve it: it is ours and acceptable as a whole.
+    pub served: bool,
     /// Name of the proxy fleet that serves it: `namespace/name`.
     pub fleet: Arc<str>,
     /// Listeners as routes see them, in the order of the spec.
@@ -129,6 +131,7 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<GatewayOutput> {
         status: conditions(gateway, &object, judged),
         object,
         managed: true,
+        served: true,
         fleet,
         listeners,
         sockets,
@@ -143,6 +146,7 @@ impl GatewayOutput {
         GatewayOutput {
             object,
             managed,
+            served: false,
             fleet,
             listeners: [].into(),
             sockets: [].into(),

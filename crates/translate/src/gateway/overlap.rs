@@ -1,7 +1,7 @@
 //! Overlapping TLS configurations (GEP-3567): HTTP/2 clients reuse a connection for every name that its certificate
 //! covers, so a request can arrive on a connection that was made for another listener.
 
-use store::names_overlap;
+use store::{first_overlap, names_overlap};
 
 use super::listener::{Judged, Protocol};
 use crate::{Finding, Reader};
@@ -51,12 +51,10 @@ pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
 }
 
 fn overlapping_names(a: &Judged<'_>, b: &Judged<'_>) -> Option<(String, String)> {
-    let names = |j: &Judged<'_>| -> Vec<String> {
-        j.certificates.iter().flat_map(|c| c.dns_names.iter().map(|n| n.to_string())).collect()
+    let names = |j: &Judged<'_>| -> Vec<std::sync::Arc<str>> {
+        j.certificates.iter().flat_map(|c| c.alternative_names.iter().cloned()).collect()
     };
-    let others = names(b);
-    names(a).into_iter().find_map(|own| {
-        let other = others.iter().find(|other| names_overlap(&own, other))?;
-        Some((own, other.clone()))
-    })
+    let (own, others) = (names(a), names(b));
+    let (own, other) = first_overlap(&own, &others)?;
+    Some((own.to_owned(), other.to_owned()))
 }

@@ -20,6 +20,9 @@ use crate::{Finding, Reader};
 /// status for their share.
 const INVALID_CLUSTER: &str = "invalid-backend-cluster";
 
+/// API group of ServiceImport.
+const MCS_GROUP: &str = "multicluster.x-k8s.io";
+
 /// One backend of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -243,9 +246,11 @@ pub(super) fn resolve(
     if let Some(message) = filter_problem {
         return Err(Problem::new("UnsupportedRefValue", message));
     }
-    let known_groups = ["", "multicluster.x-k8s.io", ir::object::ENVOY_GATEWAY_GROUP];
+    let known_groups = ["", MCS_GROUP, ir::object::ENVOY_GATEWAY_GROUP];
     let Some(target) = backend.target else {
-        return Err(if known_groups.contains(&&*backend.group) {
+        return Err(if &*backend.kind == "ServiceImport" {
+            Problem::new("BackendNotFound", format!("ServiceImport {} does not exist", backend.name))
+        } else if known_groups.contains(&&*backend.group) {
             Problem::new(
                 "InvalidKind",
                 format!("kind {} is not supported; use Service or Backend", backend.kind),

@@ -103,16 +103,14 @@ pub(super) fn header_mutations(edit: &HeaderEdit) -> Result<HeaderMutations, Str
     if names().any(|name| name.eq_ignore_ascii_case("host")) {
         return Err("the Host header is changed by a URLRewrite filter, not by a header modifier".to_owned());
     }
-    let values = |headers: &[(Arc<str>, Arc<str>)], append: bool| -> Vec<HeaderValue> {
-        headers
-            .iter()
-            .map(|(name, value)| HeaderValue { name: name.clone(), value: value.clone(), append })
-            .collect()
-    };
-    let mut add = values(&edit.add, true);
-    add.extend(values(&edit.set, false));
-    if add.is_empty() && edit.remove.is_empty() {
-        return Err("a header modifier without set, add and remove does nothing".to_owned());
+    // A header that is both added and set, in whichever case, is added: what stands first wins, and `add` goes first.
+    let mut add: Vec<HeaderValue> = Vec::with_capacity(edit.add.len() + edit.set.len());
+    for (headers, append) in [(&edit.add, true), (&edit.set, false)] {
+        for (name, value) in headers {
+            if !add.iter().any(|header| header.name.eq_ignore_ascii_case(name)) {
+                add.push(HeaderValue { name: name.clone(), value: value.clone(), append });
+            }
+        }
     }
     Ok(HeaderMutations { add: add.into(), remove: edit.remove.clone() })
 }

@@ -1,0 +1,151 @@
+//! The admin port: health, metrics, log level, status and dumps.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::StatusCode,
+    response::IntoResponse,
+    routing::get,
+};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{run::Gateway, telemetry, view};
+
+/// Binds the admin port before anything starts, so that a taken port is said at once.
+pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on the admin address {address}; choose another with --admin"))
+}
+
+/// Serves until `shutdown`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    gateway: Gateway,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let router = Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/logging", get(|| async { telemetry::level() + "\n" }).put(set_level))
+        .route("/status", get(status))
+        .route("/problems", get(problems))
+        .route("/stages", get(stages))
+        .route("/xds", get(xds))
+        .route("/streams", get(streams))
+        .route("/audit", get(audit))
+        .with_state(gateway);
+    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    Ok(())
+}
+
+async fn index() -> &'static str {
+    "GET /healthz  alive\n\
+     GET /readyz   every proxy has its configuration\n\
+     GET /metrics  Prometheus\n\
+     GET /logging  log level; PUT a new one as the body\n\
+     GET /status   every object with its status\n\
+     GET /problems what is wrong with files and objects\n\
+     GET /stages   outputs with what they were made from; ?stage=virtual_host&text=shop to choose\n\
+     GET /xds      resources by fleet, secrets redacted; ?fleet=default/shop to choose\n\
+     GET /streams  xDS streams: what was sent, what was accepted\n\
+     GET /audit    the incremental result against one from scratch; [] when equal\n"
+}
+
+/// Ready when files were read and every fleet has a proxy with everything.
+async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
+    if gateway.control.view().borrow().revision == 0 {
+        return (StatusCode::SERVICE_UNAVAILABLE, "files are not read yet\n".to_owned());
+    }
+    for key in gateway.feeds.keys() {
+        let status = gateway.feeds.status(&key);
+        if !status.is_some_and(|s| s.acked.is_some_and(|acked| acked >= s.revision)) {
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("fleet {key} does not have everything yet\n"));
+        }
+    }
+    (StatusCode::OK, "ok\n".to_owned())
+}
+
+async fn metrics(State(gateway): State<Gateway>) -> impl IntoResponse {
+    let mut registry = Registry::with_prefix("ferrogate");
+    gateway.feeds.metrics().register(&mut registry);
+    let sizes = gateway
+        .control
+        .query(|pipeline| (pipeline.store().sizes(), pipeline.counters(), pipeline.revision()))
+        .await;
+    if let Some(((facts, objects, names), counters, revision)) = sizes {
+        view::metrics::register(&mut registry, facts, objects + names, revision, &counters);
+    }
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => (StatusCode::OK, text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+async fn set_level(body: String) -> impl IntoResponse {
+    match telemetry::set_level(body.trim()) {
+        Ok(()) => (StatusCode::OK, telemetry::level() + "\n"),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error:#}\n")),
+    }
+}
+
+async fn status(State(gateway): State<Gateway>) -> Json<Vec<Value>> {
+    let statuses = gateway.statuses().await;
+    Json(statuses.iter().map(|status| view::status::document(status, &gateway.controller)).collect())
+}
+
+async fn problems(State(gateway): State<Gateway>) -> Json<Vec<ir::Problem>> {
+    let loading = gateway.control.view().borrow().loading.clone();
+    let mut problems = loading.to_vec();
+    problems.extend(gateway.control.query(|pipeline| pipeline.problems()).await.unwrap_or_default());
+    Json(problems)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Choice {
+    stage: String,
+    text: String,
+    fleet: String,
+}
+
+async fn stages(State(gateway): State<Gateway>, Query(choice): Query<Choice>) -> Json<Value> {
+    let ask = move |pipeline: &pipeline::Pipeline| view::ir::stages(pipeline, &choice.stage, &choice.text);
+    Json(gateway.control.query(ask).await.unwrap_or_default())
+}
+
+async fn xds(State(gateway): State<Gateway>, Query(choice): Query<Choice>) -> impl IntoResponse {
+    let ask = move |pipeline: &pipeline::Pipeline| {
+        let fleets =
+            pipeline.fleets().iter().filter(|(name, _)| choice.fleet.is_empty() || ***name == *choice.fleet);
+        // The admin port never shows secrets; `translate --show-secrets` does, from the files.
+        view::xds::fleets(fleets.map(|(name, fleet)| (&**name, fleet)), false)
+    };
+    match gateway.control.query(ask).await {
+        Some(Ok(value)) => (StatusCode::OK, Json(value)),
+        Some(Err(error)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": format!("{error:#}") })))
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, Json(Value::Null)),
+    }
+}
+
+async fn streams(State(gateway): State<Gateway>) -> impl IntoResponse {
+    Json(gateway.feeds.debug().await)
+}
+
+async fn audit(State(gateway): State<Gateway>) -> Json<Vec<Value>> {
+    let differences = gateway.control.query(|pipeline| pipeline.audit()).await.unwrap_or_default();
+    let show = |d: &pipeline::Difference| json!({ "what": d.what, "running": d.running, "fresh": d.fresh });
+    Json(differences.iter().map(show).collect())
+}

@@ -1,0 +1,163 @@
+//! One Envoy per Gateway: started with the Gateway, drained and stopped with it.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use host::{Bootstrap, EnvoyBinary, Proxy, ProxySpec, RunDir, State};
+use server::Server;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::control::{Control, View};
+
+/// How proxies are run.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Envoy's program.
+    pub envoy: EnvoyBinary,
+    /// Envoy's own log level.
+    pub envoy_log_level: String,
+    /// Worker threads of each Envoy.
+    pub concurrency: Option<u32>,
+    /// Longest drain of a proxy that stops.
+    pub drain: std::time::Duration,
+}
+
+/// The proxies of this process.
+#[derive(Clone)]
+pub(crate) struct Fleets {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    run_dir: RunDir,
+    server: Server,
+    running: Mutex<BTreeMap<Arc<str>, Running>>,
+}
+
+struct Running {
+    proxy: Arc<Proxy>,
+    listening: CancellationToken,
+}
+
+impl Fleets {
+    /// No proxies yet.
+    pub(crate) fn new(settings: Settings, run_dir: RunDir, server: Server) -> Fleets {
+        Fleets { shared: Arc::new(Shared { settings, run_dir, server, running: Mutex::default() }) }
+    }
+
+    /// Keeps one proxy for each fleet of the view until `shutdown`, then drains and stops all of them.
+    pub(crate) async fn follow(&self, control: &Control, shutdown: CancellationToken) {
+        let mut view = control.view();
+        loop {
+            let wanted: Arc<_> = view.borrow_and_update().fleets.clone();
+            self.adjust(&wanted.keys().cloned().collect::<Vec<_>>()).await;
+            tokio::select! {
+                changed = changes(&mut view) => if !changed { break },
+                () = shutdown.cancelled() => break,
+            }
+        }
+        self.adjust(&[]).await;
+    }
+
+    async fn adjust(&self, wanted: &[Arc<str>]) {
+        let mut stopped = Vec::new();
+        {
+            let mut running = self.shared.running.lock().await;
+            let gone: Vec<Arc<str>> = running.keys().filter(|name| !wanted.contains(name)).cloned().collect();
+            for name in gone {
+                if let Some(fleet) = running.remove(&name) {
+                    tracing::info!(fleet = %name, "draining");
+                    fleet.proxy.stop();
+                    stopped.push(fleet);
+                }
+            }
+            for name in wanted {
+                if !running.contains_key(name) {
+                    match self.start(name) {
+                        Ok(fleet) => drop(running.insert(name.clone(), fleet)),
+                        Err(error) => tracing::error!(fleet = %name, "cannot start its proxy: {error:#}"),
+                    }
+                }
+            }
+        }
+        // Drains run side by side; each is bounded by its own timeout.
+        let drains = stopped.into_iter().map(|fleet| async move {
+            fleet.proxy.stopped().await;
+            fleet.listening.cancel();
+        });
+        futures_join(drains).await;
+    }
+
+    fn start(&self, name: &Arc<str>) -> anyhow::Result<Running> {
+        let shared = &self.shared;
+        let files = shared.run_dir.files(name)?;
+        let xds_socket: PathBuf = files.admin_socket.with_extension("xds");
+        host::fits_socket(&xds_socket)?;
+        let listening = CancellationToken::new();
+        let serving = shared.server.serve_unix(&xds_socket, name, listening.clone().cancelled_owned())?;
+        let served = name.clone();
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(fleet = %served, "the xDS server ended: {error}");
+            }
+        });
+        let bootstrap = Bootstrap {
+            node_id: name.to_string(),
+            cluster: name.to_string(),
+            zone: None,
+            xds_socket,
+            admin_socket: files.admin_socket.clone(),
+            prometheus: None,
+            heap_limit: None,
+        };
+        let program = shared.settings.envoy.path.clone();
+        let mut spec = ProxySpec::new(name, name, program, bootstrap.to_json().to_string(), files);
+        spec.log_level.clone_from(&shared.settings.envoy_log_level);
+        spec.concurrency = shared.settings.concurrency;
+        spec.drain.timeout = shared.settings.drain;
+        let proxy = Arc::new(Proxy::spawn(spec)?);
+        tokio::spawn(report(name.clone(), proxy.state()));
+        Ok(Running { proxy, listening })
+    }
+
+    /// The state of every proxy, by fleet.
+    pub(crate) async fn states(&self) -> BTreeMap<Arc<str>, State> {
+        let running = self.shared.running.lock().await;
+        running.iter().map(|(name, fleet)| (name.clone(), fleet.proxy.state().borrow().clone())).collect()
+    }
+}
+
+/// Waits for a change; false when there will be none any more.
+async fn changes(view: &mut watch::Receiver<View>) -> bool {
+    view.changed().await.is_ok()
+}
+
+async fn futures_join(futures: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut set: Vec<_> = futures.map(Box::pin).collect();
+    for future in &mut set {
+        future.await;
+    }
+}
+
+/// Tells what becomes of a proxy.
+async fn report(fleet: Arc<str>, mut state: watch::Receiver<State>) {
+    loop {
+        let now = state.borrow_and_update().clone();
+        match &now {
+            State::Starting { pid } => tracing::info!(%fleet, pid, "Envoy starts"),
+            State::Ready { pid } => tracing::info!(%fleet, pid, "Envoy is ready"),
+            State::BackOff { attempt, message, .. } => {
+                tracing::warn!(%fleet, attempt, "Envoy ended: {message}")
+            }
+            State::Draining { connections } => tracing::info!(%fleet, ?connections, "Envoy drains"),
+            State::Stopped => {
+                tracing::info!(%fleet, "Envoy has stopped");
+                return;
+            }
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
