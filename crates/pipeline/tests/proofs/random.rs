@@ -192,7 +192,7 @@ fn commits(length: usize) -> impl Strategy<Value = Vec<Vec<Edit>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2500, max_shrink_iters: 12000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 12000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn edits_end_where_a_fresh_start_ends(commits in commits(40)) {
