@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use api::{KINDS, KindInfo, Object};
 use ir::{Problem, Severity, problem::Subject};
-use kube_cel::Validator;
 use serde_json::Value;
 
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
     kind::Compiled,
     mend::mend,
     metadata,
+    rules::Functions,
 };
 
 /// What happens to fields that a kind does not have.
@@ -41,7 +41,7 @@ pub struct Verdict {
 pub struct Admission {
     kinds: Vec<OnceLock<Result<Compiled, String>>>,
     pub(crate) config: OnceLock<Result<Compiled, String>>,
-    pub(crate) cel: Validator,
+    pub(crate) functions: Functions,
 }
 
 impl Default for Admission {
@@ -62,7 +62,7 @@ impl Admission {
         Admission {
             kinds: KINDS.iter().map(|_| OnceLock::new()).collect(),
             config: OnceLock::new(),
-            cel: Validator::new(),
+            functions: Functions::new(),
         }
     }
 
@@ -116,7 +116,7 @@ impl Admission {
         };
         let secret = (kind.group, kind.name) == ("", "Secret");
         unwrap_base64(&mut document);
-        compiled.judge(&mut document, unknown, &self.cel, secret, findings);
+        compiled.judge(&mut document, unknown, &self.functions, secret, findings);
         metadata::check(&document, kind, findings);
         let failed = findings.iter().any(|finding| finding.severity == Severity::Rejected);
         match Object::decode(kind, &document) {

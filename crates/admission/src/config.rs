@@ -38,7 +38,7 @@ impl Admission {
         let compiled = self.config.get_or_init(|| Compiled::new(api::config::schema(), false));
         let compiled = compiled.as_ref().map_err(|error| refused("", reason::INVALID, error.clone()))?;
         let mut findings = Vec::new();
-        compiled.judge(&mut value, UnknownFields::Refuse, &self.cel, false, &mut findings);
+        compiled.judge(&mut value, UnknownFields::Refuse, &self.functions, false, &mut findings);
         if findings.iter().any(|finding| finding.severity == Severity::Rejected) {
             return Err(findings);
         }

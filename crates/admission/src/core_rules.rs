@@ -55,11 +55,11 @@ fn check_service(service: &Service, findings: &mut Vec<Finding>) {
         }
     }
     let headless = spec.cluster_ip.as_deref() == Some("None");
-    if let Some(address) = spec.cluster_ip.as_deref().filter(|text| !text.is_empty() && *text != "None") {
-        if address.parse::<std::net::IpAddr>().is_err() {
-            let message = format!("{address:?} must be an IP address, None or empty");
-            findings.push(Finding::rejected("spec.clusterIP", reason::INVALID, message));
-        }
+    if let Some(address) = spec.cluster_ip.as_deref().filter(|text| !text.is_empty() && *text != "None")
+        && address.parse::<std::net::IpAddr>().is_err()
+    {
+        let message = format!("{address:?} must be an IP address, None or empty");
+        findings.push(Finding::rejected("spec.clusterIP", reason::INVALID, message));
     }
     let ports = spec.ports.as_deref().unwrap_or_default();
     if ports.is_empty() && !external && !headless {
@@ -103,7 +103,11 @@ fn check_slice(slice: &EndpointSlice, findings: &mut Vec<Finding>) {
     for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
         let path = format!("endpoints[{index}].addresses");
         if endpoint.addresses.is_empty() {
-            findings.push(Finding::rejected(&path, reason::REQUIRED, "must have at least one address"));
+            findings.push(Finding::rejected(
+                path.as_str(),
+                reason::REQUIRED,
+                "must have at least one address",
+            ));
         }
         too_many(&path, endpoint.addresses.len(), MAX_ADDRESSES, findings);
         for (position, address) in endpoint.addresses.iter().enumerate() {

@@ -30,11 +30,11 @@ pub(crate) struct Finding {
 impl Finding {
     /// A failure for which the object is refused.
     pub(crate) fn rejected(
-        field: impl ToString,
+        field: impl Into<String>,
         reason: &'static str,
         message: impl Into<String>,
     ) -> Finding {
-        Finding { field: field.to_string(), severity: Severity::Rejected, reason, message: message.into() }
+        Finding { field: field.into(), severity: Severity::Rejected, reason, message: message.into() }
     }
 
     pub(crate) fn into_problem(self, object: &Subject) -> Problem {

@@ -1,16 +1,14 @@
 //! One kind, made ready for judging: structure, schema and CEL rules compiled once.
 
-use std::collections::BTreeMap;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonschema::PatternOptions;
-use kube_cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Value, json};
 
 use crate::{
     UnknownFields,
     finding::{Finding, reason},
     path::Path,
+    rules::{Functions, Rules},
     structure::Node,
     words,
 };
@@ -19,10 +17,7 @@ use crate::{
 pub(crate) struct Compiled {
     structure: Node,
     schema: jsonschema::Validator,
-    /// Absent when there are no rules.
-    rules: Option<CompiledSchema>,
-    /// What each rule says when it is broken.
-    messages: BTreeMap<String, String>,
+    rules: Rules,
 }
 
 impl Compiled {
@@ -42,8 +37,6 @@ impl Compiled {
                 status.remove("default");
             }
         }
-        let mut messages = BTreeMap::new();
-        collect_messages(&schema, &mut messages);
         let validator = jsonschema::options()
             .with_draft(jsonschema::Draft::Draft7)
             .with_pattern_options(PatternOptions::regex())
@@ -51,8 +44,7 @@ impl Compiled {
             .with_format("byte", |text: &str| STANDARD.decode(text).is_ok())
             .build(&schema)
             .map_err(|error| error.to_string())?;
-        let rules = if messages.is_empty() { None } else { Some(compile_schema(&schema)) };
-        Ok(Compiled { structure: Node::new(&schema, core), schema: validator, rules, messages })
+        Ok(Compiled { structure: Node::new(&schema, core), schema: validator, rules: Rules::new(&schema)? })
     }
 
     /// Normalizes a document and tells what an API server would object to.
@@ -60,7 +52,7 @@ impl Compiled {
         &self,
         document: &mut Value,
         unknown: UnknownFields,
-        cel: &Validator,
+        functions: &Functions,
         secret: bool,
         findings: &mut Vec<Finding>,
     ) {
@@ -69,13 +61,18 @@ impl Compiled {
         findings.extend(
             self.schema.iter_errors(document).map(|error| words::schema_failure(&error, document, secret)),
         );
-        let blocked = findings[before..].iter().any(|finding| reason::BLOCKING.contains(&finding.reason));
-        if let (Some(rules), false) = (&self.rules, blocked) {
-            let Err(broken) = cel.validate_compiled(rules, document, None) else { return };
-            findings.extend(broken.into_iter().map(|error| {
-                let message = self.messages.get(&error.rule).cloned().unwrap_or(error.message);
-                Finding::rejected(error.field_path, reason::INVALID, message)
-            }));
+        // What has the wrong type breaks an enumeration too; the type says it all.
+        let mistyped: Vec<String> = findings
+            .iter()
+            .skip(before)
+            .filter(|finding| finding.reason == reason::TYPE)
+            .map(|finding| finding.field.clone())
+            .collect();
+        findings
+            .retain(|finding| finding.reason != reason::NOT_SUPPORTED || !mistyped.contains(&finding.field));
+        let blocked = findings.iter().skip(before).any(|finding| reason::BLOCKING.contains(&finding.reason));
+        if !blocked {
+            self.rules.check(document, &Path::Root, functions, findings);
         }
     }
 }
@@ -84,21 +81,4 @@ impl Compiled {
 fn metadata_schema() -> Value {
     let namespace = api::KindInfo::named("", "Namespace").map(api::KindInfo::schema).unwrap_or_default();
     namespace.pointer("/properties/metadata").cloned().unwrap_or_else(|| json!({ "type": "object" }))
-}
-
-fn collect_messages(schema: &Value, messages: &mut BTreeMap<String, String>) {
-    match schema {
-        Value::Object(node) => {
-            for rule in node.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
-                if let (Some(Value::String(rule)), Some(Value::String(message))) =
-                    (rule.get("rule"), rule.get("message"))
-                {
-                    messages.insert(rule.clone(), message.clone());
-                }
-            }
-            node.values().for_each(|child| collect_messages(child, messages));
-        }
-        Value::Array(items) => items.iter().for_each(|child| collect_messages(child, messages)),
-        _ => {}
-    }
 }

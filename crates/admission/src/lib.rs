@@ -16,6 +16,7 @@ mod mend;
 mod metadata;
 mod names;
 mod path;
+mod rules;
 mod structure;
 #[cfg(test)]
 mod tests;

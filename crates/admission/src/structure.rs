@@ -166,7 +166,11 @@ impl Node {
             };
             if seen.contains(&what) {
                 let message = format!("{what} stands in the list twice");
-                findings.push(Finding::rejected(Path::Item(path, index), reason::DUPLICATE, message));
+                findings.push(Finding::rejected(
+                    Path::Item(path, index).to_string(),
+                    reason::DUPLICATE,
+                    message,
+                ));
             }
             seen.insert(what);
         }

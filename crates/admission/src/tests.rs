@@ -29,7 +29,9 @@ fn check(text: &str, expected: &[(&str, &str)]) {
 }
 
 fn route(spec: &str) -> String {
-    format!("{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r}}, spec: {spec}}}")
+    format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r}}, spec: {spec}}}"
+    )
 }
 
 fn rule(rule: &str) -> String {
@@ -47,7 +49,9 @@ fn gateway(listeners: &str) -> String {
 }
 
 fn backend(spec: &str) -> String {
-    format!("{{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: Backend, metadata: {{name: b}}, spec: {spec}}}")
+    format!(
+        "{{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: Backend, metadata: {{name: b}}, spec: {spec}}}"
+    )
 }
 
 #[test]
@@ -110,26 +114,27 @@ fn unknown_fields_are_refused_or_dropped() {
     assert!(verdict.problems.iter().all(|problem| problem.severity == Severity::Warning));
     let verdict = admit(&rule("{BackendRefs: []}"), UnknownFields::Drop);
     assert!(verdict.object.is_none(), "fields that differ in case alone are ambiguous");
-    check("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, lables: {}}}", &[(
-        "metadata.lables",
-        "did you mean \"labels\"?",
-    )]);
+    check(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, lables: {}}}",
+        &[("metadata.lables", "did you mean \"labels\"?")],
+    );
 }
 
 #[test]
 fn other_kinds_get_one_warning() {
     for unknown in [UnknownFields::Refuse, UnknownFields::Drop] {
-        let verdict = admit("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, namespace: n}}", unknown);
+        let verdict =
+            admit("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, namespace: q}}", unknown);
         assert!(verdict.object.is_none());
         let [problem] = verdict.problems.as_slice() else { panic!("{:?}", verdict.problems) };
         assert_eq!((problem.severity, problem.reason.as_str()), (Severity::Warning, "UnknownKind"));
         assert!(problem.message.contains("Deployment of apps/v1"), "{problem}");
-        assert_eq!(verdict.subject.to_string(), "Deployment n/d");
+        assert_eq!(verdict.subject.to_string(), "Deployment q/d");
     }
-    check("{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: HTTPRoute, metadata: {name: r}}", &[(
-        "apiVersion",
-        "versions that are: v1, v1beta1",
-    )]);
+    check(
+        "{apiVersion: gateway.networking.k8s.io/v1alpha2, kind: HTTPRoute, metadata: {name: r}}",
+        &[("apiVersion", "versions that are: v1, v1beta1")],
+    );
 }
 
 #[test]
@@ -137,64 +142,97 @@ fn documents_that_are_no_objects_are_refused() {
     check("[1]", &[("", "no Kubernetes object")]);
     check("{kind: A}", &[("apiVersion", "must be set")]);
     check("{apiVersion: v1}", &[("kind", "must be set")]);
-    check("{apiVersion: v1, kind: Namespace, metadata: 5}", &[("metadata", "must be an object, not a number")]);
+    check(
+        "{apiVersion: v1, kind: Namespace, metadata: 5}",
+        &[("metadata", "must be an object, not a number")],
+    );
     check("{apiVersion: v1, kind: Namespace}", &[("metadata.name", "must be set")]);
-    check("{apiVersion: v1, kind: Namespace, metadata: {generateName: a-}}", &[("metadata.name", "generateName")]);
+    check(
+        "{apiVersion: v1, kind: Namespace, metadata: {generateName: a-}}",
+        &[("metadata.name", "generateName")],
+    );
 }
 
 #[test]
 fn names_labels_and_annotations_are_checked() {
-    let object = |kind: &str, metadata: &str| format!("{{apiVersion: v1, kind: {kind}, metadata: {metadata}}}");
+    let object =
+        |kind: &str, metadata: &str| format!("{{apiVersion: v1, kind: {kind}, metadata: {metadata}}}");
     check(&object("ConfigMap", "{name: a.b-c.0}"), &[]);
     check(&object("ConfigMap", "{name: A_b}"), &[("metadata.name", "must be a DNS name")]);
     check(&object("Namespace", "{name: a.b}"), &[("metadata.name", "must be a DNS label")]);
-    check(&object("ConfigMap", "{name: a, namespace: a.b}"), &[("metadata.namespace", "must be a DNS label")]);
+    check(
+        &object("ConfigMap", "{name: a, namespace: a.b}"),
+        &[("metadata.namespace", "must be a DNS label")],
+    );
     let long = "x".repeat(64);
-    check(&object("ConfigMap", &format!("{{name: a, labels: {{{long}: b, c: '-', e.f/g: h_1}}}}")), &[
-        ("metadata.labels", "must be a name of at most 63"),
-        ("metadata.labels.c", "must be empty, or at most 63"),
-    ]);
-    check(&object("ConfigMap", "{name: a, annotations: {Ex.com/A: '…', 'a b': c}}"), &[(
-        "metadata.annotations",
-        "\"a b\"",
-    )]);
+    check(
+        &object("ConfigMap", &format!("{{name: a, labels: {{{long}: b, c: '-', e.f/g: h_1}}}}")),
+        &[
+            ("metadata.labels", "must be a name of at most 63"),
+            ("metadata.labels.c", "must be empty, or at most 63"),
+        ],
+    );
+    check(
+        &object("ConfigMap", "{name: a, annotations: {Ex.com/A: '…', 'a b': c}}"),
+        &[("metadata.annotations", "\"a b\"")],
+    );
     check(&object("ConfigMap", "{name: a, labels: {b: 5}}"), &[("metadata.labels.b", "put it in quotes")]);
 }
 
 #[test]
 fn types_and_limits_of_routes_are_checked() {
-    check(&rule("{matches: [{queryParams: [{name: a, value: 5}]}]}"), &[(
-        "spec.rules[0].matches[0].queryParams[0].value",
-        "must be text, not a number; put it in quotes",
-    )]);
-    check(&route("{hostnames: ['*.example.com', 'Example.com', '*', '1.2.3.4:80']}"), &[
-        ("spec.hostnames[1]", "must be a host name in lower case"),
-        ("spec.hostnames[2]", "must be a host name in lower case"),
-        ("spec.hostnames[3]", "must be a host name in lower case"),
-    ]);
+    check(
+        &rule("{matches: [{queryParams: [{name: a, value: 5}]}]}"),
+        &[("spec.rules[0].matches[0].queryParams[0].value", "must be text, not a number; put it in quotes")],
+    );
+    check(
+        &route("{hostnames: ['*.example.com', 'Example.com', '*', '1.2.3.4:80']}"),
+        &[
+            ("spec.hostnames[1]", "must be a host name in lower case"),
+            ("spec.hostnames[2]", "must be a host name in lower case"),
+            ("spec.hostnames[3]", "must be a host name in lower case"),
+        ],
+    );
     check(&route("{rules: []}"), &[("spec.rules", "must have at least 1 entries")]);
     check(&route(&format!("{{rules: [{}]}}", vec!["{}"; 17].join(","))), &[("spec.rules", "at most 16")]);
-    check(&rule("{backendRefs: [{name: a, port: 0}, {name: b, port: 80, weight: 1000001}, {port: 1}]}"), &[
-        ("spec.rules[0].backendRefs[0].port", "0 must be at least 1"),
-        ("spec.rules[0].backendRefs[1].weight", "1000001 must be at most 1000000"),
-        ("spec.rules[0].backendRefs[2].name", "must be set"),
-    ]);
-    check(&rule("{matches: [{method: get}]}"), &[("spec.rules[0].matches[0].method", "is not one of \"GET\"")]);
+    check(
+        &rule("{backendRefs: [{name: a, port: 0}, {name: b, port: 80, weight: 1000001}, {port: 1}]}"),
+        &[
+            ("spec.rules[0].backendRefs[0].port", "0 must be at least 1"),
+            ("spec.rules[0].backendRefs[1].weight", "1000001 must be at most 1000000"),
+            ("spec.rules[0].backendRefs[2].name", "must be set"),
+        ],
+    );
+    check(
+        &rule("{matches: [{method: get}]}"),
+        &[("spec.rules[0].matches[0].method", "is not one of \"GET\"")],
+    );
     check(&rule("{timeouts: {request: 5}}"), &[("spec.rules[0].timeouts.request", "must be text")]);
-    check(&rule("{timeouts: {request: 5d}}"), &[("spec.rules[0].timeouts.request", "must be a duration such as")]);
-    check(&rule("{retry: {codes: [500, 500, 300], attempts: 0}}"), &[
-        ("spec.rules[0].retry.codes[1]", "stands in the list twice"),
-        ("spec.rules[0].retry.codes[2]", "300 must be at least 400"),
-        ("spec.rules[0].retry.attempts", "0 must be at least 1"),
-    ]);
-    check(&filter("{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: 'a:b', value: \"x\\n\"}]}}"), &[
-        ("spec.rules[0].filters[0].requestHeaderModifier.set[0].name", "must be the name of a header"),
-        ("spec.rules[0].filters[0].requestHeaderModifier.set[0].value", "must be the value of a header"),
-    ]);
-    check(&rule("{backendRefs: [{name: a, port: 8080.5}]}"), &[(
-        "spec.rules[0].backendRefs[0].port",
-        "must be a whole number, not a number with a fraction",
-    )]);
+    check(
+        &rule("{timeouts: {request: 5d}}"),
+        &[("spec.rules[0].timeouts.request", "must be a duration such as")],
+    );
+    check(
+        &rule("{retry: {codes: [500, 500, 300], attempts: 0}}"),
+        &[
+            ("spec.rules[0].retry.codes[1]", "stands in the list twice"),
+            ("spec.rules[0].retry.codes[2]", "300 must be at least 400"),
+            ("spec.rules[0].retry.attempts", "0 must be at least 1"),
+        ],
+    );
+    check(
+        &filter(
+            "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: 'a:b', value: \"x\\n\"}]}}",
+        ),
+        &[
+            ("spec.rules[0].filters[0].requestHeaderModifier.set[0].name", "must be the name of a header"),
+            ("spec.rules[0].filters[0].requestHeaderModifier.set[0].value", "must be the value of a header"),
+        ],
+    );
+    check(
+        &rule("{backendRefs: [{name: a, port: 8080.5}]}"),
+        &[("spec.rules[0].backendRefs[0].port", "must be a whole number, not a number with a fraction")],
+    );
     check(&rule("{retry: {attempts: 99999999999999999999}}"), &[("spec.rules[0].retry.attempts", "")]);
 }
 
@@ -203,10 +241,16 @@ fn lists_by_key_have_no_duplicates() {
     let text = filter(
         "{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: a, value: b}, {name: a, value: c}], remove: [x, x]}}",
     );
-    check(&text, &[
-        ("spec.rules[0].filters[0].requestHeaderModifier.add[1]", "an entry with name \"a\" stands in the list twice"),
-        ("spec.rules[0].filters[0].requestHeaderModifier.remove[1]", "\"x\" stands in the list twice"),
-    ]);
+    check(
+        &text,
+        &[
+            (
+                "spec.rules[0].filters[0].requestHeaderModifier.add[1]",
+                "an entry with name \"a\" stands in the list twice",
+            ),
+            ("spec.rules[0].filters[0].requestHeaderModifier.remove[1]", "\"x\" stands in the list twice"),
+        ],
+    );
 }
 
 #[test]
@@ -227,7 +271,10 @@ fn cel_rules_of_routes_hold() {
         check(&rule(&format!("{{matches: [{{path: {{type: RegularExpression, value: '{value}'}}}}]}}")), &[]);
     }
     check(&rule("{matches: [{path: {value: '/a#b'}}]}"), &[(path, "'#'"), (path, "only characters")]);
-    check(&rule("{timeouts: {request: 1s, backendRequest: 2s}}"), &[("spec.rules[0].timeouts", "must not be longer")]);
+    check(
+        &rule("{timeouts: {request: 1s, backendRequest: 2s}}"),
+        &[("spec.rules[0].timeouts", "must not be longer")],
+    );
     check(&rule("{timeouts: {request: 0s, backendRequest: 2s}}"), &[]);
     check(&rule("{backendRefs: [{name: a}]}"), &[("spec.rules[0].backendRefs[0]", "must name a port")]);
     check(&rule("{backendRefs: [{name: a, group: gateway.envoyproxy.io, kind: Backend}]}"), &[]);
@@ -235,22 +282,25 @@ fn cel_rules_of_routes_hold() {
     let many = vec!["{headers: [{name: a, value: b}]}"; 64].join(",");
     let rules = format!("{{rules: [{{matches: [{many}]}}, {{matches: [{many}]}}, {{}}]}}");
     check(&route(&rules), &[("spec.rules", "at most 128 matches")]);
-    check(&rule("{sessionPersistence: {cookieConfig: {lifetimeType: Permanent}}}"), &[(
-        "spec.rules[0].sessionPersistence",
-        "needs absoluteTimeout",
-    )]);
-    check(&rule("{sessionPersistence: {type: Header, cookieConfig: {}}}"), &[(
-        "spec.rules[0].sessionPersistence",
-        "cookieConfig is for sessions of type Cookie only",
-    )]);
+    check(
+        &rule("{sessionPersistence: {cookieConfig: {lifetimeType: Permanent}}}"),
+        &[("spec.rules[0].sessionPersistence", "needs absoluteTimeout")],
+    );
+    check(
+        &rule("{sessionPersistence: {type: Header, cookieConfig: {}}}"),
+        &[("spec.rules[0].sessionPersistence", "cookieConfig is for sessions of type Cookie only")],
+    );
     check(&rule("{sessionPersistence: {sessionName: a}}"), &[]);
 }
 
 #[test]
 fn parents_are_told_apart() {
     check(&route("{parentRefs: [{name: a}, {name: b}, {name: a, namespace: c}]}"), &[]);
-    check(&route("{parentRefs: [{name: a, sectionName: x}, {name: a, sectionName: y}]}"), &[]);
-    check(&route("{parentRefs: [{name: a, sectionName: x}, {name: a}]}"), &[("spec.parentRefs", "must all name")]);
+    check(&route("{parentRefs: [{name: a, sectionName: x}, {name: a, sectionName: z}]}"), &[]);
+    check(
+        &route("{parentRefs: [{name: a, sectionName: x}, {name: a}]}"),
+        &[("spec.parentRefs", "must all name")],
+    );
     check(&route("{parentRefs: [{name: a}, {name: a}]}"), &[("spec.parentRefs", "must be unique")]);
 }
 
@@ -265,44 +315,67 @@ fn cel_rules_of_filters_hold() {
         ("URLRewrite", "urlRewrite: {}"),
         ("CORS", "cors: {}"),
         ("ExternalAuth", "externalAuth: {protocol: GRPC, grpc: {}, backendRef: {name: a, port: 1}}"),
-        ("ExtensionRef", "extensionRef: {group: '', kind: K, name: n}"),
+        ("ExtensionRef", "extensionRef: {group: '', kind: K, name: e}"),
     ] {
         check(&filter(&format!("{{type: {kind}, {field}}}")), &[]);
         check(&filter(&format!("{{type: {kind}}}")), &[(at, &format!("type {kind} needs"))]);
         let other = if kind == "CORS" { "URLRewrite, urlRewrite: {}" } else { "CORS, cors: {}" };
-        check(&filter(&format!("{{type: {other}, {field}}}")), &[(at, &format!("must not be set unless type is {kind}"))]);
+        check(
+            &filter(&format!("{{type: {other}, {field}}}")),
+            &[(at, &format!("must not be set unless type is {kind}"))],
+        );
     }
-    check(&filter("{type: CORS, cors: {}}, {type: CORS, cors: {}}"), &[("spec.rules[0].filters", "only once")]);
-    check(&filter("{type: URLRewrite, urlRewrite: {}}, {type: RequestRedirect, requestRedirect: {}}"), &[(
-        "spec.rules[0].filters",
-        "must not be used together",
-    )]);
-    check(&rule("{backendRefs: [{name: a, port: 1}], filters: [{type: RequestRedirect, requestRedirect: {}}]}"), &[(
-        "spec.rules[0]",
-        "must not be used together with backendRefs",
-    )]);
+    check(
+        &filter("{type: CORS, cors: {}}, {type: CORS, cors: {}}"),
+        &[("spec.rules[0].filters", "only once")],
+    );
+    check(
+        &filter("{type: URLRewrite, urlRewrite: {}}, {type: RequestRedirect, requestRedirect: {}}"),
+        &[("spec.rules[0].filters", "must not be used together")],
+    );
+    check(
+        &rule("{backendRefs: [{name: a, port: 1}], filters: [{type: RequestRedirect, requestRedirect: {}}]}"),
+        &[("spec.rules[0]", "must not be used together with backendRefs")],
+    );
     let rewrite = "filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]";
     check(&rule(&format!("{{{rewrite}}}")), &[]);
-    check(&rule(&format!("{{matches: [{{path: {{type: Exact, value: /a}}}}], {rewrite}}}")), &[(
-        "spec.rules[0]",
-        "URLRewrite with path.replacePrefixMatch needs exactly one match",
-    )]);
-    check(&filter("{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replacePrefixMatch: /}}}"), &[
-        ("spec.rules[0].filters[0].urlRewrite.path", "needs replaceFullPath"),
-        ("spec.rules[0].filters[0].urlRewrite.path", "needs type ReplacePrefixMatch"),
-    ]);
-    check(&filter("{type: RequestRedirect, requestRedirect: {statusCode: 666, scheme: ftp}}"), &[
-        ("spec.rules[0].filters[0].requestRedirect.statusCode", "666 is not one of 301, 302, 303, 307, 308"),
-        ("spec.rules[0].filters[0].requestRedirect.scheme", "\"ftp\" is not one of"),
-    ]);
-    check(&filter("{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, percent: 5, fraction: {numerator: 2, denominator: 1}}}"), &[
-        ("spec.rules[0].filters[0].requestMirror", "must not both be set"),
-        ("spec.rules[0].filters[0].requestMirror.fraction", "must not be above denominator"),
-    ]);
-    check(&filter("{type: CORS, cors: {allowOrigins: ['*', 'https://a.b'], allowMethods: ['*', GET]}}"), &[
-        ("spec.rules[0].filters[0].cors.allowOrigins", "must be the only entry"),
-        ("spec.rules[0].filters[0].cors.allowMethods", "must be the only entry"),
-    ]);
+    check(
+        &rule(&format!("{{matches: [{{path: {{type: Exact, value: /a}}}}], {rewrite}}}")),
+        &[("spec.rules[0]", "URLRewrite with path.replacePrefixMatch needs exactly one match")],
+    );
+    check(
+        &filter("{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replacePrefixMatch: /}}}"),
+        &[
+            ("spec.rules[0].filters[0].urlRewrite.path", "needs replaceFullPath"),
+            ("spec.rules[0].filters[0].urlRewrite.path", "needs type ReplacePrefixMatch"),
+        ],
+    );
+    check(
+        &filter("{type: RequestRedirect, requestRedirect: {statusCode: 666, scheme: ftp}}"),
+        &[
+            (
+                "spec.rules[0].filters[0].requestRedirect.statusCode",
+                "666 is not one of 301, 302, 303, 307, 308",
+            ),
+            ("spec.rules[0].filters[0].requestRedirect.scheme", "\"ftp\" is not one of"),
+        ],
+    );
+    check(
+        &filter(
+            "{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, percent: 5, fraction: {numerator: 2, denominator: 1}}}",
+        ),
+        &[
+            ("spec.rules[0].filters[0].requestMirror", "must not both be set"),
+            ("spec.rules[0].filters[0].requestMirror.fraction", "must not be above denominator"),
+        ],
+    );
+    check(
+        &filter("{type: CORS, cors: {allowOrigins: ['*', 'https://a.b'], allowMethods: ['*', GET]}}"),
+        &[
+            ("spec.rules[0].filters[0].cors.allowOrigins", "must be the only entry"),
+            ("spec.rules[0].filters[0].cors.allowMethods", "must be the only entry"),
+        ],
+    );
 }
 
 #[test]
@@ -310,97 +383,125 @@ fn rules_of_gateways_hold() {
     let listeners = "spec.listeners";
     check(&gateway("[{name: a, port: 80, protocol: HTTP}]"), &[]);
     check(&gateway("[]"), &[(listeners, "must have at least 1")]);
-    check(&gateway("[{name: a, port: 80, protocol: HTTP}, {name: a, port: 81, protocol: HTTP}]"), &[
-        ("spec.listeners[1]", "an entry with name \"a\" stands in the list twice"),
-        (listeners, "names of listeners must be unique"),
-    ]);
-    check(&gateway("[{name: a, port: 80, protocol: HTTP}, {name: b, port: 80, protocol: HTTP}]"), &[(
-        listeners,
-        "port, protocol and hostname together must be unique",
-    )]);
-    check(&gateway("[{name: a, port: 80, protocol: HTTP, tls: {certificateRefs: [{name: c}]}}]"), &[(
-        listeners,
-        "tls must not be set",
-    )]);
-    check(&gateway("[{name: a, port: 80, protocol: HTTPS, tls: {mode: Passthrough}}]"), &[(
-        listeners,
-        "tls.mode must be Terminate",
-    )]);
-    check(&gateway("[{name: a, port: 80, protocol: HTTPS, tls: {}}]"), &[(
-        "spec.listeners[0].tls",
-        "mode Terminate needs certificateRefs or options",
-    )]);
+    check(
+        &gateway("[{name: a, port: 80, protocol: HTTP}, {name: a, port: 81, protocol: HTTP}]"),
+        &[
+            ("spec.listeners[1]", "an entry with name \"a\" stands in the list twice"),
+            (listeners, "names of listeners must be unique"),
+        ],
+    );
+    check(
+        &gateway("[{name: a, port: 80, protocol: HTTP}, {name: b, port: 80, protocol: HTTP}]"),
+        &[(listeners, "port, protocol and hostname together must be unique")],
+    );
+    check(
+        &gateway("[{name: a, port: 80, protocol: HTTP, tls: {certificateRefs: [{name: c}]}}]"),
+        &[(listeners, "tls must not be set")],
+    );
+    check(
+        &gateway("[{name: a, port: 80, protocol: HTTPS, tls: {mode: Passthrough}}]"),
+        &[(listeners, "tls.mode must be Terminate")],
+    );
+    check(
+        &gateway("[{name: a, port: 80, protocol: HTTPS, tls: {}}]"),
+        &[("spec.listeners[0].tls", "mode Terminate needs certificateRefs or options")],
+    );
     check(&gateway("[{name: a, port: 80, protocol: HTTPS, tls: {options: {a: b}}}]"), &[]);
     check(&gateway("[{name: a, port: 80, protocol: TLS}]"), &[(listeners, "tls.mode must be set")]);
-    check(&gateway("[{name: a, port: 80, protocol: UDP, hostname: a.b}]"), &[(listeners, "hostname must not be set")]);
+    check(
+        &gateway("[{name: a, port: 80, protocol: UDP, hostname: a.b}]"),
+        &[(listeners, "hostname must not be set")],
+    );
     let addresses = |addresses: &str| {
         gateway(&format!("[{{name: a, port: 80, protocol: HTTP}}], addresses: {addresses}"))
     };
     check(&addresses("[{value: 1.2.3.4}, {value: '::1'}, {type: Hostname, value: a.b}, {}]"), &[]);
     check(&addresses("[{value: a.b}]"), &[("spec.addresses[0].value", "an IPv4 address or an IPv6 address")]);
     check(&addresses("[{value: 1.2.3.4}, {value: 1.2.3.4}]"), &[("spec.addresses", "must be unique")]);
-    check(&addresses("[{type: Hostname, value: -}]"), &[("spec.addresses[0]", "must be a host name")]);
+    check(&addresses("[{type: Hostname, value: '-'}]"), &[("spec.addresses[0]", "must be a host name")]);
 }
 
 #[test]
 fn rules_of_backends_hold() {
     check(&backend("{endpoints: [{ip: {address: 10.0.0.1, port: 80}}, {unix: {path: /a}}]}"), &[]);
     check(&backend("{endpoints: []}"), &[("spec.endpoints", "must have at least 1")]);
-    check(&backend("{endpoints: [{}]}"), &[
-        ("spec.endpoints[0]", "one of fqdn, ip and unix must be set"),
-        ("spec.endpoints[0]", "only one of fqdn, ip and unix may be set"),
-    ]);
-    check(&backend("{endpoints: [{fqdn: {hostname: a.b., port: 1}}, {ip: {address: 10.0.0.1, port: 1}}]}"), &[(
-        "spec.endpoints",
-        "must not be mixed",
-    )]);
-    check(&backend("{endpoints: [{ip: {address: a.b, port: 1}}]}"), &[(
-        "spec.endpoints[0].ip.address",
-        "must be an IPv4 or IPv6 address",
-    )]);
-    check(&backend("{type: DynamicResolver, endpoints: [{ip: {address: 10.0.0.1, port: 80}}]}"), &[(
-        "spec",
-        "endpoints must not be set when type is DynamicResolver",
-    )]);
+    check(
+        &backend("{endpoints: [{}]}"),
+        &[
+            ("spec.endpoints[0]", "one of fqdn, ip and unix must be set"),
+            ("spec.endpoints[0]", "only one of fqdn, ip and unix may be set"),
+        ],
+    );
+    check(
+        &backend("{endpoints: [{fqdn: {hostname: a.b., port: 1}}, {ip: {address: 10.0.0.1, port: 1}}]}"),
+        &[("spec.endpoints", "must not be mixed")],
+    );
+    check(
+        &backend("{endpoints: [{ip: {address: a.b, port: 1}}]}"),
+        &[("spec.endpoints[0].ip.address", "must be an IPv4 or IPv6 address")],
+    );
+    check(
+        &backend("{type: DynamicResolver, endpoints: [{ip: {address: 10.0.0.1, port: 80}}]}"),
+        &[("spec", "endpoints must not be set when type is DynamicResolver")],
+    );
     let long = "x".repeat(109);
-    check(&backend(&format!("{{endpoints: [{{unix: {{path: /{long}}}}}]}}")), &[(
-        "spec.endpoints[0].unix.path",
-        "at most 108",
-    )]);
+    check(
+        &backend(&format!("{{endpoints: [{{unix: {{path: /{long}}}}}]}}")),
+        &[("spec.endpoints[0].unix.path", "at most 108")],
+    );
     let ca = "caCertificateRefs: [{group: '', kind: ConfigMap, name: a}]";
-    check(&backend(&format!("{{tls: {{{ca}, wellKnownCACertificates: System}}}}")), &[("spec.tls", "must not both be set")]);
-    check(&backend(&format!("{{tls: {{{ca}, insecureSkipVerify: true}}}}")), &[("spec.tls", "insecureSkipVerify is true")]);
-    check(&backend("{tls: {minVersion: '1.3', maxVersion: '1.2'}}"), &[("spec.tls", "must not be above maxVersion")]);
-    check(&backend("{tls: {minVersion: 1.3}}"), &[("spec.tls.minVersion", "put it in quotes")]);
+    check(
+        &backend(&format!("{{tls: {{{ca}, wellKnownCACertificates: System}}}}")),
+        &[("spec.tls", "must not both be set")],
+    );
+    check(
+        &backend(&format!("{{tls: {{{ca}, insecureSkipVerify: true}}}}")),
+        &[("spec.tls", "insecureSkipVerify is true")],
+    );
+    check(
+        &backend("{tls: {minVersion: '1.3', maxVersion: '1.2'}}"),
+        &[("spec.tls", "must not be above maxVersion")],
+    );
+    check(
+        &backend("{tls: {minVersion: 1.3}}"),
+        &[("spec.tls.minVersion", "must be text, not a number with a fraction; put it in quotes")],
+    );
 }
 
 #[test]
 fn rules_of_kubernetes_own_kinds_hold() {
-    let service = |spec: &str| format!("{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {spec}}}");
+    let service =
+        |spec: &str| format!("{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {spec}}}");
     check(&service("{ports: [{port: 80, targetPort: http}]}"), &[]);
     check(&service("{}"), &[("spec.ports", "at least one port")]);
     check(&service("{clusterIP: None}"), &[]);
     check(&service("{clusterIP: x, ports: [{port: 80}]}"), &[("spec.clusterIP", "must be an IP address")]);
     check(&service("{type: ExternalName}"), &[("spec.externalName", "must be set")]);
     check(&service("{type: ExternalName, externalName: a.b.}"), &[]);
-    check(&service("{type: X, ports: [{port: 0}, {port: 70000, name: a}, {port: 1, name: a, protocol: Y}]}"), &[
-        ("spec.type", "\"X\" is not one of"),
-        ("spec.ports[0].port", "1 to 65535"),
-        ("spec.ports[0].name", "must be set when"),
-        ("spec.ports[1].port", "1 to 65535"),
-        ("spec.ports[2].name", "earlier port"),
-        ("spec.ports[2].protocol", "\"Y\" is not one of"),
-    ]);
+    check(
+        &service("{type: X, ports: [{port: 0}, {port: 70000, name: a}, {port: 1, name: a, protocol: Z}]}"),
+        &[
+            ("spec.type", "\"X\" is not one of"),
+            ("spec.ports[0].port", "1 to 65535"),
+            ("spec.ports[0].name", "must be set when"),
+            ("spec.ports[1].port", "1 to 65535"),
+            ("spec.ports[2].name", "earlier port"),
+            ("spec.ports[2].protocol", "\"Z\" is not one of"),
+        ],
+    );
     check(&service("{ports: [{port: 5000000000}]}"), &[("spec.ports[0].port", "")]);
     let slice = |rest: &str| {
         format!("{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: e}}, {rest}}}")
     };
     check(&slice("addressType: IPv4, endpoints: [{addresses: [10.0.0.1]}], ports: [{port: 80}]"), &[]);
-    check(&slice("addressType: IPv4, endpoints: [{addresses: ['::1', a]}, {addresses: []}]"), &[
-        ("endpoints[0].addresses[0]", "no address of addressType IPv4"),
-        ("endpoints[0].addresses[1]", "no address of addressType IPv4"),
-        ("endpoints[1].addresses", "at least one"),
-    ]);
+    check(
+        &slice("addressType: IPv4, endpoints: [{addresses: ['::1', a]}, {addresses: []}]"),
+        &[
+            ("endpoints[0].addresses[0]", "no address of addressType IPv4"),
+            ("endpoints[0].addresses[1]", "no address of addressType IPv4"),
+            ("endpoints[1].addresses", "at least one"),
+        ],
+    );
     check(&slice("addressType: IP"), &[("addressType", "is not one of IPv4, IPv6, FQDN")]);
     let mended = admit(&slice("addressType: IP, endpoints: [{addresses: ['::1']}]"), UnknownFields::Drop);
     let Some(api::Object::EndpointSlice(mended)) = mended.object else { panic!("{:?}", mended.problems) };
@@ -445,7 +546,7 @@ fn the_configuration_file_is_strict() {
         ("extensionApi: {}", "extensionApi", "did you mean \"extensionApis\"?"),
         ("provider: {kubernetes: {}}", "provider.type", "must be set"),
         ("extensionManager: {}\nextensionManagers: [{}]", "", "must not both be set"),
-        ("gateway: [", "", "line 3"),
+        ("gateway: [", "", "line 4"),
         ("---\na: b", "", "one document, not 2"),
     ] {
         let problems = admission.config(&format!("{head}{rest}\n")).unwrap_err();
@@ -454,6 +555,16 @@ fn the_configuration_file_is_strict() {
     }
     assert!(admission.config("").is_err());
     assert!(admission.config("{kind: Gateway, apiVersion: v1}").is_err());
+}
+
+#[test]
+fn every_schema_compiles() {
+    for (schema, core) in
+        api::KINDS.iter().map(|kind| (kind.schema(), kind.is_core())).chain([(api::config::schema(), false)])
+    {
+        let compiled = crate::kind::Compiled::new(schema, core);
+        assert!(compiled.is_ok(), "{:?}", compiled.err());
+    }
 }
 
 /// Time that one typical route may take; 200 µs optimised, with room for a build that is not and a busy machine.
@@ -479,8 +590,31 @@ fn a_route_is_judged_fast() {
 
 fn any_json() -> impl Strategy<Value = Value> {
     let words = prop::sample::select(vec![
-        "spec", "rules", "matches", "path", "type", "value", "filters", "listeners", "name", "port", "tls", "Exact",
-        "endpoints", "metadata", "labels", "addresses", "items", "data", "status", "/", "*", "", "a.b", "HTTP", "ports",
+        "spec",
+        "rules",
+        "matches",
+        "path",
+        "type",
+        "value",
+        "filters",
+        "listeners",
+        "name",
+        "port",
+        "tls",
+        "Exact",
+        "endpoints",
+        "metadata",
+        "labels",
+        "addresses",
+        "items",
+        "data",
+        "status",
+        "/",
+        "*",
+        "",
+        "a.b",
+        "HTTP",
+        "ports",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -494,8 +628,10 @@ fn any_json() -> impl Strategy<Value = Value> {
         let words = words.clone();
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec((words, inner), 0..6)
-                .prop_map(|entries| entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            prop::collection::vec((words, inner), 0..6).prop_map(|entries| entries
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect()),
         ]
     })
 }

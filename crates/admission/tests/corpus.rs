@@ -1,5 +1,11 @@
 //! Admission against what Envoy Gateway's API server refuses, over the shared corpus when it is there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test: its panics and its printed counts are its report"
+)]
+
 use std::{
     collections::BTreeSet,
     fs,

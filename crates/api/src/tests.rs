@@ -137,7 +137,10 @@ fn crds_serve_all_versions_and_keep_one() {
 fn defaults_of_the_schema_are_those_of_the_types() {
     let schema = KINDS.iter().find(|kind| kind.name == "HTTPRoute").unwrap().schema();
     let rules = &schema["properties"]["spec"]["properties"]["rules"];
-    assert_eq!(rules["default"], json!([{ "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }] }]));
+    assert_eq!(
+        rules["default"],
+        json!([{ "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }] }])
+    );
     let rule: Vec<HttpRouteRule> = serde_json::from_value(json!([{}])).unwrap();
     assert_eq!(json!(rule), rules["default"]);
 }
