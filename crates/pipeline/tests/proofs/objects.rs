@@ -143,7 +143,6 @@ impl<'a> Choices<'a> {
             Kind::Secret => return self.secret(&metadata),
             Kind::ConfigMap => json!({"data": {"k": self.of(&["v", "w"])}}),
             Kind::Backend => self.backend(),
-            other => panic!("{other:?} is not made here"),
         };
         let mut document =
             json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata});
