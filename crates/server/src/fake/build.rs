@@ -65,8 +65,18 @@ fn socket(port: u16) -> Address {
 
 /// An EDS cluster whose endpoints have its own name; `edition` makes versions differ.
 pub fn cluster(name: &str, edition: u32) -> Arc<Resource> {
+    eds_cluster(name, edition, "")
+}
+
+/// The same, such that [`super::Model`] refuses it.
+pub fn bad_cluster(name: &str, edition: u32) -> Arc<Resource> {
+    eds_cluster(name, edition, POISON)
+}
+
+fn eds_cluster(name: &str, edition: u32, alt_stat_name: &str) -> Arc<Resource> {
     let message = Cluster {
         name: name.to_owned(),
+        alt_stat_name: alt_stat_name.to_owned(),
         cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(cluster::DiscoveryType::Eds as i32)),
         eds_cluster_config: Some(cluster::EdsClusterConfig {
             eds_config: Some(ads()),

@@ -323,6 +323,10 @@ impl State {
     fn hold(&self, next: &mut Option<Snapshot>, refusal: &Refusal) -> bool {
         let key = (refusal.kind, Arc::clone(&refusal.name));
         let Some(good) = self.unproven.get(&key) else { return false };
+        let known = &next.as_ref().unwrap_or(&self.snapshot).quarantine;
+        if known.holds(&key, refusal.fragment.as_ref(), refusal.version) {
+            return false;
+        }
         let next = next.get_or_insert_with(|| Snapshot::clone(&self.snapshot));
         let quarantine = Arc::make_mut(&mut next.quarantine);
         match &refusal.fragment {

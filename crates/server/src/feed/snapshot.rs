@@ -121,6 +121,18 @@ impl Quarantine {
         self.fragments.get(name)
     }
 
+    /// True when this refusal is known.
+    pub(crate) fn holds(&self, key: &Key, fragment: Option<&Arc<str>>, version: Version) -> bool {
+        match fragment {
+            None => self.resources.get(key).is_some_and(|held| held.version == version),
+            Some(name) => self
+                .fragments
+                .get(&key.1)
+                .and_then(|hosts| hosts.get(name))
+                .is_some_and(|held| held.hash == version.0),
+        }
+    }
+
     /// Lifts what concerned older content of this resource. `None` means that the resource is gone.
     pub(crate) fn lift(&mut self, key: &Key, now: Option<&Resource>) {
         let stale = |held: &HeldResource| now.is_none_or(|r| r.version != held.version);

@@ -65,6 +65,13 @@ impl Gates {
         self.forget(cluster);
     }
 
+    /// The cluster will not be sent. One that was sent before is waited for as long as any other.
+    pub(super) fn give_up(&mut self, cluster: &Arc<str>) -> Option<Opened> {
+        self.cold.get(cluster).filter(|cold| cold.sent.is_none())?;
+        self.forget(cluster)?;
+        Some(Opened { cluster: Arc::clone(cluster), after: Duration::ZERO, timed_out: true })
+    }
+
     /// A response with these clusters was sent. The waiting time runs from the first one: a cluster that changes
     /// all the time must not hold its routes back for ever.
     pub(super) fn sent<'a>(

@@ -86,6 +86,10 @@ impl Session {
     /// A listener waits for new clusters that it names itself, and for the answer to its last version.
     fn decide_listener(&mut self, target: &Arc<Resource>, work: Work) -> Decision {
         let same = self.state(ResourceType::Listener).sent(&target.name) == Some(target.version);
+        let holder = self.holders.get(ResourceType::Listener, &target.name);
+        if same && holder.is_some_and(|h| matches!(h.base, Base::Foreign)) {
+            self.holders.claim(ResourceType::Listener, &target.name, Some(Arc::clone(target)));
+        }
         if same && !work.forced {
             return Decision::Done;
         }

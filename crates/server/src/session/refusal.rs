@@ -26,6 +26,8 @@ impl Session {
     pub(super) fn nack(&mut self, kind: ResourceType, sent: Sent, message: &str, now: Instant) {
         let message: Arc<str> = trim(message).into();
         self.events.push(Event::Nacked { kind, message: Arc::clone(&message) });
+        // What was superseded meanwhile is no suspect any more, yet may be the one at fault.
+        let alone = sent.entries.iter().filter(|entry| entry.version.is_some()).count() == 1;
         let mut suspects = Vec::new();
         for entry in sent.entries {
             match entry.version {
@@ -40,7 +42,9 @@ impl Session {
                 }
             }
         }
-        if let [(entry, version)] = suspects.as_slice() {
+        if let [(entry, version)] = suspects.as_slice()
+            && alone
+        {
             self.blame(kind, entry, *version, &message, now);
         } else {
             self.isolate(kind, suspects, &message);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ir::resource::ResourceType;
 
-use super::{Session, holders::Holders, types::Work};
+use super::{Session, decide::Effective, holders::Holders, types::Work};
 use crate::feed::{Changes, Snapshot};
 
 impl Session {
@@ -45,20 +45,27 @@ impl Session {
         if !state.started || !(state.subscribed(name) || state.served.contains_key(name)) {
             return;
         }
-        let current = self.target.get(kind, name).cloned();
-        if kind == ResourceType::Cluster {
-            match &current {
-                Some(cluster) if !state.served.contains_key(name) || self.gates.is_cold(name) => {
-                    self.gates.expect(cluster);
-                }
-                Some(_) => {}
-                None => self.gates.drop_cluster(name),
-            }
-        }
         self.forget_refusals(kind, name);
+        if kind == ResourceType::Cluster {
+            self.expect_cluster(name);
+        }
         let tag = self.target.revision();
         let (state, tags) = self.split(kind);
         state.mark(name, Work { tag, forced: false }, tags);
+    }
+
+    /// A cluster that the proxy does not have is waited for, if it will be sent.
+    fn expect_cluster(&mut self, name: &Arc<str>) {
+        let has = self.state(ResourceType::Cluster).served.contains_key(name);
+        match self.effective(ResourceType::Cluster, name) {
+            Effective::Serve(cluster) if !has || self.gates.is_cold(name) => self.gates.expect(&cluster),
+            Effective::Serve(_) => {}
+            Effective::Keep => {
+                let opened = self.gates.give_up(name);
+                self.opened(opened.into_iter().collect());
+            }
+            Effective::Absent => self.gates.drop_cluster(name),
+        }
     }
 
     /// A refusal holds for the content that was refused.
