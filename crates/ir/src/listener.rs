@@ -24,6 +24,8 @@ pub struct Listener {
     pub port: u16,
     /// TCP or UDP.
     pub transport: Transport,
+    /// Fails to bind when another process listens there, instead of sharing the port with it unnoticed.
+    pub exclusive: bool,
     /// Chains chosen by SNI, in the order of the Gateway's listeners.
     pub chains: Box<[FilterChain]>,
     /// The chain for everything else; all plain HTTP listeners of the port share it.

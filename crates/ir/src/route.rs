@@ -139,6 +139,8 @@ pub struct Forward {
     pub session: Option<SessionPersistence>,
     /// Allows upgrades to WebSocket.
     pub websocket: bool,
+    /// The request's own host chooses the backend, so hosts that mean the proxy itself are refused.
+    pub dynamic_host: bool,
 }
 
 /// The clusters of a forwarding rule.
@@ -203,7 +205,7 @@ impl HeaderMutations {
 pub struct HeaderValue {
     /// Name as the route has it.
     pub name: Arc<str>,
-    /// Value, taken literally (a `%` is no command operator).
+    /// Value, with Envoy's command operators such as `%REQ(X-NAME)%`; any other `%` is literal.
     pub value: Arc<str>,
     /// True to keep values that are there, false to replace them.
     pub append: bool,

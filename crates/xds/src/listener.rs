@@ -49,6 +49,7 @@ pub fn of_socket(socket: &Socket, owner: ObjectRef, features: impl Fn(u16) -> Ht
         address: socket.address.clone(),
         port: socket.port,
         transport: socket.transport,
+        exclusive: socket.exclusive,
         chains: chains.into(),
         default_chain,
         owners: [owner].into(),

@@ -117,7 +117,6 @@ impl Fleets {
         spec.concurrency = shared.settings.concurrency;
         spec.drain.timeout = shared.settings.drain;
         let proxy = Arc::new(Proxy::spawn(spec)?);
-        tokio::spawn(report(name.clone(), proxy.state()));
         Ok(Running { proxy, listening })
     }
 
@@ -137,27 +136,5 @@ async fn futures_join(futures: impl Iterator<Item = impl Future<Output = ()>>) {
     let mut set: Vec<_> = futures.map(Box::pin).collect();
     for future in &mut set {
         future.await;
-    }
-}
-
-/// Tells what becomes of a proxy.
-async fn report(fleet: Arc<str>, mut state: watch::Receiver<State>) {
-    loop {
-        let now = state.borrow_and_update().clone();
-        match &now {
-            State::Starting { pid } => tracing::info!(%fleet, pid, "Envoy starts"),
-            State::Ready { pid } => tracing::info!(%fleet, pid, "Envoy is ready"),
-            State::BackOff { attempt, message, .. } => {
-                tracing::warn!(%fleet, attempt, "Envoy ended: {message}")
-            }
-            State::Draining { connections } => tracing::info!(%fleet, ?connections, "Envoy drains"),
-            State::Stopped => {
-                tracing::info!(%fleet, "Envoy has stopped");
-                return;
-            }
-        }
-        if state.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -26,6 +26,8 @@ pub struct Socket {
     pub port: u16,
     /// Transport.
     pub transport: Transport,
+    /// True on a host, where other processes may have the port.
+    pub exclusive: bool,
     /// Chains in the order of the listeners.
     pub chains: Box<[Chain]>,
 }
@@ -69,6 +71,7 @@ pub(super) fn group(
 ) -> Box<[Socket]> {
     let settings = reader.settings();
     let addresses = addresses(gateway, &settings.infrastructure);
+    let exclusive = settings.infrastructure != Infrastructure::Kubernetes;
     let mut order: Vec<usize> = (0..judged.len()).filter(|i| judged[*i].ready()).collect();
     order.sort_by_key(|i| rank(judged[*i].protocol));
     let mut sockets: Vec<(usize, Socket, Vec<Chain>)> = Vec::new();
@@ -83,7 +86,8 @@ pub(super) fn group(
             let index = existing.unwrap_or_else(|| {
                 // The name must be unique: further addresses of a Gateway add themselves to it.
                 let name = if n == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
-                let socket = Socket { name, address: address.clone(), port, transport, chains: [].into() };
+                let socket =
+                    Socket { name, address: address.clone(), port, transport, exclusive, chains: [].into() };
                 sockets.push((n, socket, Vec::new()));
                 sockets.len() - 1
             });

@@ -132,7 +132,7 @@ fn features(rules: &[Arc<Rule>]) -> HttpFeatures {
     HttpFeatures {
         cors: rules.iter().any(|rule| rule.cors.is_some()),
         session_persistence: forwards().any(|forward| forward.session.is_some()),
-        dynamic_forward_proxy: false,
+        dynamic_forward_proxy: forwards().any(|forward| forward.dynamic_host),
     }
 }
 
@@ -166,7 +166,8 @@ impl Work<'_> {
             (None, Some(redirect), _) => Action::Redirect(redirect),
             (None, None, Err(status)) => Action::Direct { status },
             (None, None, Ok(target)) => {
-                Action::Forward(Box::new(forward(rule, target, mirrors, &mut filters, self.object, index)))
+                let forward = forward(rule, target, mirrors, &mut filters, self.object, index);
+                Action::Forward(Box::new(Forward { dynamic_host: self.dynamic_host(index), ..forward }))
             }
         };
         Ok(Rule {
@@ -254,6 +255,12 @@ impl Work<'_> {
         }));
         Ok(target)
     }
+
+    /// True when a rule forwards to whatever host the request names.
+    fn dynamic_host(&self, index: u16) -> bool {
+        let mut plans = self.plans.iter().filter(|plan| plan.rule == index);
+        plans.any(|plan| plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver))
+    }
 }
 
 fn forward(
@@ -294,6 +301,8 @@ fn forward(
             carrier: session.carrier.clone(),
         }),
         websocket: true,
+        // Set by whoever knows the destinations.
+        dynamic_host: false,
     }
 }
 

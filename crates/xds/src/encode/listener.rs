@@ -13,7 +13,7 @@ use envoy_api::{
     tls::{CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, downstream_tls_context},
     tls_inspector::TlsInspector,
     udp_proxy::{self, UdpProxyConfig, udp_proxy_config},
-    well_known::uint32,
+    well_known::{boolean, uint32},
     xds_core, xds_matcher,
 };
 use ir::listener::{DownstreamTls, FilterChain, Listener, Network, Transport};
@@ -46,6 +46,8 @@ pub fn listener(listener: &Listener) -> Vec<u8> {
     fields.message(&Message {
         name: listener.name.to_string(),
         address: Some(address::bind(&listener.address, listener.port, listener.transport)),
+        // Unset means true to Envoy: each worker has a socket of its own, and so may other processes of the user.
+        enable_reuse_port: if listener.exclusive { boolean(false) } else { None },
         ..Default::default()
     });
     fields.raw(&LISTENER_LOG);

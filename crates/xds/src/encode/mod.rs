@@ -17,6 +17,7 @@ mod forward;
 mod headers;
 mod http;
 mod listener;
+mod loopback;
 mod matching;
 mod metadata;
 mod ready;

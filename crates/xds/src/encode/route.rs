@@ -20,7 +20,7 @@ use ir::{
 use prost::Message;
 
 use super::{
-    cors, forward, headers, http, matching, metadata,
+    cors, forward, headers, http, loopback, matching, metadata,
     redirect::{self, Origin},
     session,
     wire::Fields,
@@ -102,6 +102,11 @@ pub fn route_field(
         // By name of the filter, ascending.
         if let Some(policy) = &rule.cors {
             filter_config(message, http::CORS_FILTER, &cors::policy(policy));
+        }
+        if let Action::Forward(action) = &rule.action
+            && action.dynamic_host
+        {
+            filter_config(message, http::LOOPBACK_FILTER, &loopback::GUARD);
         }
         if let Action::Forward(action) = &rule.action
             && let Some(persistence) = &action.session

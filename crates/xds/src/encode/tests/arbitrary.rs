@@ -142,6 +142,7 @@ fn forward() -> impl Strategy<Value = Forward> {
             retry,
             session,
             websocket,
+            dynamic_host: false,
         },
     )
 }
@@ -259,6 +260,7 @@ fn listener() -> impl Strategy<Value = Listener> {
             address,
             port,
             transport,
+            exclusive: false,
             chains,
             default_chain,
             owners: [].into(),

@@ -122,6 +122,7 @@ fn udp_listener() {
     let network = Network::Udp { cluster, stat_prefix: text("service") };
     let of = Listener {
         transport: Transport::Udp,
+        exclusive: false,
         ..on_port(name, 10080, vec![chain("udproute/default/udproute-1", network)], None)
     };
     let case = "gateway-with-listener-with-udproute-with-multiple-backends";

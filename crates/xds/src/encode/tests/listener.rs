@@ -41,6 +41,7 @@ pub(super) fn on_port(
         address: text("0.0.0.0"),
         port,
         transport: Transport::Tcp,
+        exclusive: false,
         chains: chains.into(),
         default_chain: default,
         owners: [ObjectRef::new(Kind::Gateway, "default", "edge")].into(),

@@ -84,6 +84,7 @@ fn forward() -> Forward {
         retry: None,
         session: None,
         websocket: true,
+        dynamic_host: false,
     }
 }
 
