@@ -1,0 +1,44 @@
+//! Backends inside the test process.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use tokio::sync::oneshot;
+
+/// Echo backends by name; they end with this value.
+#[derive(Debug)]
+pub struct Backends {
+    addresses: BTreeMap<String, SocketAddr>,
+    stops: Vec<oneshot::Sender<()>>,
+}
+
+impl Backends {
+    /// Starts one backend for each name, on ports of 127.0.0.1.
+    pub async fn start(names: &[&str]) -> Backends {
+        let mut backends = Backends { addresses: BTreeMap::new(), stops: Vec::new() };
+        for name in names {
+            let options = echo::Options {
+                plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+                backend: (*name).to_owned(),
+                ..echo::Options::default()
+            };
+            let (stop, stopped) = oneshot::channel::<()>();
+            let running =
+                echo::serve(options, async { drop(stopped.await) }).await.expect("a backend starts");
+            backends.addresses.insert((*name).to_owned(), running.plain[0]);
+            backends.stops.push(stop);
+        }
+        backends
+    }
+
+    /// The port of a backend.
+    #[must_use]
+    pub fn port(&self, name: &str) -> u16 {
+        self.addresses[name].port()
+    }
+
+    /// `Backend` objects for all of them, of their names.
+    #[must_use]
+    pub fn manifest(&self) -> String {
+        self.addresses.iter().map(|(name, address)| crate::manifest::backend(name, address.port())).collect()
+    }
+}

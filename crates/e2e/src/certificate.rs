@@ -1,0 +1,48 @@
+//! Certificates for listeners.
+
+/// A self-signed certificate with its key.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate as PEM.
+    pub certificate: String,
+    /// The private key as PEM.
+    pub key: String,
+    /// The certificate as a TLS peer shows it.
+    pub der: Vec<u8>,
+}
+
+impl Certificate {
+    /// A new one for these names.
+    #[must_use]
+    pub fn new(names: &[&str]) -> Certificate {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate is made");
+        Certificate {
+            certificate: made.cert.pem(),
+            key: made.signing_key.serialize_pem(),
+            der: made.cert.der().to_vec(),
+        }
+    }
+
+    /// A Secret of type `kubernetes.io/tls` with it.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> String {
+        secret(name, &self.certificate, &self.key)
+    }
+
+    /// The same with the key of another certificate: it fits nothing.
+    #[must_use]
+    pub fn mismatched(&self, name: &str, other: &Certificate) -> String {
+        secret(name, &self.certificate, &other.key)
+    }
+}
+
+fn secret(name: &str, certificate: &str, key: &str) -> String {
+    let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\ntype: kubernetes.io/tls\nstringData:\n  tls.crt: \
+         |\n{}  tls.key: |\n{}---\n",
+        indent(certificate),
+        indent(key)
+    )
+}

@@ -1,0 +1,250 @@
+//! HTTP clients that make one connection and say everything about an answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use crate::SOON;
+
+/// A request before it is fitted to the protocol of a connection; its URI is absolute.
+pub type Question = Request<Full<Bytes>>;
+
+/// A GET.
+#[must_use]
+pub fn get(host: &str, path: &str) -> Question {
+    request("GET", host, path, &[], "")
+}
+
+/// A request.
+///
+/// # Panics
+/// When a part of it is malformed.
+#[must_use]
+pub fn request(method: &str, host: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Question {
+    let mut builder = Request::builder().method(method).uri(format!("http://{host}{path}"));
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("a request")
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Version of the connection.
+    pub version: Version,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// What the backend says arrived.
+    ///
+    /// # Panics
+    /// When no backend answered.
+    #[must_use]
+    pub fn answer(&self) -> echo::Answer {
+        let text = || format!("{} {}", self.status, self.text());
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not an echo: {}", text()))
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header of the answer; empty when absent.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// A header that the backend received; empty when absent, several values joined by commas.
+    #[must_use]
+    pub fn received(&self, name: &str) -> String {
+        self.answer().headers.get(name).map(|values| values.join(",")).unwrap_or_default()
+    }
+
+    /// Name of the backend that answered; empty when none did.
+    #[must_use]
+    pub fn backend(&self) -> &str {
+        self.header(echo::BACKEND_HEADER)
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub enum Client {
+    /// HTTP/1.1.
+    Http1(http1::SendRequest<Full<Bytes>>),
+    /// HTTP/2.
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Client {
+    /// HTTP/1.1 without TLS.
+    ///
+    /// # Panics
+    /// When nothing listens.
+    pub async fn http1(port: u16) -> Client {
+        Client::try_http1(port).await.unwrap_or_else(|| panic!("port {port} takes no connection"))
+    }
+
+    /// HTTP/1.1 without TLS, if anything listens.
+    pub async fn try_http1(port: u16) -> Option<Client> {
+        Client::over_http1(TcpStream::connect(("127.0.0.1", port)).await.ok()?).await
+    }
+
+    /// HTTP/2 without TLS, with prior knowledge.
+    ///
+    /// # Panics
+    /// When nothing listens.
+    pub async fn h2c(port: u16) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+        Client::over_http2(stream).await.expect("HTTP/2")
+    }
+
+    /// TLS with server name and protocol (`h2` or `http/1.1`); also the certificate that the server showed.
+    pub async fn tls(port: u16, name: &str, alpn: &str) -> Option<(Client, Vec<u8>)> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate(alpn)));
+        let name = ServerName::try_from(name.to_owned()).expect("a server name");
+        let stream = tokio::time::timeout(SOON, connector.connect(name, stream)).await.ok()?.ok()?;
+        let session = stream.get_ref().1;
+        assert_eq!(session.alpn_protocol(), Some(alpn.as_bytes()), "the protocol agreed on");
+        let shown = session.peer_certificates()?.first()?.to_vec();
+        let client =
+            if alpn == "h2" { Client::over_http2(stream).await } else { Client::over_http1(stream).await };
+        Some((client?, shown))
+    }
+
+    async fn over_http1(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Option<Client> {
+        let (sender, connection) = http1::handshake(TokioIo::new(io)).await.ok()?;
+        tokio::spawn(connection);
+        Some(Client::Http1(sender))
+    }
+
+    async fn over_http2(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Option<Client> {
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.ok()?;
+        tokio::spawn(connection);
+        Some(Client::Http2(sender))
+    }
+
+    /// Sends a request.
+    ///
+    /// # Panics
+    /// When there is no answer within [`SOON`].
+    pub async fn send(&mut self, request: Question) -> Reply {
+        let what = format!("{} {}", request.method(), request.uri());
+        self.try_send(request).await.unwrap_or_else(|| panic!("no answer to {what}"))
+    }
+
+    /// Sends a request; none when the connection breaks or there is no answer within [`SOON`].
+    pub async fn try_send(&mut self, request: Question) -> Option<Reply> {
+        tokio::time::timeout(SOON, self.exchange(request)).await.ok()?.ok()
+    }
+
+    /// Sends a request, with the error in words when the connection breaks.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn exchange(&mut self, mut request: Question) -> Result<Reply, hyper::Error> {
+        let response = match self {
+            Client::Http1(sender) => {
+                let host = request.uri().authority().expect("an absolute URI").as_str().to_owned();
+                let target = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
+                *request.uri_mut() = target.parse().expect("a path");
+                request.headers_mut().insert("host", host.parse().expect("a host"));
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+            Client::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+        };
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Reply { status: parts.status.as_u16(), version: parts.version, headers: parts.headers, body })
+    }
+
+    /// Whether the connection can take another request.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Client::Http1(sender) => !sender.is_closed(),
+            Client::Http2(sender) => !sender.is_closed(),
+        }
+    }
+}
+
+fn any_certificate(alpn: &str) -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    // Every handshake shows the certificate again.
+    config.resumption = rustls::client::Resumption::disabled();
+    config
+}
+
+/// Takes any certificate: tests compare it with the one that they made.
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

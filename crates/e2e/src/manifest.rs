@@ -1,0 +1,108 @@
+//! Manifests in short.
+
+use std::fmt::Write;
+
+/// A `Backend` on 127.0.0.1.
+#[must_use]
+pub fn backend(name: &str, port: u16) -> String {
+    backend_speaking(name, port, "")
+}
+
+/// A `Backend` on 127.0.0.1 with `appProtocols` (such as `gateway.envoyproxy.io/h2c`), none when empty.
+#[must_use]
+pub fn backend_speaking(name: &str, port: u16, protocol: &str) -> String {
+    let protocols =
+        if protocol.is_empty() { String::new() } else { format!("  appProtocols:\n  - {protocol}\n") };
+    format!(
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: Backend\nmetadata:\n  name: {name}\nspec:\n{protocols}  \
+         endpoints:\n  - ip:\n      address: 127.0.0.1\n      port: {port}\n---\n"
+    )
+}
+
+/// A Gateway; `listeners` is YAML, a list without indentation.
+#[must_use]
+pub fn gateway(name: &str, listeners: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata:\n  name: {name}\nspec:\n  \
+         gatewayClassName: ferrogate\n  listeners:\n{}---\n",
+        indent(listeners, 2)
+    )
+}
+
+/// A plain listener.
+#[must_use]
+pub fn http(name: &str, port: u16) -> String {
+    format!("- name: {name}\n  protocol: HTTP\n  port: {port}\n")
+}
+
+/// A TLS listener that terminates with these Secrets; any host when `hostname` is empty.
+#[must_use]
+pub fn https(name: &str, port: u16, hostname: &str, secrets: &[&str]) -> String {
+    let mut text = format!("- name: {name}\n  protocol: HTTPS\n  port: {port}\n");
+    if !hostname.is_empty() {
+        let _ = writeln!(text, "  hostname: \"{hostname}\"");
+    }
+    text.push_str("  tls:\n    certificateRefs:\n");
+    for secret in secrets {
+        let _ = writeln!(text, "    - name: {secret}");
+    }
+    text
+}
+
+/// An HTTPRoute; `rules` is YAML, a list without indentation.
+#[must_use]
+pub fn route(name: &str, gateway: &str, hosts: &[&str], rules: &str) -> String {
+    let mut hostnames = String::new();
+    if !hosts.is_empty() {
+        hostnames.push_str("  hostnames:\n");
+        for host in hosts {
+            let _ = writeln!(hostnames, "  - \"{host}\"");
+        }
+    }
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata:\n  name: {name}\nspec:\n  parentRefs:\n  \
+         - name: {gateway}\n{hostnames}  rules:\n{}---\n",
+        indent(rules, 2)
+    )
+}
+
+/// A rule without matches that sends everything to one Backend.
+#[must_use]
+pub fn to(backend: &str) -> String {
+    format!("- backendRefs:\n{}", backend_ref(backend))
+}
+
+/// A rule for a path prefix that sends it to one Backend.
+#[must_use]
+pub fn prefix_to(prefix: &str, backend: &str) -> String {
+    format!("- matches:\n  - path:\n      value: {prefix}\n  backendRefs:\n{}", backend_ref(backend))
+}
+
+/// An item of a rule's `backendRefs`.
+#[must_use]
+pub fn backend_ref(backend: &str) -> String {
+    format!("  - group: gateway.envoyproxy.io\n    kind: Backend\n    name: {backend}\n")
+}
+
+/// A Service with one port 80 named `http`, and a slice with these local ports as its endpoints.
+#[must_use]
+pub fn service(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  clusterIP: 10.96.0.10\n  ports:\n  - name: \
+         http\n    port: 80\n    protocol: TCP\n    targetPort: 8080\n---\n"
+    )
+}
+
+/// An EndpointSlice of a Service: 127.0.0.1 with one local port. Several slices of a Service have different ports.
+#[must_use]
+pub fn slice(service: &str, name: &str, port: u16, conditions: &str) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {name}\n  labels:\n    \
+         kubernetes.io/service-name: {service}\naddressType: IPv4\nports:\n- name: http\n  port: {port}\n  protocol: \
+         TCP\nendpoints:\n- addresses:\n  - 127.0.0.1\n  conditions: {{{conditions}}}\n---\n"
+    )
+}
+
+fn indent(text: &str, spaces: usize) -> String {
+    text.lines().map(|line| format!("{:spaces$}{line}\n", "")).collect()
+}

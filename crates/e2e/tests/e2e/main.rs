@@ -1,0 +1,5 @@
+//! The whole binary with real Envoy and real traffic. One program, so that it is linked once.
+
+#![allow(clippy::unwrap_used, reason = "functions shared by tests fail by panicking")]
+
+mod hitless;
