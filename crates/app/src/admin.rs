@@ -67,8 +67,9 @@ async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
         return (StatusCode::SERVICE_UNAVAILABLE, "files are not read yet\n".to_owned());
     }
     for key in gateway.feeds.keys() {
-        let status = gateway.feeds.status(&key);
-        if !status.is_some_and(|s| s.acked.is_some_and(|acked| acked >= s.revision)) {
+        let ready =
+            gateway.feeds.status(&key).is_some_and(|s| s.acked.is_some_and(|acked| acked >= s.revision));
+        if !ready {
             return (StatusCode::SERVICE_UNAVAILABLE, format!("fleet {key} does not have everything yet\n"));
         }
     }

@@ -60,6 +60,8 @@ pub enum StatusBody {
     Conditions(Vec<Condition>),
     /// Gateway.
     Gateway {
+        /// IP addresses that proxies listen on; known only where the proxies are.
+        addresses: Vec<Arc<str>>,
         /// Of the Gateway as a whole.
         conditions: Vec<Condition>,
         /// Of each listener.

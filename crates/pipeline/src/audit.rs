@@ -36,7 +36,7 @@ impl Pipeline {
                 );
             }
         }
-        for status in stages.statuses(&self.store) {
+        for status in stages.statuses() {
             digest.insert(format!("status {}", status.object), format!("{status:?}"));
         }
         digest

@@ -86,7 +86,7 @@ impl Pipeline {
 
     /// Every status, by object.
     pub fn statuses(&self) -> impl Iterator<Item = &Status> {
-        self.stages.statuses(&self.store).into_iter()
+        self.stages.statuses().into_iter()
     }
 
     /// Everything that translation found wrong, by object.

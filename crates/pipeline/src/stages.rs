@@ -391,7 +391,7 @@ impl Stages {
     }
 
     /// Every status, ordered by object.
-    pub(crate) fn statuses(&self, _store: &Store) -> Vec<&Status> {
+    pub(crate) fn statuses(&self) -> Vec<&Status> {
         let mut all: Vec<&Status> = self.statuses.iter().map(|(_, status)| status).collect();
         all.sort_unstable_by(|a, b| a.object.cmp(&b.object));
         all

@@ -25,6 +25,9 @@ pub struct Settings {
     pub enable_backend: bool,
     /// Whether a GatewayClass that does not exist counts as ours (standalone mode).
     pub implicit_gateway_class: bool,
+    /// Whether a Namespace that nobody declared counts as there, with no labels of its own (standalone mode). An API
+    /// server holds no object in a namespace that is not there, so elsewhere nothing attaches from one.
+    pub implicit_namespaces: bool,
     /// Whether Backends may name loopback addresses and single-label hosts (standalone mode).
     pub allow_local_backends: bool,
 }
@@ -40,6 +43,7 @@ impl Default for Settings {
             infrastructure: Infrastructure::Kubernetes,
             enable_backend: false,
             implicit_gateway_class: false,
+            implicit_namespaces: false,
             allow_local_backends: false,
         }
     }

@@ -196,15 +196,13 @@ impl Store {
     fn index(&mut self, fact: &Fact, dirty: &mut Dirty<FactKey>) {
         let id = fact.meta().id;
         match fact {
-            Fact::EndpointSlice(EndpointSlice { service: Some(service), .. }) => {
-                if self.slices.insert(*service, id) {
-                    dirty.insert(FactKey::SlicesOf(*service));
-                }
+            Fact::EndpointSlice(EndpointSlice { service: Some(service), .. })
+                if self.slices.insert(*service, id) =>
+            {
+                dirty.insert(FactKey::SlicesOf(*service));
             }
-            Fact::ReferenceGrant(grant) => {
-                if self.grants.insert(grant.meta.namespace, id) {
-                    dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
-                }
+            Fact::ReferenceGrant(grant) if self.grants.insert(grant.meta.namespace, id) => {
+                dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
             }
             Fact::Secret(secret) => {
                 for at in boundaries(secret) {

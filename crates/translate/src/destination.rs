@@ -68,7 +68,11 @@ fn localities(plan: &ClusterPlan, reader: &mut Reader<'_>) -> Box<[Locality]> {
         .iter()
         .flat_map(|destination| {
             let endpoints = endpoints_of(destination, reader);
-            if zonal { by_zone(destination, endpoints) } else { vec![locality(destination, endpoints)] }
+            if zonal {
+                zonal_localities(endpoints, destination.priority, destination.metadata.as_ref())
+            } else {
+                vec![locality(destination, endpoints)]
+            }
         })
         .collect()
 }
@@ -87,10 +91,6 @@ fn locality(destination: &Destination, endpoints: Vec<Zoned>) -> Locality {
 }
 
 /// One locality per zone, in the order in which zones appear; Envoy compares them with the proxy's own zone.
-fn by_zone(destination: &Destination, endpoints: Vec<Zoned>) -> Vec<Locality> {
-    zonal_localities(endpoints, destination.priority, destination.metadata.as_ref())
-}
-
 fn zonal_localities(endpoints: Vec<Zoned>, priority: u32, metadata: Option<&Metadata>) -> Vec<Locality> {
     let mut zones: Vec<(Option<Arc<str>>, Vec<Endpoint>)> = Vec::new();
     for (zone, endpoint) in endpoints {

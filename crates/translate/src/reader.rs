@@ -22,8 +22,6 @@ pub enum Dep {
     Sockets(ObjectId),
     /// The conditions of a Gateway and its listeners.
     GatewayStatus(ObjectId),
-    /// The certificates that a Gateway serves.
-    Certificates(ObjectId),
     /// Where a route is attached.
     Attached(ObjectId),
     /// The rules of a route.

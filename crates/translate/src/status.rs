@@ -54,7 +54,11 @@ pub fn gateway(
         .collect();
     Some(Status {
         object: output.object.clone(),
-        body: StatusBody::Gateway { conditions: output.status.conditions.clone(), listeners },
+        body: StatusBody::Gateway {
+            addresses: Vec::new(),
+            conditions: output.status.conditions.clone(),
+            listeners,
+        },
         problems: output.status.problems.clone(),
     })
 }

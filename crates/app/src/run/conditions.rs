@@ -18,6 +18,8 @@ pub(crate) struct DataPlane {
     pub reports: Vec<DeliveryReport>,
     /// How far the proxies of each fleet are.
     pub feeds: BTreeMap<Arc<str>, FeedStatus>,
+    /// What each fleet listens on.
+    pub specs: Arc<BTreeMap<Arc<str>, pipeline::FleetSpec>>,
     /// The processes.
     pub proxies: BTreeMap<Arc<str>, State>,
 }
@@ -26,8 +28,13 @@ impl DataPlane {
     /// Adds to a status what the data plane says of its object.
     pub(crate) fn complete(&self, status: &mut Status) {
         match &mut status.body {
-            StatusBody::Gateway { conditions, listeners } => {
+            StatusBody::Gateway { addresses, conditions, listeners } => {
                 let fleet = format!("{}/{}", status.object.namespace, status.object.name);
+                if let Some(spec) = self.specs.get(&*fleet) {
+                    addresses.extend(spec.sockets.iter().map(|(address, _)| address.clone()));
+                    addresses.sort_unstable();
+                    addresses.dedup();
+                }
                 let generation = conditions.first().map_or(0, |c| c.observed_generation);
                 let programmed = self.programmed(&fleet, generation);
                 let refused = self.refused(&status.object, &[ResourceType::Listener, ResourceType::Secret]);

@@ -89,6 +89,7 @@ impl Gateway {
         conditions::DataPlane {
             reports: self.feeds.deliveries().all(),
             feeds: keys.into_iter().filter_map(|key| Some((key.clone(), self.feeds.status(&key)?))).collect(),
+            specs: self.control.view().borrow().fleets.clone(),
             proxies: self.fleets.states().await,
         }
     }

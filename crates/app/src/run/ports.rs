@@ -32,7 +32,7 @@ pub(crate) async fn watch(feeds: Feeds, shutdown: CancellationToken) {
             *attempt += 1;
             tracing::info!(fleet = %report.feed, listener = %report.name, %address, "the address is free now: trying again");
             // Envoy refused this very content, so only another version makes it try again.
-            let again = Resource { version: Version(held.version.0.wrapping_add(*attempt)), ..clone(&held) };
+            let again = Resource { version: Version(held.version.0.wrapping_add(*attempt)), ..clone(held) };
             let revision = feeds.status(&report.feed).map_or(0, |status| status.revision);
             let update = ResourceUpdate { changed: vec![Arc::new(again)], removed: Vec::new() };
             feeds.apply(&report.feed, revision, update);

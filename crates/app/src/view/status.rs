@@ -26,7 +26,8 @@ pub(crate) fn document(status: &Status, controller: &str) -> Value {
 fn body(body: &StatusBody, controller: &str) -> Value {
     match body {
         StatusBody::Conditions(conditions) => json!({ "conditions": all(conditions) }),
-        StatusBody::Gateway { conditions, listeners } => json!({
+        StatusBody::Gateway { addresses, conditions, listeners } => json!({
+            "addresses": addresses.iter().map(|a| json!({ "type": "IPAddress", "value": a })).collect::<Vec<_>>(),
             "conditions": all(conditions),
             "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
         }),

@@ -37,7 +37,7 @@ impl Stages {
                 Some(Arc::new(resource::cluster(&cluster)))
             },
             |change| {
-                publication.route_resource(change.key.route, ResourceType::Cluster, change.old, change.new)
+                publication.route_resource(change.key.route, ResourceType::Cluster, change.old, change.new);
             },
         );
         self.endpoints.update(
@@ -48,7 +48,7 @@ impl Stages {
                 Some(Arc::new(resource::endpoints(&endpoints)))
             },
             |change| {
-                publication.route_resource(change.key.route, ResourceType::Endpoints, change.old, change.new)
+                publication.route_resource(change.key.route, ResourceType::Endpoints, change.old, change.new);
             },
         );
     }
@@ -119,7 +119,7 @@ impl Stages {
                 Some(Arc::new(resource::route_configuration(name, index.fragments(key), owners)))
             },
             |change| {
-                publication.gateway_resource(change.key.gateway, ResourceType::Route, change.old, change.new)
+                publication.gateway_resource(change.key.gateway, ResourceType::Route, change.old, change.new);
             },
         );
     }
@@ -145,7 +145,7 @@ impl Stages {
                 Some(Arc::new(resource::listener(&listener)))
             },
             |change| {
-                publication.gateway_resource(change.key.0, ResourceType::Listener, change.old, change.new)
+                publication.gateway_resource(change.key.0, ResourceType::Listener, change.old, change.new);
             },
         );
         let publication = &mut run.publication;
@@ -201,7 +201,9 @@ impl Stages {
                 };
                 Some(Arc::new(resource::secret(&certificate)))
             },
-            |change| publication.secret(change.key, change.old, change.new),
+            |change| {
+                publication.secret(change.key, change.old, change.new);
+            },
         );
     }
 }

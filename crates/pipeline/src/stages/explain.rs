@@ -140,7 +140,6 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Listeners(id) => format!("listeners of {}", object(id)),
         Dep::Sockets(id) => format!("sockets of {}", object(id)),
         Dep::GatewayStatus(id) => format!("conditions of {}", object(id)),
-        Dep::Certificates(id) => format!("certificates of {}", object(id)),
         Dep::Attached(id) => format!("attachment of {}", object(id)),
         Dep::Rules(id) => format!("rules of {}", object(id)),
         Dep::Plans(id) => format!("clusters of {}", object(id)),

@@ -15,10 +15,13 @@ use crate::{Commit, FleetSpec};
 
 type Changed = (ResourceType, Arc<str>, Option<Arc<Resource>>);
 
+/// Name of a Gateway's fleet before and now.
+type FleetChange = (Option<Arc<str>>, Option<Arc<str>>);
+
 /// Resources that changed in a run, by who needs them.
 #[derive(Debug, Default)]
 pub(crate) struct Publication {
-    gateways: BTreeMap<ObjectId, (Option<Arc<str>>, Option<Arc<str>>)>,
+    gateways: BTreeMap<ObjectId, FleetChange>,
     of_gateway: BTreeMap<ObjectId, Vec<Changed>>,
     of_route: BTreeMap<ObjectId, Vec<Changed>>,
     of_secret: BTreeMap<ObjectId, Vec<Changed>>,
@@ -134,7 +137,7 @@ impl Stages {
         for (gateway, resources) in &publication.of_gateway {
             self.queue(*gateway, resources.clone(), &mut changes);
         }
-        for (gateway, resources) in self.moved(&publication) {
+        for (gateway, resources) in self.moved(publication) {
             self.queue(gateway, resources, &mut changes);
         }
         for (route, resources) in &publication.of_route {

@@ -38,12 +38,21 @@ pub struct Gateway {
     pub class: ObjectId,
     /// `spec.listeners`, in order.
     pub listeners: Box<[Listener]>,
-    /// `spec.addresses` as (type, value), in order.
-    pub addresses: Box<[(Arc<str>, Option<Arc<str>>)]>,
+    /// `spec.addresses`, in order.
+    pub addresses: Box<[Address]>,
     /// `spec.infrastructure.parametersRef`.
     pub parameters: Option<ParametersRef>,
     /// True when `spec.tls` is set.
     pub has_tls: bool,
+}
+
+/// One address that a Gateway asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// `type`.
+    pub kind: Arc<str>,
+    /// `value`; `None` for any of the type.
+    pub value: Option<Arc<str>>,
 }
 
 /// One listener of a Gateway.

@@ -10,8 +10,8 @@ mod service;
 pub use backend::{Backend, BackendEndpoint, BackendKind};
 pub use config::{ConfigMap, Namespace, Secret};
 pub use gateway::{
-    AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector, Listener,
-    ListenerTls, Operator, ParametersRef, RouteKind,
+    Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
+    Listener, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 pub use http_route::{
     BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,

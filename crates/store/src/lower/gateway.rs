@@ -4,8 +4,8 @@ use ir::{Kind, object::GATEWAY_GROUP};
 
 use super::{Lowering, port, text};
 use crate::facts::{
-    AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector, Listener,
-    ListenerTls, Operator, ParametersRef, RouteKind,
+    Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
+    Listener, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 
 impl Lowering<'_> {
@@ -29,7 +29,10 @@ impl Lowering<'_> {
             class: self.object(Kind::GatewayClass, "", &spec.gateway_class_name),
             listeners: spec.listeners.iter().map(|listener| self.listener(listener)).collect(),
             addresses: (spec.addresses.iter())
-                .map(|address| (text(&address.type_), address.value.as_deref().map(text)))
+                .map(|address| Address {
+                    kind: text(&address.type_),
+                    value: address.value.as_deref().map(text),
+                })
                 .collect(),
             parameters: spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()).map(|p| {
                 ParametersRef {

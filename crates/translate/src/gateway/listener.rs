@@ -283,16 +283,14 @@ fn tls(judged: &mut Judged<'_>, gateway: &facts::Gateway, object: &ObjectRef, re
                     .to_owned(),
             );
         }
-        (Some(tls), Protocol::Tls) if tls.passthrough => {
-            if !tls.certificates.is_empty() {
-                judged.not_programmed = invalid(
-                    ".tls.certificateRefs",
-                    "Invalid",
-                    "With mode Passthrough the backend holds the certificate: remove certificateRefs"
-                        .to_owned(),
-                );
-            }
+        (Some(tls), Protocol::Tls) if tls.passthrough && !tls.certificates.is_empty() => {
+            judged.not_programmed = invalid(
+                ".tls.certificateRefs",
+                "Invalid",
+                "With mode Passthrough the backend holds the certificate: remove certificateRefs".to_owned(),
+            );
         }
+        (Some(tls), Protocol::Tls) if tls.passthrough => {}
         (Some(tls), Protocol::Https | Protocol::Tls) => {
             let (served, problems) = certificates::resolve(gateway, object, tls, reader);
             judged.served_partially = !served.is_empty() && judged.unresolved.is_none();

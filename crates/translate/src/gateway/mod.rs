@@ -167,11 +167,11 @@ fn is_ours(gateway: &facts::Gateway, reader: &mut Reader<'_>) -> bool {
 }
 
 fn unsupported_address(gateway: &facts::Gateway) -> Option<crate::Finding> {
-    let (i, (kind, _)) = gateway
+    let (i, facts::Address { kind, .. }) = gateway
         .addresses
         .iter()
         .enumerate()
-        .find(|(_, (kind, _))| !matches!(&**kind, "IPAddress" | "Hostname"))?;
+        .find(|(_, address)| !matches!(&*address.kind, "IPAddress" | "Hostname"))?;
     Some(crate::Finding::new(
         format!("spec.addresses[{i}].type"),
         "UnsupportedAddress",

@@ -152,8 +152,8 @@ fn addresses(gateway: &facts::Gateway, infrastructure: &Infrastructure) -> Vec<A
         Infrastructure::Kubernetes => vec!["0.0.0.0".into()],
         Infrastructure::Host { listen } => {
             let given: Vec<Arc<str>> = (gateway.addresses.iter())
-                .filter(|(kind, _)| &**kind == "IPAddress")
-                .filter_map(|(_, value)| value.clone())
+                .filter(|address| &*address.kind == "IPAddress")
+                .filter_map(|address| address.value.clone())
                 .collect();
             if given.is_empty() { vec![listen.clone()] } else { given }
         }

@@ -219,8 +219,8 @@ fn plan(
 }
 
 fn has_filters(w: &Weighed) -> bool {
-    !super::no_mutations(&w.filters.request_headers)
-        || !super::no_mutations(&w.filters.response_headers)
+    !w.filters.request_headers.is_empty()
+        || !w.filters.response_headers.is_empty()
         || w.filters.host_rewrite.is_some()
 }
 

@@ -52,7 +52,7 @@ pub(super) fn of_rule(rule: u16, filters: &[Filter]) -> Filters {
             Filter::Mirror { .. } => {}
             Filter::Extension { group, kind, name } => {
                 out.direct = Some(500);
-                out.unresolved.push(unknown_extension(field, group, kind, name));
+                out.unresolved.push(unknown_extension(&field, group, kind, name));
             }
             Filter::ExternalAuth => {
                 out.direct = Some(500);
@@ -68,7 +68,7 @@ pub(super) fn of_rule(rule: u16, filters: &[Filter]) -> Filters {
     out
 }
 
-fn unknown_extension(field: String, group: &str, kind: &str, name: &str) -> Finding {
+fn unknown_extension(field: &str, group: &str, kind: &str, name: &str) -> Finding {
     let message = if group == EG_GROUP && kind == "HTTPRouteFilter" {
         format!("HTTPRouteFilter {name} cannot be found")
     } else {

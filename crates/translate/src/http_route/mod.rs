@@ -12,7 +12,7 @@ use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Protocol, Zones},
     listener::HttpFeatures,
-    route::{Action, Forward, HeaderMutations, Mirror, Retry, Rule, SessionPersistence, Target},
+    route::{Action, Forward, Mirror, Retry, Rule, SessionPersistence, Target},
 };
 use store::{ObjectId, facts};
 
@@ -304,9 +304,4 @@ fn forward(
         // Set by whoever knows the destinations.
         dynamic_host: false,
     }
-}
-
-/// True when header changes do nothing.
-pub(crate) fn no_mutations(mutations: &HeaderMutations) -> bool {
-    mutations.is_empty()
 }
