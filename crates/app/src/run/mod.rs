@@ -86,10 +86,11 @@ impl Gateway {
 
     async fn data_plane(&self) -> conditions::DataPlane {
         let keys = self.feeds.keys();
+        let specs = self.control.view().borrow().fleets.clone();
         conditions::DataPlane {
             reports: self.feeds.deliveries().all(),
             feeds: keys.into_iter().filter_map(|key| Some((key.clone(), self.feeds.status(&key)?))).collect(),
-            specs: self.control.view().borrow().fleets.clone(),
+            specs,
             proxies: self.fleets.states().await,
         }
     }
