@@ -198,13 +198,16 @@ fn hosts(route: &[NameId], index: usize, listeners: &[AttachListener], reader: &
 /// True when another listener on the port, of the same protocol, covers `host` and is more specific than this one.
 fn owned_by_sibling(host: Host, index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> bool {
     let (own, Host::Name(host)) = (&listeners[index], host) else { return false };
-    let length = |hostname: Option<NameId>| hostname.map_or(0, |h| reader.name(h).len());
+    // Of two hostnames that cover the same host one covers the other; their lengths say nothing (`*.example.com` is no
+    // shorter than `a.example.com`).
+    let within = |inner: NameId| {
+        own.hostname.is_none_or(|outer| outer != inner && covers(reader.name(outer), reader.name(inner)))
+    };
     listeners.iter().enumerate().any(|(i, other)| {
         i != index
             && other.port == own.port
             && other.tls == own.tls
             && other.ready
-            && other.hostname.is_some_and(|pattern| covers(reader.name(pattern), reader.name(host)))
-            && length(other.hostname) > length(own.hostname)
+            && other.hostname.is_some_and(|h| within(h) && covers(reader.name(h), reader.name(host)))
     })
 }
