@@ -132,6 +132,11 @@ impl Gateway {
         .await;
     }
 
+    /// Waits until the admin port answers.
+    pub async fn alive(&self) {
+        eventually("the admin port answers", async || self.try_admin("/healthz").await).await;
+    }
+
     /// The folder of manifests.
     #[must_use]
     pub fn manifests(&self) -> PathBuf {

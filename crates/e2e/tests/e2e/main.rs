@@ -2,4 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "functions shared by tests fail by panicking")]
 
+mod faults;
 mod hitless;
+mod http;
+mod surface;
