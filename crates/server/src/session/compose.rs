@@ -42,7 +42,8 @@ pub(super) fn compose(
             let held = quarantined?.get(&new.name)?.good.as_ref()?;
             // When nothing of what it routes to is left, answering "not found" is the better failure.
             let alive = |c: &Arc<str>| snapshot.get(ResourceType::Cluster, c).is_some();
-            (held.clusters.is_empty() || held.clusters.iter().any(alive)).then_some(held)
+            let suspect = holder.trial.as_ref().is_some_and(|trial| trial.excludes(held));
+            (!suspect && (held.clusters.is_empty() || held.clusters.iter().any(alive))).then_some(held)
         };
         let held = quarantined.and_then(|q| q.get(&new.name)).is_some_and(|held| held.hash == new.hash);
         let choice = if held || holder.refused.get(&new.name) == Some(&new.hash) {

@@ -88,7 +88,7 @@ impl Session {
         let same = self.state(ResourceType::Listener).sent(&target.name) == Some(target.version);
         let holder = self.holders.get(ResourceType::Listener, &target.name);
         if same && holder.is_some_and(|h| matches!(h.base, Base::Foreign)) {
-            self.holders.claim(ResourceType::Listener, &target.name, Some(Arc::clone(target)));
+            self.holders.recognise(ResourceType::Listener, &target.name, Arc::clone(target));
         }
         if same && !work.forced {
             return Decision::Done;
@@ -120,35 +120,29 @@ impl Session {
             };
         }
         let sent = self.state(kind).sent(name);
-        let holder = self.holders.entry(kind, name);
         let Composed { body, waits_for } = loop {
+            let holder = self.holders.entry(kind, name);
             let composed = compose(target, holder, &self.gates, &self.target);
+            let known = composed.body.as_ref().filter(|body| sent == Some(body.version));
+            let Some(body) = known else { break composed };
+            if matches!(holder.base, Base::Foreign) {
+                // Versions are hashes: this is what the proxy brought along, with the same hosts left out.
+                let body = Arc::clone(body);
+                self.holders.recognise(kind, name, body);
+                continue;
+            }
             // A group of suspects that is gone from the target, or waits, has nothing to try.
-            let nothing_new = composed.body.as_ref().is_some_and(|b| sent == Some(b.version));
-            match &mut holder.trial {
-                Some(trial) if nothing_new => {
-                    if trial.accepted() {
-                        holder.trial = None;
-                    }
-                }
-                _ => break composed,
+            let Some(trial) = &mut holder.trial else { break composed };
+            if trial.accepted() {
+                holder.trial = None;
             }
         };
-        let foreign = matches!(holder.base, Base::Foreign);
+        let holder = self.holders.entry(kind, name);
         let tried = holder.trial.is_some();
         let rests = holder.rests_until.is_some_and(|until| now < until);
         let waits = tried || !waits_for.is_empty();
         self.holders.wait(kind, name, waits_for);
         let Some(body) = body else { return Decision::Park };
-        if sent == Some(body.version) && foreign {
-            // Versions are hashes: this is what the proxy brought along, with the same hosts left out.
-            self.holders.claim(kind, name, Some(Arc::clone(&body)));
-            return if work.forced {
-                Decision::Send { body, target: target.version, waits: false }
-            } else {
-                Decision::Done
-            };
-        }
         if sent == Some(body.version) && !work.forced {
             return if waits { Decision::Park } else { Decision::Done };
         }

@@ -103,6 +103,17 @@ impl Holders {
         self.entry(kind, name).base = base;
     }
 
+    /// What the proxy brought along turns out to be this.
+    pub(super) fn recognise(&mut self, kind: ResourceType, name: &Arc<str>, body: Arc<Resource>) {
+        let holder = self.entry(kind, name);
+        if !matches!(holder.base, Base::Foreign) {
+            return;
+        }
+        holder.base = Base::Body(Arc::clone(&body));
+        self.foreign -= 1;
+        self.count(&body, None);
+    }
+
     /// A body goes out.
     pub(super) fn sent(&mut self, name: &Arc<str>, body: &Arc<Resource>, target: Version, seq: u64) {
         let kind = body.kind;

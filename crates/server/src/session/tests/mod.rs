@@ -54,6 +54,7 @@ impl Rig {
     fn reconnect(&mut self) {
         let mut next = Rig::of(self.feeds.clone(), self.revision);
         next.now = self.now;
+        next.events = std::mem::take(&mut self.events);
         *self = next;
     }
 
