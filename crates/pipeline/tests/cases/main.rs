@@ -1,0 +1,87 @@
+//! `cases/<name>/in.yaml` in, `status.yaml` and `xds.yaml` out: one folder for each rule.
+//!
+//! `UPDATE=1 cargo test -p pipeline --test cases` writes the outputs anew. Read the difference before you commit it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod translated;
+mod validate;
+mod view;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use translated::Translated;
+
+/// The folder of all cases.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases")
+}
+
+/// Names of all cases, ascending.
+fn names() -> Vec<String> {
+    let folders = fs::read_dir(root()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert!(names.len() >= 60, "only {} cases in {}", names.len(), root().display());
+    names
+}
+
+#[test]
+fn every_case_gives_its_status_and_its_resources() {
+    let update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
+    let mut report = String::new();
+    for name in names() {
+        let translated = Translated::of(&name);
+        for (file, found) in
+            [("status.yaml", view::status(&translated)), ("xds.yaml", view::resources(&translated))]
+        {
+            let path = root().join(&name).join(file);
+            let expected = fs::read_to_string(&path).unwrap_or_default();
+            if found == expected {
+                continue;
+            }
+            if update {
+                fs::write(&path, &found).unwrap();
+            } else {
+                let _ = writeln!(
+                    report,
+                    "{name}/{file} (- expected, + found)\n{}",
+                    difference(&expected, &found)
+                );
+            }
+        }
+    }
+    assert!(report.is_empty(), "{report}\nUPDATE=1 writes what was found");
+}
+
+#[test]
+fn a_case_is_small_says_its_rule_and_has_no_stray_file() {
+    for name in names() {
+        let folder = root().join(&name);
+        let text = fs::read_to_string(folder.join("in.yaml")).unwrap();
+        assert!(text.starts_with("# "), "{name}: the first line says which rule the case proves");
+        assert!(text.lines().count() <= 60, "{name}: more than 60 lines");
+        for entry in fs::read_dir(&folder).unwrap() {
+            let file = entry.unwrap().file_name().into_string().unwrap();
+            assert!(["in.yaml", "status.yaml", "xds.yaml"].contains(&&*file), "{name}/{file} is not read");
+        }
+    }
+}
+
+/// Lines that are on one side only, after the common beginning and before the common end.
+fn difference(expected: &str, found: &str) -> String {
+    let (a, b): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), found.lines().collect());
+    let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    let tail = a[head..].iter().rev().zip(b[head..].iter().rev()).take_while(|(x, y)| x == y).count();
+    let mut out = String::new();
+    for (sign, lines) in [("-", &a[head..a.len() - tail]), ("+", &b[head..b.len() - tail])] {
+        for line in lines {
+            let _ = writeln!(out, "{sign} {line}");
+        }
+    }
+    out
+}

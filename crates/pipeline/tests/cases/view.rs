@@ -1,0 +1,277 @@
+//! What the outputs of cases show: everything but what is the same in all of them.
+
+use ir::{
+    Condition, ConditionStatus,
+    resource::{Resource, ResourceType},
+    status::{ParentReference, StatusBody},
+};
+use pipeline::Fleet;
+use serde_json::{Map, Value, json};
+
+use crate::translated::Translated;
+
+/// Conditions that tell of trouble when they are true.
+const BAD_WHEN_TRUE: [&str; 4] =
+    ["Conflicted", "OverlappingTLSConfig", "PartiallyInvalid", "RouteRulesOverlap"];
+/// Listeners of every proxy in a cluster: readiness.
+const READY: &str = "envoy-gateway-proxy-ready";
+
+/// Statuses as short as they can be told; conditions that are as they should be without their message.
+pub(crate) fn status(of: &Translated) -> String {
+    let mut out = Map::new();
+    for problem in &of.rejected {
+        let entry = out.entry("rejected").or_insert_with(|| json!([]));
+        entry.as_array_mut().unwrap().push(cut_path(&problem.to_string()).into());
+    }
+    for status in of.pipeline.statuses() {
+        let body = match &status.body {
+            StatusBody::Conditions(all) => conditions(all),
+            StatusBody::Gateway { conditions: own, listeners, .. } => {
+                let mut body = conditions(own);
+                for listener in listeners {
+                    let mut value = conditions(&listener.conditions);
+                    value["attachedRoutes"] = listener.attached_routes.into();
+                    if listener.supported_kinds != ["HTTPRoute", "GRPCRoute"] {
+                        value["supportedKinds"] = json!(listener.supported_kinds);
+                    }
+                    body[format!("listener {}", listener.name)] = value;
+                }
+                body
+            }
+            StatusBody::Route { parents } => {
+                parents.iter().map(|p| (parent(&p.parent), conditions(&p.conditions))).collect()
+            }
+        };
+        out.insert(status.object.to_string(), body);
+    }
+    yaml(&Value::Object(out))
+}
+
+/// The place of a problem without the folder of this machine.
+fn cut_path(text: &str) -> String {
+    let folder = crate::root().display().to_string();
+    text.replace(&folder, "cases")
+}
+
+fn parent(reference: &ParentReference) -> String {
+    let mut text = format!("parent {}", reference.name);
+    if let Some(namespace) = &reference.namespace {
+        text = format!("parent {namespace}/{}", reference.name);
+    }
+    for (name, value) in
+        [("section", reference.section_name.clone()), ("port", reference.port.map(|p| p.to_string().into()))]
+    {
+        if let Some(value) = value {
+            text.push_str(&format!(" {name} {value}"));
+        }
+    }
+    text
+}
+
+fn conditions(all: &[Condition]) -> Value {
+    let all = all.iter().map(|condition| {
+        let bad = (condition.status == ConditionStatus::True) == BAD_WHEN_TRUE.contains(&condition.kind);
+        let generation = match condition.observed_generation {
+            1 => String::new(),
+            other => format!(" of generation {other}"),
+        };
+        let message = if bad { format!(": {}", condition.message) } else { String::new() };
+        let text = format!("{} {}{generation}{message}", condition.status, condition.reason);
+        (condition.kind.to_owned(), text.into())
+    });
+    Value::Object(all.collect())
+}
+
+/// Resources by fleet and type, without constant fields.
+pub(crate) fn resources(of: &Translated) -> String {
+    let fleets = of.pipeline.fleets().iter().map(|(name, fleet)| (name.to_string(), resources_of(fleet)));
+    yaml(&Value::Object(fleets.collect()))
+}
+
+fn resources_of(fleet: &Fleet) -> Value {
+    let mut out = Map::new();
+    for ((kind, name), resource) in &fleet.resources {
+        if name.starts_with(READY) {
+            continue;
+        }
+        let value = redacted(resource);
+        let (key, value) = match kind {
+            ResourceType::Listener => ("listeners", listener(value)),
+            ResourceType::Route => ("routes", hosts(&value)),
+            ResourceType::Cluster => ("clusters", cluster(value)),
+            ResourceType::Endpoints => ("endpoints", endpoints(&value)),
+            ResourceType::Secret => ("secrets", json!("present")),
+        };
+        let of_type = out.entry(key).or_insert_with(|| json!({}));
+        of_type[name.as_ref()] = value;
+    }
+    Value::Object(out)
+}
+
+fn redacted(resource: &Resource) -> Value {
+    envoy_api::json::to_redacted_value(resource.kind.type_url(), &resource.body()).unwrap()
+}
+
+/// Address, and each filter chain with what tells it apart.
+fn listener(value: Value) -> Value {
+    let socket = &value["address"]["socketAddress"];
+    let mut out = json!({ "address": address(&json!({ "socketAddress": socket })) });
+    if let Some(protocol) = socket.get("protocol") {
+        out["protocol"] = protocol.clone();
+    }
+    if let Some(inspector) = value.get("listenerFilters") {
+        let names = inspector.as_array().unwrap().iter().map(|f| f["name"].clone());
+        out["listenerFilters"] = names.collect();
+    }
+    let of_list = value["filterChains"].as_array().into_iter().flatten();
+    let chains: Vec<Value> = of_list.chain(value.get("defaultFilterChain")).map(chain).collect();
+    out["chains"] = chains.into();
+    out
+}
+
+fn chain(chain: &Value) -> Value {
+    let config = &chain["filters"][0]["typedConfig"];
+    let mut out = json!({});
+    if let Some(names) = chain.pointer("/filterChainMatch/serverNames") {
+        out["serverNames"] = names.clone();
+    }
+    if let Some(tls) = chain.pointer("/transportSocket/typedConfig/commonTlsContext") {
+        let secrets = tls["tlsCertificateSdsSecretConfigs"].as_array().into_iter().flatten();
+        out["certificates"] = secrets.map(|s| s["name"].clone()).collect();
+        out["alpn"] = tls["alpnProtocols"].clone();
+    }
+    match config.pointer("/rds/routeConfigName") {
+        Some(routes) => out["routes"] = routes.clone(),
+        None => out["cluster"] = config["cluster"].clone(),
+    }
+    let filters = config["httpFilters"].as_array().into_iter().flatten();
+    let filters: Vec<Value> =
+        filters.map(|f| f["name"].clone()).filter(|name| name != "envoy.filters.http.router").collect();
+    if !filters.is_empty() {
+        out["httpFilters"] = filters.into();
+    }
+    out
+}
+
+/// Virtual hosts by their domains, each with its routes in order.
+fn hosts(value: &Value) -> Value {
+    let hosts = value["virtualHosts"].as_array().into_iter().flatten().map(|host| {
+        let domains: Vec<&str> =
+            host["domains"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let routes = host["routes"].as_array().into_iter().flatten().cloned().map(route);
+        (format!("{} as {}", domains.join(" "), host["name"].as_str().unwrap()), routes.collect())
+    });
+    Value::Object(hosts.collect())
+}
+
+fn route(mut route: Value) -> Value {
+    let plain = json!({"upgradeConfigs": [{"upgradeType": "websocket"}]});
+    if let Some(forward) = route.get_mut("route") {
+        prune(forward, &plain);
+    }
+    drop_plain_metadata(&mut route);
+    drop_types(&mut route);
+    // The name first: it tells rule and match.
+    let mut out = json!({ "name": route["name"].clone() });
+    out.as_object_mut().unwrap().extend(route.as_object().unwrap().clone());
+    out
+}
+
+fn cluster(mut value: Value) -> Value {
+    let name = value["name"].clone();
+    let constant = json!({
+        "name": name, "type": "EDS",
+        "edsClusterConfig": {"edsConfig": {"ads": {}, "resourceApiVersion": "V3"}, "serviceName": name},
+        "connectTimeout": "10s", "perConnectionBufferLimitBytes": 32768,
+        "circuitBreakers": {"thresholds": [{"maxRetries": 1024}]},
+        "dnsLookupFamily": "V4_PREFERRED", "commonLbConfig": {}, "ignoreHealthOnHostRemoval": true,
+        "loadBalancingPolicy": {"policies": [{"typedExtensionConfig": {
+            "name": "envoy.load_balancing_policies.least_request",
+            "typedConfig": {
+                "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+                "localityLbConfig": {"localityWeightedLbConfig": {}},
+            },
+        }}]},
+    });
+    prune(&mut value, &constant);
+    drop_plain_metadata(&mut value);
+    drop_types(&mut value);
+    value
+}
+
+/// Localities in order: where from, weight, and each endpoint in words.
+fn endpoints(value: &Value) -> Value {
+    let localities = value["endpoints"].as_array().into_iter().flatten().map(|locality| {
+        let mut out = json!({});
+        let place = &locality["locality"];
+        for key in ["region", "zone"] {
+            if let Some(text) = place[key].as_str() {
+                // The region repeats the name of the cluster.
+                let cluster = value["clusterName"].as_str().unwrap_or_default();
+                out[key] = text.strip_prefix(cluster).unwrap_or(text).trim_start_matches('/').into();
+            }
+        }
+        for (key, shown) in [("loadBalancingWeight", "weight"), ("priority", "priority")] {
+            if let Some(number) = locality.get(key).filter(|n| key == "priority" || **n != json!(1)) {
+                out[shown] = number.clone();
+            }
+        }
+        let of_locality = locality["lbEndpoints"].as_array().into_iter().flatten();
+        out["endpoints"] = of_locality.map(endpoint).collect();
+        out
+    });
+    localities.collect()
+}
+
+fn endpoint(endpoint: &Value) -> Value {
+    let mut text = address(&endpoint["endpoint"]["address"]);
+    if let Some(hostname) = endpoint["endpoint"]["hostname"].as_str() {
+        text.push_str(&format!(" as {hostname}"));
+    }
+    if let Some(health) = endpoint["healthStatus"].as_str() {
+        text.push_str(&format!(" {health}"));
+    }
+    text.into()
+}
+
+fn address(address: &Value) -> String {
+    if let Some(path) = address.pointer("/pipe/path").and_then(Value::as_str) {
+        return path.to_owned();
+    }
+    let socket = &address["socketAddress"];
+    format!("{} port {}", socket["address"].as_str().unwrap_or("?"), socket["portValue"])
+}
+
+/// Metadata that names one whole object says what the name of the resource says.
+fn drop_plain_metadata(value: &mut Value) {
+    let resources =
+        value.pointer("/metadata/filterMetadata/envoy-gateway/resources").and_then(Value::as_array);
+    let plain = resources.is_some_and(|all| {
+        all.iter()
+            .all(|r| r.as_object().unwrap().keys().all(|key| ["kind", "name", "namespace"].contains(&&**key)))
+    });
+    if plain {
+        value.as_object_mut().unwrap().remove("metadata");
+    }
+}
+
+fn drop_types(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("@type");
+            fields.values_mut().for_each(drop_types);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_types),
+        _ => {}
+    }
+}
+
+/// Takes away what is equal to the constant.
+fn prune(value: &mut Value, constant: &Value) {
+    let (Value::Object(fields), Value::Object(constant)) = (value, constant) else { return };
+    fields.retain(|key, field| constant.get(key) != Some(field));
+}
+
+fn yaml(value: &Value) -> String {
+    serde_yaml_ng::to_string(value).unwrap()
+}
