@@ -86,12 +86,12 @@ fn attach(
         bindings: [].into(),
     };
     let selected: Vec<usize> = (0..listeners.len())
-        .filter(|i| parent.section_name.as_ref().is_none_or(|name| *name == listeners[*i].name))
-        .filter(|i| parent.port.is_none_or(|port| port == listeners[*i].port))
+        .filter(|i| parent.reference.section_name.as_ref().is_none_or(|name| *name == listeners[*i].name))
+        .filter(|i| parent.reference.port.is_none_or(|port| port == listeners[*i].port))
         .collect();
     if selected.is_empty() {
         output.refused = Some(Finding::new(
-            field(if parent.section_name.is_some() { ".sectionName" } else { ".port" }),
+            field(if parent.reference.section_name.is_some() { ".sectionName" } else { ".port" }),
             "NoMatchingParent",
             "No listener of the Gateway has this name and port",
         ));

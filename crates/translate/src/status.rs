@@ -7,7 +7,7 @@ use ir::{
     Condition, ConditionStatus,
     status::{ListenerStatus, ParentStatus, Status, StatusBody},
 };
-use store::{ObjectId, facts::ParentRef};
+use store::ObjectId;
 
 use crate::{
     AttachOutput, Dep, Finding, GatewayOutput, ParentOutput, Reader, RouteOutput, http_route::RouteFindings,
@@ -154,7 +154,7 @@ fn parent_status(
             message,
         ));
     }
-    ParentStatus { parent: parent_reference(&parent.parent), conditions }
+    ParentStatus { parent: parent.parent.reference.clone(), conditions }
 }
 
 fn all_dropped(findings: &RouteFindings) -> Option<(Cow<'static, str>, String)> {
@@ -170,17 +170,6 @@ fn joined<'a>(findings: impl Iterator<Item = &'a Finding> + Clone) -> (Cow<'stat
         _ => Cow::Owned(reasons.into_iter().collect::<Vec<_>>().join(",")),
     };
     (reason, messages.join("\n"))
-}
-
-fn parent_reference(parent: &ParentRef) -> ir::status::ParentReference {
-    ir::status::ParentReference {
-        group: parent.group.clone(),
-        kind: parent.kind.clone(),
-        namespace: parent.namespace.clone(),
-        name: parent.name.clone(),
-        section_name: parent.section_name.clone(),
-        port: parent.port,
-    }
 }
 
 fn route_problems(attached: &AttachOutput, output: &RouteOutput) -> Vec<ir::Problem> {

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ir::route::{Cors, RouteMatch, SessionCarrier};
+use ir::{
+    route::{Cors, RouteMatch, SessionCarrier},
+    status::ParentReference,
+};
 
 use super::{Meta, Target};
 use crate::{NameId, ObjectId};
@@ -21,20 +24,10 @@ pub struct HttpRoute {
 }
 
 /// A parent, as written, with the Gateway that it means.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentRef {
-    /// API group.
-    pub group: Arc<str>,
-    /// Kind.
-    pub kind: Arc<str>,
-    /// Namespace as written; `None` for the route's own.
-    pub namespace: Option<Arc<str>>,
-    /// Name.
-    pub name: Arc<str>,
-    /// Listener name.
-    pub section_name: Option<Arc<str>>,
-    /// Listener port.
-    pub port: Option<u16>,
+    /// As written.
+    pub reference: ParentReference,
     /// The Gateway, when group and kind say so.
     pub gateway: Option<ObjectId>,
 }

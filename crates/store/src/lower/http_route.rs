@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ir::{
     Kind,
     route::{Cors, PathMatch, Retry, RouteMatch, SessionCarrier, StringMatch, ValueMatch},
+    status::ParentReference,
 };
 
 use super::{Lowering, gateway::is_gateway, port, text};
@@ -27,12 +28,14 @@ impl Lowering<'_> {
         let namespace = parent.namespace.as_deref();
         let own = self.namespace.clone();
         ParentRef {
-            group: text(&parent.group),
-            kind: text(&parent.kind),
-            namespace: namespace.map(text),
-            name: text(&parent.name),
-            section_name: parent.section_name.as_deref().map(text),
-            port: parent.port.and_then(port),
+            reference: ParentReference {
+                group: text(&parent.group),
+                kind: text(&parent.kind),
+                namespace: namespace.map(text),
+                name: text(&parent.name),
+                section_name: parent.section_name.as_deref().map(text),
+                port: parent.port.and_then(port),
+            },
             gateway: is_gateway(&parent.group, &parent.kind)
                 .then(|| self.object(Kind::Gateway, namespace.unwrap_or(&own), &parent.name)),
         }
