@@ -48,6 +48,9 @@ impl Protocol {
     }
 }
 
+/// Reason of `OverlappingTLSConfig` when certificates of two listeners cover the same names.
+pub(super) const OVERLAPPING_CERTIFICATES: &str = "OverlappingCertificates";
+
 /// A listener with what was found about it.
 #[derive(Debug)]
 pub struct Judged<'a> {
@@ -84,6 +87,11 @@ impl Judged<'_> {
     /// True when routes on it are served.
     pub fn ready(&self) -> bool {
         self.sound() && self.conflicted.is_none()
+    }
+
+    /// True when its certificates cover names of another listener's on the port.
+    pub fn shares_certificate_names(&self) -> bool {
+        self.overlapping.as_ref().is_some_and(|finding| finding.reason == OVERLAPPING_CERTIFICATES)
     }
 
     /// True when the condition `Accepted` of the Gateway need not name it.

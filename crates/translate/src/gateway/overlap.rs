@@ -3,10 +3,11 @@
 
 use store::{first_overlap, names_overlap};
 
-use super::listener::{Judged, Protocol};
+use super::listener::{Judged, OVERLAPPING_CERTIFICATES, Protocol};
 use crate::{Finding, Reader};
 
-/// Marks HTTPS listeners of one port whose hostnames or certificates overlap. A warning only: both serve.
+/// Marks HTTPS listeners of one port whose hostnames or certificates overlap. Both serve; those whose certificates
+/// overlap without HTTP/2.
 pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
     let https: Vec<usize> =
         (0..judged.len()).filter(|i| judged[*i].protocol == Protocol::Https && judged[*i].ready()).collect();
@@ -17,7 +18,7 @@ pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
             let (a, b) = overlapping_names(&judged[i], &judged[j])?;
             Some(Finding::new(
                 ".tls.certificateRefs",
-                "OverlappingCertificates",
+                OVERLAPPING_CERTIFICATES,
                 format!(
                     "The certificate name {a} overlaps with {b} of listener {}: clients may send its requests over this listener's connections",
                     judged[j].fact.name

@@ -120,11 +120,18 @@ fn chain(index: usize, listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, re
     match listener.protocol {
         Protocol::Http | Protocol::Https => {
             let secure = listener.protocol == Protocol::Https;
+            let alpn: &[&str] = if listener.shares_certificate_names() {
+                // HTTP/2 clients send requests for every name of a certificate over one connection, so they would
+                // reach the wrong listener. HTTP/1.1 clients do not.
+                &["http/1.1"]
+            } else {
+                &["h2", "http/1.1"]
+            };
             Chain::Http {
                 table: index as u16,
                 name: xds_name.clone(),
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
-                tls: secure.then(|| tls(&["h2", "http/1.1"])),
+                tls: secure.then(|| tls(alpn)),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
             }
         }
