@@ -7,11 +7,9 @@ mod any;
 mod canonical;
 pub mod cel_matcher;
 pub mod json;
-mod resource_type;
 pub mod well_known;
 
 pub use any::{any, duration, encode, unpack};
-pub use resource_type::ResourceType;
 
 /// Turns each line of `packages.rs` into a module that holds the types of that protobuf package.
 macro_rules! packages {
