@@ -450,3 +450,30 @@ async fn a_listener_recovers_when_its_port_is_free() {
     let mut client = Client::connect(([127, 0, 0, 1], port).into()).await.expect("connect");
     assert_eq!(client.get("a.test").await.expect("answer"), 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_without_endpoints_holds_back_nothing() {
+    let Some(binary) = envoy() else { return };
+    let site = Site::start(binary).await;
+    site.answers("a.test", 200).await;
+    site.acked(1).await;
+    let begin = Instant::now();
+    site.feeds.apply(
+        FLEET,
+        2,
+        build::update([
+            build::cluster("absent", 0),
+            build::cluster("two", 0),
+            build::endpoints("two", site.origin),
+            build::route(
+                "web",
+                vec![build::host("b.test", "absent", "x"), build::host("c.test", "two", "x")],
+            ),
+        ]),
+    );
+    site.answers("c.test", 200).await;
+    site.answers("b.test", 503).await;
+    site.acked(2).await;
+    println!("a cluster without endpoints: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}

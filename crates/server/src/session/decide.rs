@@ -88,7 +88,7 @@ impl Session {
         let same = self.state(ResourceType::Listener).sent(&target.name) == Some(target.version);
         let holder = self.holders.get(ResourceType::Listener, &target.name);
         if same && holder.is_some_and(|h| matches!(h.base, Base::Foreign)) {
-            self.holders.recognise(ResourceType::Listener, &target.name, Arc::clone(target));
+            self.holders.recognise(ResourceType::Listener, &target.name, target);
         }
         if same && !work.forced {
             return Decision::Done;
@@ -127,7 +127,6 @@ impl Session {
             let Some(body) = known else { break composed };
             if matches!(holder.base, Base::Foreign) {
                 // Versions are hashes: this is what the proxy brought along, with the same hosts left out.
-                let body = Arc::clone(body);
                 self.holders.recognise(kind, name, body);
                 continue;
             }

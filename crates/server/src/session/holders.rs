@@ -104,14 +104,14 @@ impl Holders {
     }
 
     /// What the proxy brought along turns out to be this.
-    pub(super) fn recognise(&mut self, kind: ResourceType, name: &Arc<str>, body: Arc<Resource>) {
+    pub(super) fn recognise(&mut self, kind: ResourceType, name: &Arc<str>, body: &Arc<Resource>) {
         let holder = self.entry(kind, name);
         if !matches!(holder.base, Base::Foreign) {
             return;
         }
-        holder.base = Base::Body(Arc::clone(&body));
+        holder.base = Base::Body(Arc::clone(body));
         self.foreign -= 1;
-        self.count(&body, None);
+        self.count(body, None);
     }
 
     /// A body goes out.
