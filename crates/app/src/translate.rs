@@ -50,6 +50,9 @@ pub(crate) struct Args {
 
 /// Runs the command. Exit code 0; 1 when an object was rejected (the output is complete all the same).
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    for path in args.files.iter().filter(|path| path.as_os_str() != "-") {
+        anyhow::ensure!(path.exists(), "{} does not exist", path.display());
+    }
     let admission = Arc::new(Admission::new());
     let config = config::load(&admission, args.config.as_deref())?;
     let unknown_fields = if args.lenient { UnknownFields::Drop } else { UnknownFields::Refuse };

@@ -101,8 +101,8 @@ pub enum Warming {
     Cluster,
 }
 
-/// One encoded resource.
-#[derive(Debug, PartialEq, Eq)]
+/// One encoded resource. Its `Debug` output does not show what a Secret holds.
+#[derive(PartialEq, Eq)]
 pub struct Resource {
     /// Its type.
     pub kind: ResourceType,
@@ -122,6 +122,25 @@ pub struct Resource {
     pub clusters: Box<[Arc<str>]>,
     /// The objects whose authors can mend it when Envoy refuses it.
     pub owners: Box<[ObjectRef]>,
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Resource");
+        text.field("kind", &self.kind).field("name", &self.name).field("version", &self.version);
+        match self.kind {
+            ResourceType::Secret => {
+                text.field("head", &format_args!("[redacted, {} bytes]", self.head.len()))
+            }
+            _ => text.field("head", &self.head),
+        };
+        text.field("fragments", &self.fragments)
+            .field("warming", &self.warming)
+            .field("endpoints", &self.endpoints)
+            .field("clusters", &self.clusters)
+            .field("owners", &self.owners)
+            .finish()
+    }
 }
 
 impl Resource {
@@ -170,4 +189,27 @@ pub enum Delivery {
         /// Envoy's `error_detail`, trimmed.
         message: Arc<str>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_show_what_it_holds() {
+        let resource = |kind| Resource {
+            kind,
+            name: "default/cert".into(),
+            version: Version(1),
+            head: Bytes::from_static(b"the key"),
+            fragments: Arc::new([]),
+            warming: Warming::Endpoints,
+            endpoints: None,
+            clusters: Box::new([]),
+            owners: Box::new([]),
+        };
+        assert!(format!("{:?}", resource(ResourceType::Listener)).contains("the key"));
+        let shown = format!("{:#?}", resource(ResourceType::Secret));
+        assert!(shown.contains("[redacted, 7 bytes]") && !shown.contains("the key"), "{shown}");
+    }
 }

@@ -205,7 +205,8 @@ async fn header_modifiers_rewrites_and_redirects() {
         ("x-echo-headers", "x-gone:1,x-out:0,x-more:own"),
     ];
     let reply = stage.send("GET", "modifiers", "/p", &headers).await;
-    assert_eq!(reply.received("x-set"), "100% %REQ(:path)%");
+    // Envoy's operators work in values, as with Envoy Gateway; any other percent sign is one.
+    assert_eq!(reply.received("x-set"), "100% /p");
     assert_eq!(reply.received("x-add"), "own,added");
     assert_eq!(reply.received("x-remove"), "");
     assert_eq!((reply.header("x-out"), reply.header("x-gone")), ("set", ""));
@@ -247,10 +248,8 @@ async fn header_modifiers_rewrites_and_redirects() {
         ("/cut/x", 308, format!("{own}/x")),
         ("/cut", 308, format!("{own}/")),
     ] {
-        let host = format!("redirects.example.com:{port}");
-        let reply = Client::http1(port).await.send(get(&host, path)).await;
+        let reply = stage.get("redirects", path).await;
         assert_eq!((reply.status, reply.header("location")), (status, &*wanted), "{path}");
-        assert_eq!(stage.get("redirects", path).await.status, status);
     }
 }
 

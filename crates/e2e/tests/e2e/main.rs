@@ -5,4 +5,6 @@
 mod faults;
 mod hitless;
 mod http;
+mod https;
+mod live;
 mod surface;

@@ -289,7 +289,7 @@ impl Scanner {
         let mut changes = self.catalog.commit();
         for ((version, kind), (count, place)) in mem::take(&mut changes.foreign) {
             if self.foreign.insert((version.clone(), kind.clone())) {
-                tracing::info!(%version, %kind, count, first = %place, "kind is not read; it belongs to others");
+                tracing::warn!(%version, %kind, count, first = %place, "kind is not read; it belongs to others");
             }
         }
         self.revision += 1;
