@@ -96,5 +96,12 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stderr, reason = "the last word to a person at the terminal")]
 fn complain(error: &anyhow::Error) {
-    eprintln!("ferrogate: {error:#}");
+    let mut text = error.to_string();
+    // Some errors name their cause in their own words already.
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    eprintln!("ferrogate: {text}");
 }

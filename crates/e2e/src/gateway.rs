@@ -55,10 +55,10 @@ pub fn binary() -> &'static Path {
             .output()
             .expect("cargo starts");
         assert!(output.status.success(), "the binary under test does not build");
-        let messages = output.stdout.split(|byte| *byte == b'\n');
+        let messages = output.stdout.rsplit(|byte| *byte == b'\n');
         let made = messages.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-        let programs = made.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
-        programs.last().expect("cargo names the program")
+        let mut programs = made.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
+        programs.next().expect("cargo names the program")
     })
 }
 

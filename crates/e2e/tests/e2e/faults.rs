@@ -137,11 +137,7 @@ async fn what_envoy_refuses_harms_only_its_route() {
     let base = backends.manifest() + &m::gateway("eg", &m::http("http", port)) + &good;
     let gateway = Gateway::start(&[("all.yaml", &base)]).await;
     gateway.answers(port, "good.example.com", "/", 200, &[]).await;
-    let rule = format!(
-        "- matches:\n  - path:\n      type: RegularExpression\n      value: '{REFUSED}'\n  backendRefs:\n{}",
-        m::backend_ref("a")
-    );
-    let bad = m::route("bad", "eg", &["bad.example.com"], &rule);
+    let bad = m::route("bad", "eg", &["bad.example.com"], &refused_rule());
     gateway.write("bad.yaml", &bad);
     let refused =
         gateway.condition("HTTPRoute", "bad", |c| c["type"] == "Programmed" && c["status"] == "False").await;
@@ -172,6 +168,109 @@ async fn what_envoy_refuses_harms_only_its_route() {
         (!reports.contains("Envoy refuses")).then_some(())
     })
     .await;
+    gateway.ready().await;
+}
+
+/// A rule that Envoy refuses.
+fn refused_rule() -> String {
+    format!(
+        "- matches:\n  - path:\n      type: RegularExpression\n      value: '{REFUSED}'\n  backendRefs:\n{}",
+        m::backend_ref("a")
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_configuration_with_a_refused_part_serves_the_rest() {
+    let backends = Backends::start(&["a"]).await;
+    let port = free_port();
+    let files = backends.manifest()
+        + &m::gateway("eg", &m::http("http", port))
+        + &m::route("good", "eg", &["good.example.com"], &m::to("a"))
+        + &m::route("bad", "eg", &["bad.example.com"], &refused_rule())
+        + &m::route("next", "eg", &["next.example.com"], &m::to("a"));
+    let gateway = Gateway::spawn(&[("all.yaml", &files)], &[]);
+    gateway.alive().await;
+    eventually("the good routes serve", async || {
+        for host in ["good.example.com", "next.example.com"] {
+            let reply = Client::try_http1(port).await?.try_send(get(host, "/")).await?;
+            if reply.status != 200 {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    let refused =
+        gateway.condition("HTTPRoute", "bad", |c| c["type"] == "Programmed" && c["status"] == "False").await;
+    assert!(refused["message"].as_str().unwrap().contains("Envoy refuses"), "{refused}");
+    // Mended, it serves.
+    gateway.write("all.yaml", &files.replace(REFUSED, "/[a]"));
+    gateway.answers(port, "bad.example.com", "/a", 200, &[404]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_of_another_host_harms_only_its_gateway() {
+    let backends = Backends::start(&["a"]).await;
+    let (away, here) = (free_port(), free_port());
+    // 192.0.2.0/24 is for documentation (RFC 5737): no host has it.
+    let foreign = simple("away", away).replace(
+        "  gatewayClassName",
+        "  addresses:\n  - type: IPAddress\n    value: 192.0.2.77\n  gatewayClassName",
+    );
+    let files = backends.manifest() + &foreign + &simple("here", here);
+    let gateway = Gateway::spawn(&[("all.yaml", &files)], &[]);
+    gateway.alive().await;
+    let told = gateway
+        .condition("Gateway", "away", |c| {
+            c["type"] == "Programmed" && c["status"] == "False" && c["reason"] != "Pending"
+        })
+        .await;
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains(&format!("192.0.2.77:{away}")), "{message}");
+    eventually("the other Gateway serves", async || {
+        let reply = Client::try_http1(here).await?.try_send(get("any", "/")).await?;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+    programmed(&gateway, "here").await;
+}
+
+#[test]
+fn a_taken_admin_port_is_said_at_once() {
+    let folder = tempfile_with("empty.yaml", "");
+    let holder = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let output = std::process::Command::new(binary())
+        .args(["run", "--admin", &address, "--envoy"])
+        .arg(e2e::envoy())
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(&address) && said.contains("--admin") && said.contains("in use"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_loop_of_envoy_is_survived() {
+    let backends = Backends::start(&["a"]).await;
+    let port = free_port();
+    let gateway = Gateway::start(&[("all.yaml", &(backends.manifest() + &simple("eg", port)))]).await;
+    for round in 0..3 {
+        for envoy in gateway.envoys() {
+            gateway.kill(envoy);
+        }
+        // A change while no proxy runs is there when it returns.
+        let name = format!("r{round}");
+        let host = format!("{name}.example.com");
+        gateway.write("more.yaml", &m::route(&name, "eg", &[&host], &m::prefix_to("/only", "a")));
+        eventually("the change is served", async || {
+            let reply = Client::try_http1(port).await?.try_send(get(&host, "/only/x")).await?;
+            let other = Client::try_http1(port).await?.try_send(get(&host, "/x")).await?;
+            (reply.status == 200 && other.status == 404).then_some(())
+        })
+        .await;
+    }
     gateway.ready().await;
 }
 

@@ -40,7 +40,7 @@ impl Stage {
         let question = || request(method, &host, path, headers, "");
         let plain = Client::http1(self.http).await.send(question()).await;
         let h2c = Client::h2c(self.http).await.send(question()).await;
-        let (mut tls, _) = Client::tls(self.https, &host, "h2").await.expect("TLS");
+        let (mut tls, _) = Client::tls(self.https, &host, "h2").await.unwrap();
         let tls = tls.send(question()).await;
         assert_eq!(
             (plain.version, h2c.version, tls.version),
@@ -414,4 +414,38 @@ async fn websockets_and_h2c_backends() {
         (gateway.admin("/readyz").await.status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backends_by_name_by_socket_and_by_service() {
+    let backends = Backends::start(&["a"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let unix = echo::Options { unix: vec![socket.clone()], backend: "unix".to_owned(), ..Default::default() };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    echo::serve(unix, async { drop(stopped.await) }).await.unwrap();
+    let (port, own) = (free_port(), backends.port("a"));
+    let endpoint = |name: &str, text: &str| {
+        m::backend(name, own).replace(&format!("ip:\n      address: 127.0.0.1\n      port: {own}"), text)
+    };
+    let headless = m::service("headless").replace("clusterIP: 10.96.0.10", "clusterIP: None");
+    let to_service = |name: &str| format!("- backendRefs:\n  - name: {name}\n    port: 80\n");
+    let files = endpoint("fqdn", &format!("fqdn:\n      hostname: localhost\n      port: {own}"))
+        + &endpoint("unix", &format!("unix:\n      path: {}", socket.display()))
+        + &headless
+        + &m::slice("headless", "headless-0", own, "ready: true")
+        + &m::service("empty")
+        + &m::gateway("eg", &m::http("http", port))
+        + &m::route("fqdn", "eg", &["fqdn.example.com"], &m::to("fqdn"))
+        + &m::route("unix", "eg", &["unix.example.com"], &m::to("unix"))
+        + &m::route("headless", "eg", &["headless.example.com"], &to_service("headless"))
+        + &m::route("empty", "eg", &["empty.example.com"], &to_service("empty"));
+    let gateway = Gateway::start(&[("all.yaml", &files)]).await;
+    for (host, backend) in [("fqdn", "a"), ("unix", "unix"), ("headless", "a")] {
+        let reply = gateway.answers(port, &format!("{host}.example.com"), "/", 200, &[]).await;
+        assert_eq!(reply.backend(), backend, "{host}");
+    }
+    // A Service without endpoints: 503, as with Envoy Gateway.
+    gateway.answers(port, "empty.example.com", "/", 503, &[]).await;
+    drop(stop);
 }
