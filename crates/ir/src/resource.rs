@@ -112,7 +112,7 @@ pub struct Resource {
     pub version: Version,
     /// The encoded message; for a route configuration all of it but the virtual hosts.
     pub head: Bytes,
-    /// Virtual hosts of a route configuration, ascending by name; empty for all other types.
+    /// Virtual hosts of a route configuration, each name once; empty for all other types.
     pub fragments: Arc<[Arc<Fragment>]>,
     /// For a cluster, what it waits for when it is new.
     pub warming: Warming,

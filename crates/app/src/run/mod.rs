@@ -3,7 +3,6 @@
 mod conditions;
 mod control;
 mod fleets;
-mod ports;
 mod welcome;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -144,7 +143,6 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let updates = provider::file::watch(admission, options).context("cannot watch the files")?;
     let pump = tokio::spawn(pump(updates, control.clone()));
     let admin = tokio::spawn(admin::serve(admin, gateway.clone(), shutdown.clone()));
-    let ports = tokio::spawn(ports::watch(feeds.clone(), shutdown.clone()));
     let welcome = tokio::spawn(welcome::say(gateway.clone(), args.admin, shutdown.clone()));
     let fleets = gateway.fleets.clone();
     let following = tokio::spawn({
@@ -159,7 +157,6 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     following.await?;
     pump.abort();
     welcome.abort();
-    ports.abort();
     admin.await??;
     if let Some(echo) = echo {
         echo.done().await;

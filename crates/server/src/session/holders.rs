@@ -233,23 +233,31 @@ fn for_each_new_cluster(body: &Resource, but: Option<&Resource>, mut found: impl
     });
 }
 
+/// How far ahead the place of a fragment is looked for after a difference: a commit removes few neighbours at once.
+const RESYNC: usize = 16;
+
 /// Calls `found` for each fragment that `base` does not have with the same content, with the one of the same name in
-/// `base`. Both are ascending by name.
+/// `base`. Names are unique within each; their order is the translator's.
+///
+/// Where nothing moved this is one comparison of pointers for each fragment; names are looked up only from the first
+/// difference on.
 pub(super) fn for_each_new_fragment<'a>(
     fragments: &'a [Arc<Fragment>],
     base: &'a [Arc<Fragment>],
     mut found: impl FnMut(&'a Arc<Fragment>, Option<&'a Arc<Fragment>>),
 ) {
-    let mut rest = base;
+    let mut rest = base.iter().peekable();
+    let mut by_name: Option<FxHashMap<&str, &Arc<Fragment>>> = None;
     for fragment in fragments {
-        if rest.first().is_some_and(|b| Arc::ptr_eq(b, fragment)) {
-            rest = &rest[1..];
+        if rest.next_if(|b| Arc::ptr_eq(b, fragment)).is_some() {
             continue;
         }
-        while rest.first().is_some_and(|b| b.name < fragment.name) {
-            rest = &rest[1..];
+        let names = by_name.get_or_insert_with(|| base.iter().map(|b| (b.name.as_ref(), b)).collect());
+        let before = names.get(fragment.name.as_ref()).copied();
+        // Go on behind it, so that one fragment less or another in its place does not cost a look-up for all others.
+        if before.is_some_and(|before| rest.clone().take(RESYNC).any(|b| Arc::ptr_eq(b, before))) {
+            while rest.next().is_some_and(|b| before.is_some_and(|before| !Arc::ptr_eq(b, before))) {}
         }
-        let before = rest.first().filter(|b| b.name == fragment.name);
         if before.is_none_or(|b| b.hash != fragment.hash) {
             found(fragment, before);
         }

@@ -118,7 +118,6 @@ fn is_named(part: &Part, body: &Resource, message: &str) -> bool {
     if super::refusal::mentions(message, name) {
         return true;
     }
-    body.fragments
-        .binary_search_by(|f| f.name.cmp(name))
-        .is_ok_and(|place| message.contains(&format!("VirtualHosts[{place}]")))
+    let place = body.fragments.iter().position(|f| f.name == *name);
+    place.is_some_and(|place| message.contains(&format!("VirtualHosts[{place}]")))
 }
