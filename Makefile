@@ -69,7 +69,7 @@ fuzz-short:
 	@$(PYTHON) tools/fuzz 15
 
 bench: ## Measure the engine; writes docs/benchmarks.md
-	$(CARGO) run --release --package xtask -- bench
+	$(CARGO) run --release --package benches
 
 clean: ## Remove what was built (Envoy in .tools stays)
 	$(CARGO) clean
