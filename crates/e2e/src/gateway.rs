@@ -102,9 +102,14 @@ impl Gateway {
         for (name, content) in files {
             std::fs::write(folder.path().join("m").join(name), content).unwrap();
         }
-        let log = File::create(folder.path().join("log")).unwrap();
         let admin = free_port();
-        let child = tokio::process::Command::new(binary())
+        let child = Gateway::run(&folder, admin, arguments);
+        Gateway { folder, child, admin }
+    }
+
+    fn run(folder: &tempfile::TempDir, admin: u16, arguments: &[&str]) -> Child {
+        let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
+        tokio::process::Command::new(binary())
             .arg("run")
             .arg(folder.path().join("m"))
             .args(["--listen", "127.0.0.1", "--concurrency", "1", "--drain-timeout", "5"])
@@ -119,8 +124,12 @@ impl Gateway {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .expect("the binary under test starts");
-        Gateway { folder, child, admin }
+            .expect("the binary under test starts")
+    }
+
+    /// Starts the gateway again over the same folders, after it has ended.
+    pub fn again(&mut self) {
+        self.child = Gateway::run(&self.folder, self.admin, &[]);
     }
 
     /// Waits until `/readyz` says so.

@@ -89,6 +89,10 @@ async fn no_envoy_outlives_a_killed_gateway() {
     })
     .await;
     assert!(Client::try_http1(port).await.is_none(), "nobody listens any more");
+    // What the dead process left in the folder of sockets is no obstacle.
+    gateway.again();
+    gateway.ready().await;
+    gateway.answers(port, "any", "/", 200, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Backends, Certificate, Client, Gateway, Loop, eventually, free_port, get, manifest as m};
+use e2e::{Backends, Certificate, Client, Gateway, Loop, eventually, free_port, get, manifest as m, request};
 
 /// Rounds of five changes each.
 const ROUNDS: usize = 40;
@@ -145,4 +145,71 @@ async fn endpoints_that_drain_are_left_before_they_go() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let report = clients.stop().await;
     assert_eq!(report.bad, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mirrors_follow_their_endpoints() {
+    let backends = Backends::start(&["main", "old", "new"]).await;
+    let port = free_port();
+    let rule = format!(
+        "- filters:\n  - type: RequestMirror\n    requestMirror:\n      backendRef:\n        name: svc\n        port: 80\n  \
+         backendRefs:\n{}",
+        m::backend_ref("main")
+    );
+    let base = backends.manifest()
+        + &m::gateway("shop", &m::http("http", port))
+        + &m::service("svc")
+        + &m::route("mirrored", "shop", &[], &rule);
+    let slice = |backend: &str| m::slice("svc", "svc-0", backends.port(backend), "ready: true");
+    let gateway = Gateway::start(&[("base.yaml", &base), ("slice.yaml", &slice("old"))]).await;
+    for backend in ["old", "new", "old"] {
+        gateway.write("slice.yaml", &slice(backend));
+        let mut attempt = 0;
+        eventually(&format!("{backend} gets a copy"), async || {
+            attempt += 1;
+            let key = format!("{backend}-{attempt}");
+            let knobs = [("x-echo-fail-first", "1"), ("x-echo-key", &*key)];
+            let mut client = Client::http1(port).await;
+            let reply = client.send(request("GET", "any", "/", &knobs, "")).await;
+            assert_eq!(reply.backend(), "main", "answers come from the main backend");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            // The first request with a key fails: one that does not was preceded by the copy.
+            let mut direct = Client::http1(backends.port(backend)).await;
+            (direct.send(request("GET", "any", "/", &knobs, "")).await.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_come_and_go_beside_others() {
+    let backends = Backends::start(&["a"]).await;
+    let (first, second) = (free_port(), free_port());
+    let files = |listeners: &str| {
+        backends.manifest() + &m::gateway("shop", listeners) + &m::route("all", "shop", &[], &m::to("a"))
+    };
+    let one = files(&m::http("first", first));
+    let two = files(&(m::http("first", first) + &m::http("second", second)));
+    let gateway = Gateway::start(&[("base.yaml", &one)]).await;
+    let mut clients = Loop::new();
+    clients.http1(first, "any.example.com", "/");
+    clients.http1_fresh(first, "any.example.com", "/");
+    for _ in 0..5 {
+        gateway.write("base.yaml", &two);
+        eventually("the second listener serves", async || {
+            let reply = Client::try_http1(second).await?.try_send(get("any", "/")).await?;
+            // A listener is not open before it has its routes.
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            Some(())
+        })
+        .await;
+        gateway.write("base.yaml", &one);
+        eventually("the second listener is closed", async || {
+            Client::try_http1(second).await.is_none().then_some(())
+        })
+        .await;
+    }
+    let report = clients.stop().await;
+    assert_eq!(report.bad, Vec::<String>::new());
+    assert!(report.good > 20, "clients were at work: {}", report.good);
 }
