@@ -141,12 +141,37 @@ async fn matches_and_their_precedence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn header_modifiers_rewrites_and_redirects() {
-    let backends = Backends::start(&["a", "b"]).await;
+async fn headers_are_modified() {
+    let backends = Backends::start(&["a"]).await;
     let modifiers = filtered(
         "  - type: RequestHeaderModifier\n    requestHeaderModifier:\n      set:\n      - name: x-set\n        value: \"100% %REQ(:path)%\"\n      add:\n      - name: x-add\n        value: added\n      remove:\n      - x-remove\n  - type: ResponseHeaderModifier\n    responseHeaderModifier:\n      set:\n      - name: x-out\n        value: set\n      add:\n      - name: x-more\n        value: added\n      remove:\n      - x-gone\n",
         "a",
     );
+    let per_backend = format!(
+        "- backendRefs:\n{}    filters:\n    - type: RequestHeaderModifier\n      requestHeaderModifier:\n        set:\n        - name: x-of\n          value: a-only\n",
+        m::backend_ref("a")
+    );
+    let stage = Stage::set(&backends, &[("modifiers", &modifiers), ("per-backend", &per_backend)]).await;
+    let headers = [
+        ("x-set", "old"),
+        ("x-add", "own"),
+        ("x-remove", "here"),
+        ("x-echo-headers", "x-gone:1,x-out:0,x-more:own"),
+    ];
+    let reply = stage.send("GET", "modifiers", "/p", &headers).await;
+    // Envoy's operators work in values, as with Envoy Gateway; any other percent sign is one.
+    assert_eq!(reply.received("x-set"), "100% /p");
+    assert_eq!(reply.received("x-add"), "own,added");
+    assert_eq!(reply.received("x-remove"), "");
+    assert_eq!((reply.header("x-out"), reply.header("x-gone")), ("set", ""));
+    let more: Vec<_> = reply.headers.get_all("x-more").iter().map(|v| v.to_str().unwrap()).collect();
+    assert_eq!(more.join(","), "own,added");
+    assert_eq!(stage.get("per-backend", "/").await.received("x-of"), "a-only");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_and_paths_are_rewritten() {
+    let backends = Backends::start(&["a"]).await;
     let rewrite = |body: &str| format!("  - type: URLRewrite\n    urlRewrite:\n{body}");
     let prefix = |from: &str, to: &str| {
         let filter = rewrite(&format!(
@@ -165,55 +190,7 @@ async fn header_modifiers_rewrites_and_redirects() {
             ),
             m::backend_ref("a")
         );
-    let redirect = |from: &str, body: &str| {
-        format!(
-            "- matches:\n  - path:\n      value: {from}\n  filters:\n  - type: RequestRedirect\n    requestRedirect:\n{body}"
-        )
-    };
-    let redirects = redirect("/https", "      scheme: https\n")
-        + &redirect("/port", "      port: 8443\n      scheme: https\n")
-        + &redirect("/std", "      port: 443\n      scheme: https\n")
-        + &redirect("/host", "      hostname: other.example.org\n      statusCode: 301\n")
-        + &redirect("/full", "      path:\n        type: ReplaceFullPath\n        replaceFullPath: /whole\n")
-        + &redirect(
-            "/pre",
-            "      path:\n        type: ReplacePrefixMatch\n        replacePrefixMatch: /new\n      statusCode: 303\n",
-        )
-        + &redirect(
-            "/cut",
-            "      path:\n        type: ReplacePrefixMatch\n        replacePrefixMatch: /\n      statusCode: 308\n",
-        );
-    let per_backend = format!(
-        "- backendRefs:\n{}    filters:\n    - type: RequestHeaderModifier\n      requestHeaderModifier:\n        set:\n        - name: x-of\n          value: a-only\n",
-        m::backend_ref("a")
-    );
-    let stage = Stage::set(
-        &backends,
-        &[
-            ("modifiers", &modifiers),
-            ("rewrites", &rewrites),
-            ("redirects", &redirects),
-            ("per-backend", &per_backend),
-        ],
-    )
-    .await;
-
-    let headers = [
-        ("x-set", "old"),
-        ("x-add", "own"),
-        ("x-remove", "here"),
-        ("x-echo-headers", "x-gone:1,x-out:0,x-more:own"),
-    ];
-    let reply = stage.send("GET", "modifiers", "/p", &headers).await;
-    // Envoy's operators work in values, as with Envoy Gateway; any other percent sign is one.
-    assert_eq!(reply.received("x-set"), "100% /p");
-    assert_eq!(reply.received("x-add"), "own,added");
-    assert_eq!(reply.received("x-remove"), "");
-    assert_eq!((reply.header("x-out"), reply.header("x-gone")), ("set", ""));
-    let more: Vec<_> = reply.headers.get_all("x-more").iter().map(|v| v.to_str().unwrap()).collect();
-    assert_eq!(more.join(","), "own,added");
-    assert_eq!(stage.get("per-backend", "/").await.received("x-of"), "a-only");
-
+    let stage = Stage::set(&backends, &[("rewrites", &rewrites)]).await;
     for (path, wanted) in [
         ("/strip", "/"),
         ("/strip/", "/"),
@@ -234,7 +211,30 @@ async fn header_modifiers_rewrites_and_redirects() {
         let host = if path == "/full/x" { "inner.example.org" } else { "rewrites.example.com" };
         assert_eq!(answer.host.as_deref(), Some(host));
     }
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redirects_say_where_to() {
+    let backends = Backends::start(&["a"]).await;
+    let redirect = |from: &str, body: &str| {
+        format!(
+            "- matches:\n  - path:\n      value: {from}\n  filters:\n  - type: RequestRedirect\n    requestRedirect:\n{body}"
+        )
+    };
+    let redirects = redirect("/https", "      scheme: https\n")
+        + &redirect("/port", "      port: 8443\n      scheme: https\n")
+        + &redirect("/std", "      port: 443\n      scheme: https\n")
+        + &redirect("/host", "      hostname: other.example.org\n      statusCode: 301\n")
+        + &redirect("/full", "      path:\n        type: ReplaceFullPath\n        replaceFullPath: /whole\n")
+        + &redirect(
+            "/pre",
+            "      path:\n        type: ReplacePrefixMatch\n        replacePrefixMatch: /new\n      statusCode: 303\n",
+        )
+        + &redirect(
+            "/cut",
+            "      path:\n        type: ReplacePrefixMatch\n        replacePrefixMatch: /\n      statusCode: 308\n",
+        );
+    let stage = Stage::set(&backends, &[("redirects", &redirects)]).await;
     let port = stage.http;
     let own = format!("http://redirects.example.com:{port}");
     for (path, status, wanted) in [

@@ -21,82 +21,107 @@ async fn well(gateway: &Gateway) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn edits_show_and_mistakes_do_not_harm() {
-    let backends = Backends::start(&["a", "b"]).await;
-    let port = free_port();
-    let base = backends.manifest() + &m::gateway("eg", &m::http("http", port));
-    let route =
-        |name: &str, backend: &str| m::route(name, "eg", &[&format!("{name}.example.com")], &m::to(backend));
-    let gateway = Gateway::start(&[("base.yaml", &base), ("one.yaml", &route("one", "a"))]).await;
-    let answers = async |name: &str, backend: &str| {
+/// A gateway with route `one` to backend `a`.
+struct Stage {
+    gateway: Gateway,
+    port: u16,
+}
+
+impl Stage {
+    async fn set(backends: &Backends) -> Stage {
+        let port = free_port();
+        let base = backends.manifest() + &m::gateway("eg", &m::http("http", port));
+        let gateway = Gateway::start(&[("base.yaml", &base), ("one.yaml", &route("one", "a"))]).await;
+        let stage = Stage { gateway, port };
+        stage.answers("one", "a").await;
+        stage
+    }
+
+    /// Waits until the host of a route is answered by this backend; never anything but 200 and 404 before.
+    async fn answers(&self, name: &str, backend: &str) {
         eventually(&format!("{name} is answered by {backend}"), async || {
-            let reply = gateway.answers(port, &format!("{name}.example.com"), "/", 200, &[404]).await;
+            let host = format!("{name}.example.com");
+            let reply = self.gateway.answers(self.port, &host, "/", 200, &[404]).await;
             (reply.backend() == backend).then_some(())
         })
         .await;
-    };
-    answers("one", "a").await;
+    }
+}
 
+fn route(name: &str, backend: &str) -> String {
+    m::route(name, "eg", &[&format!("{name}.example.com")], &m::to(backend))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edits_of_files_show() {
+    let backends = Backends::start(&["a", "b"]).await;
+    let stage = Stage::set(&backends).await;
+    let gateway = &stage.gateway;
     // Created, edited in place, replaced by renaming, several in one file, JSON, deleted.
     std::fs::write(gateway.manifests().join("two.yaml"), route("two", "a")).unwrap();
-    answers("two", "a").await;
+    stage.answers("two", "a").await;
     std::fs::write(gateway.manifests().join("two.yaml"), route("two", "b")).unwrap();
-    answers("two", "b").await;
+    stage.answers("two", "b").await;
     gateway.write("two.yaml", &(route("two", "a") + &route("three", "b")));
-    answers("two", "a").await;
-    answers("three", "b").await;
+    stage.answers("two", "a").await;
+    stage.answers("three", "b").await;
     let json = serde_json::json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": { "name": "four" },
         "spec": { "parentRefs": [{ "name": "eg" }], "hostnames": ["four.example.com"],
             "rules": [{ "backendRefs": [{ "group": "gateway.envoyproxy.io", "kind": "Backend", "name": "a" }] }] },
     });
     gateway.write("four.json", &json.to_string());
-    answers("four", "a").await;
+    stage.answers("four", "a").await;
     gateway.remove("two.yaml");
     for name in ["two", "three"] {
-        gateway.answers(port, &format!("{name}.example.com"), "/", 404, &[200]).await;
+        gateway.answers(stage.port, &format!("{name}.example.com"), "/", 404, &[200]).await;
     }
-    well(&gateway).await;
+    well(gateway).await;
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_in_files_do_not_harm() {
+    let backends = Backends::start(&["a", "b"]).await;
+    let stage = Stage::set(&backends).await;
+    let gateway = &stage.gateway;
     // A syntax error: place in the message, last good content in force, other files go on.
     gateway.write("one.yaml", "apiVersion: v1\nkind: [unclosed\nmetadata: {name: x\n");
-    let told = problem(&gateway, &["one.yaml"]).await.to_string();
+    let told = problem(gateway, &["one.yaml"]).await.to_string();
     let place = told.split("one.yaml:").nth(1).unwrap_or_default();
     let numbers: Vec<&str> = place.splitn(3, ':').take(2).map(str::trim).collect();
     assert!(
         numbers.len() == 2 && numbers.iter().all(|n| n.parse::<u32>().is_ok()),
         "line and column: {told}"
     );
-    answers("one", "a").await;
+    stage.answers("one", "a").await;
     gateway.write("five.yaml", &route("five", "b"));
-    answers("five", "b").await;
+    stage.answers("five", "b").await;
     gateway.write("one.yaml", &route("one", "b"));
-    answers("one", "b").await;
-    well(&gateway).await;
+    stage.answers("one", "b").await;
+    well(gateway).await;
 
     // A rejected object: field in the message, last accepted version in force, its neighbour in the file goes on.
     let rejected = route("one", "a").replace("    - group:", "    - weight: -1\n      group:");
     assert!(rejected.contains("weight: -1"));
     gateway.write("one.yaml", &(rejected + &route("six", "a")));
-    let told = problem(&gateway, &["\"one\"", "rejected"]).await;
+    let told = problem(gateway, &["\"one\"", "rejected"]).await;
     assert!(told["field"].as_str().unwrap().contains("weight"), "{told}");
-    answers("six", "a").await;
-    answers("one", "b").await;
+    stage.answers("six", "a").await;
+    stage.answers("one", "b").await;
     let unknown = route("one", "a").replace("  rules:", "  ruels: []\n  rules:");
     gateway.write("one.yaml", &(unknown + &route("six", "a")));
-    let told = problem(&gateway, &["\"one\"", "ruels"]).await.to_string();
+    let told = problem(gateway, &["\"one\"", "ruels"]).await.to_string();
     assert!(told.contains("rules"), "the field probably meant: {told}");
-    answers("one", "b").await;
+    stage.answers("one", "b").await;
 
     // The same object twice: both files are named, the first by path wins.
     gateway.write("one.yaml", &(route("one", "b") + &route("six", "a")));
-    well(&gateway).await;
+    well(gateway).await;
     gateway.write("zz.yaml", &route("one", "a"));
-    problem(&gateway, &["one.yaml", "zz.yaml", "warning"]).await;
-    answers("one", "b").await;
+    problem(gateway, &["one.yaml", "zz.yaml", "warning"]).await;
+    stage.answers("one", "b").await;
     gateway.remove("zz.yaml");
-    well(&gateway).await;
+    well(gateway).await;
 
     // A kind that nobody knows: one warning, however often the file is written.
     for n in 0..3 {
@@ -108,7 +133,7 @@ async fn edits_show_and_mistakes_do_not_harm() {
         .await;
     }
     gateway.write("seven.yaml", &route("seven", "a"));
-    answers("seven", "a").await;
+    stage.answers("seven", "a").await;
     let log = gateway.log();
     assert_eq!(log.lines().filter(|line| line.contains("Gadget")).count(), 1, "{log}");
     assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
