@@ -215,6 +215,28 @@ async fn a_first_configuration_with_a_refused_part_serves_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_of_the_same_host_keep_what_envoy_accepted() {
+    let backends = Backends::start(&["a"]).await;
+    let port = free_port();
+    let good = m::route("good", "eg", &["shop.example.com"], &m::to("a"));
+    let base = backends.manifest() + &m::gateway("eg", &m::http("http", port)) + &good;
+    let gateway = Gateway::start(&[("all.yaml", &base)]).await;
+    gateway.answers(port, "shop.example.com", "/", 200, &[]).await;
+    gateway.write("bad.yaml", &m::route("bad", "eg", &["shop.example.com"], &refused_rule()));
+    gateway.condition("HTTPRoute", "bad", |c| c["type"] == "Programmed" && c["status"] == "False").await;
+    gateway.answers(port, "shop.example.com", "/", 200, &[]).await;
+    // A fresh Envoy gets the last accepted version of the host.
+    for envoy in gateway.envoys() {
+        gateway.kill(envoy);
+    }
+    eventually("the host is served again", async || {
+        let reply = Client::try_http1(port).await?.try_send(get("shop.example.com", "/")).await?;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_of_another_host_harms_only_its_gateway() {
     let backends = Backends::start(&["a"]).await;
     let (away, here) = (free_port(), free_port());
