@@ -21,7 +21,8 @@ enum Command {
     /// Run a gateway on this machine: follow manifests, run one Envoy per Gateway
     ///
     /// Edit the files while it runs: a change is live in milliseconds and no request fails. What is wrong with a file
-    /// or an object is said in the log, in `ferrogate status` and on the admin port; everything else goes on.
+    /// is said in the log and on the admin port, what is wrong with an object in `ferrogate status` too; everything
+    /// else goes on.
     Run(Box<run::Args>),
     /// Show what a running gateway says of its objects
     ///

@@ -18,8 +18,21 @@ pub struct Fleet {
 pub struct FleetSpec {
     /// The Gateway, as `namespace/name`.
     pub gateway: Arc<str>,
-    /// Addresses and ports that its proxies bind.
-    pub sockets: Vec<(Arc<str>, u16)>,
+    /// What its proxies listen on.
+    pub sockets: Vec<SocketSpec>,
+}
+
+/// One socket of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketSpec {
+    /// Name of the listener in xDS.
+    pub name: Arc<str>,
+    /// Address that is bound.
+    pub address: Arc<str>,
+    /// Port that is bound.
+    pub port: u16,
+    /// Names of the Gateway's listeners that it serves.
+    pub listeners: Vec<Arc<str>>,
 }
 
 impl Fleet {

@@ -21,7 +21,7 @@ pub use store::{ChangeSet, Infrastructure, Settings};
 use store::{FactKey, Store};
 
 pub use audit::Difference;
-pub use fleet::{Fleet, FleetSpec};
+pub use fleet::{Fleet, FleetSpec, SocketSpec};
 use stages::Stages;
 pub use stages::{Explanation, HostView};
 

@@ -31,15 +31,14 @@ impl DataPlane {
             StatusBody::Gateway { addresses, conditions, listeners } => {
                 let fleet = format!("{}/{}", status.object.namespace, status.object.name);
                 if let Some(spec) = self.specs.get(&*fleet) {
-                    addresses.extend(spec.sockets.iter().map(|(address, _)| address.clone()));
+                    addresses.extend(spec.sockets.iter().map(|socket| socket.address.clone()));
                     addresses.sort_unstable();
                     addresses.dedup();
                 }
                 let generation = conditions.first().map_or(0, |c| c.observed_generation);
                 let programmed = self.programmed(&fleet, generation);
-                let refused = self.refused(&status.object, &[ResourceType::Listener, ResourceType::Secret]);
-                if let Some(message) = refused {
-                    for listener in listeners.iter_mut() {
+                for (names, message) in self.refused_sockets(&fleet) {
+                    for listener in listeners.iter_mut().filter(|l| names.contains(&l.name)) {
                         let own = listener.conditions.iter_mut().filter(|c| c.kind == "Programmed");
                         for condition in own.filter(|c| c.status == ConditionStatus::True) {
                             condition.status = ConditionStatus::False;
@@ -106,6 +105,25 @@ impl DataPlane {
             }
             (None, _) => (ConditionStatus::False, "NoResources", "No proxy runs for the Gateway".to_owned()),
         }
+    }
+
+    /// Listeners, by socket, that Envoy refuses, with its words. Listeners on other sockets go on.
+    fn refused_sockets(&self, fleet: &str) -> Vec<(Vec<Arc<str>>, String)> {
+        let sockets = self.specs.get(fleet).map_or(&[][..], |spec| &spec.sockets);
+        let refused = self.reports.iter().filter(|r| &*r.feed == fleet && r.kind == ResourceType::Listener);
+        refused
+            .filter_map(|report| match &report.delivery {
+                Delivery::Rejected { message } => {
+                    let socket = sockets.iter().find(|s| s.name == report.name)?;
+                    let words = format!(
+                        "Envoy refuses the listener on {}:{}: {message}",
+                        socket.address, socket.port
+                    );
+                    Some((socket.listeners.clone(), words))
+                }
+                Delivery::Accepted => None,
+            })
+            .collect()
     }
 
     /// Envoy's words when it refuses a resource that this object is an owner of.

@@ -11,7 +11,7 @@ use translate::{ClusterKey, GatewayOutput, gateway::Chain};
 use xds::resource;
 
 use super::Stages;
-use crate::{Commit, FleetSpec};
+use crate::{Commit, FleetSpec, SocketSpec};
 
 type Changed = (ResourceType, Arc<str>, Option<Arc<Resource>>);
 
@@ -224,7 +224,14 @@ impl Stages {
     fn spec(&self, id: ObjectId) -> FleetSpec {
         self.gateways.get(id).map_or_else(FleetSpec::default, |gateway| FleetSpec {
             gateway: gateway.fleet.clone(),
-            sockets: gateway.sockets.iter().map(|s| (s.address.clone(), s.port)).collect(),
+            sockets: (gateway.sockets.iter())
+                .map(|socket| SocketSpec {
+                    name: socket.name.clone(),
+                    address: socket.address.clone(),
+                    port: socket.port,
+                    listeners: socket.listeners.to_vec(),
+                })
+                .collect(),
         })
     }
 }

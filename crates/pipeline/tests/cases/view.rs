@@ -113,7 +113,7 @@ fn redacted(resource: &Resource) -> Value {
 }
 
 /// Address, and each filter chain with what tells it apart.
-fn listener(value: Value) -> Value {
+fn listener(value: &Value) -> Value {
     let socket = &value["address"]["socketAddress"];
     let mut out = json!({ "address": address(&json!({ "socketAddress": socket })) });
     if let Some(protocol) = socket.get("protocol") {

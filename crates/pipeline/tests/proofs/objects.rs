@@ -194,7 +194,7 @@ impl<'a> Choices<'a> {
                 }});
             }
             3 => {
-                listener["allowedRoutes"] = json!({"kinds": [{"kind": self.of(&["HTTPRoute", "TCPRoute"])}]})
+                listener["allowedRoutes"] = json!({"kinds": [{"kind": self.of(&["HTTPRoute", "TCPRoute"])}]});
             }
             _ => {}
         }

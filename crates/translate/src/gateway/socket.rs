@@ -28,6 +28,8 @@ pub struct Socket {
     pub transport: Transport,
     /// True on a host, where other processes may have the port.
     pub exclusive: bool,
+    /// Names of the listeners on it, in the order of the spec within each protocol.
+    pub listeners: Box<[Arc<str>]>,
     /// Chains in the order of the listeners.
     pub chains: Box<[Chain]>,
 }
@@ -74,24 +76,27 @@ pub(super) fn group(
     let exclusive = settings.infrastructure != Infrastructure::Kubernetes;
     let mut order: Vec<usize> = (0..judged.len()).filter(|i| judged[*i].ready()).collect();
     order.sort_by_key(|i| rank(judged[*i].protocol));
-    let mut sockets: Vec<(usize, Socket, Vec<Chain>)> = Vec::new();
+    let mut sockets: Vec<Building> = Vec::new();
     for i in order {
         let listener = &judged[i];
         let port = bound_port(listener.fact.port, &settings.infrastructure);
         let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
         let xds_name: Arc<str> = format!("{fleet}/{}", listener.fact.name).into();
         for (n, address) in addresses.iter().enumerate() {
-            let existing =
-                sockets.iter().position(|(m, s, _)| *m == n && s.port == port && s.transport == transport);
+            let existing = sockets
+                .iter()
+                .position(|s| s.address == n && s.socket.port == port && s.socket.transport == transport);
             let index = existing.unwrap_or_else(|| {
                 // The name must be unique: further addresses of a Gateway add themselves to it.
                 let name = if n == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
-                let socket =
-                    Socket { name, address: address.clone(), port, transport, exclusive, chains: [].into() };
-                sockets.push((n, socket, Vec::new()));
+                let (address, listeners, chains) = (address.clone(), [].into(), [].into());
+                let socket = Socket { name, address, port, transport, exclusive, listeners, chains };
+                sockets.push(Building { address: n, socket, listeners: Vec::new(), chains: Vec::new() });
                 sockets.len() - 1
             });
-            let chains = &mut sockets[index].2;
+            let building = &mut sockets[index];
+            building.listeners.push(listener.fact.name.clone());
+            let chains = &mut building.chains;
             // Plain HTTP listeners of a port share the first one's chain.
             if listener.protocol == Protocol::Http
                 && chains.iter().any(|c| matches!(c, Chain::Http { tls: None, .. }))
@@ -101,7 +106,17 @@ pub(super) fn group(
             chains.push(chain(i, listener, &xds_name, port, reader));
         }
     }
-    sockets.into_iter().map(|(_, socket, chains)| Socket { chains: chains.into(), ..socket }).collect()
+    let finish = |b: Building| Socket { listeners: b.listeners.into(), chains: b.chains.into(), ..b.socket };
+    sockets.into_iter().map(finish).collect()
+}
+
+/// A socket while listeners join it.
+struct Building {
+    /// Index of its address.
+    address: usize,
+    socket: Socket,
+    listeners: Vec<Arc<str>>,
+    chains: Vec<Chain>,
 }
 
 fn rank(protocol: Protocol) -> u8 {

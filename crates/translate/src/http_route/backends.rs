@@ -356,6 +356,13 @@ fn backend_object(
     if let Some(finding) = crate::backend::invalid(backend, settings) {
         return Err(Problem::new(finding.reason, format!("{named}: {}", finding.message)));
     }
+    if backend.tls {
+        // Plain text to a backend that is meant to have TLS would be a silent leak.
+        return Err(Problem::new(
+            "InvalidBackendTLS",
+            format!("{named}: spec.tls is not supported yet, and plain text is not sent in its place"),
+        ));
+    }
     let kind = match &backend.kind {
         facts::BackendKind::DynamicResolver => BackendKind::DynamicResolver,
         facts::BackendKind::Endpoints(endpoints) => {
