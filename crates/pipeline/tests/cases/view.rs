@@ -96,7 +96,7 @@ fn resources_of(fleet: &Fleet) -> Value {
         }
         let value = redacted(resource);
         let (key, value) = match kind {
-            ResourceType::Listener => ("listeners", listener(value)),
+            ResourceType::Listener => ("listeners", listener(&value)),
             ResourceType::Route => ("routes", hosts(&value)),
             ResourceType::Cluster => ("clusters", cluster(value)),
             ResourceType::Endpoints => ("endpoints", endpoints(&value)),
