@@ -10,8 +10,6 @@ mod audit;
 mod fleet;
 mod order;
 mod stages;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 

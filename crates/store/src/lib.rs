@@ -12,8 +12,6 @@ pub mod facts;
 mod lower;
 mod settings;
 mod store;
-#[cfg(test)]
-mod tests;
 
 pub use certificate::{
     Certificate, CertificateError, Curve, KeyAlgorithm, Validity, dns_name_matches, first_overlap,

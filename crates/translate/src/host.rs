@@ -47,3 +47,29 @@ pub fn intersect<'a>(listener: &'a str, route: &'a str) -> Option<&'a str> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_covers_one_or_more_labels_but_not_its_own_domain() {
+        for host in ["a.example.com", "a.b.example.com", "*.example.com", "*.a.example.com"] {
+            assert!(covers("*.example.com", host), "{host}");
+        }
+        for host in ["example.com", "badexample.com", "a.example.org", "*.com"] {
+            assert!(!covers("*.example.com", host), "{host}");
+        }
+        assert!(covers("example.com", "example.com"));
+        assert!(!covers("example.com", "a.example.com"));
+    }
+
+    #[test]
+    fn the_more_specific_hostname_is_the_intersection() {
+        assert_eq!(intersect("*.example.com", "a.example.com"), Some("a.example.com"));
+        assert_eq!(intersect("a.example.com", "*.example.com"), Some("a.example.com"));
+        assert_eq!(intersect("*.example.com", "*.a.example.com"), Some("*.a.example.com"));
+        assert_eq!(intersect("a.example.com", "b.example.com"), None);
+        assert_eq!(intersect("*.example.com", "*.example.org"), None);
+    }
+}

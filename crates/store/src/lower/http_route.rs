@@ -241,3 +241,20 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     }
     Some(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_gep_2257_has_them() {
+        let millis = |text| duration(text).map(|d| d.as_millis());
+        assert_eq!(millis("1m30s"), Some(90_000));
+        assert_eq!(millis("500ms"), Some(500));
+        assert_eq!(millis("1h0m2s3ms"), Some(3_602_003));
+        assert_eq!(millis("0s"), Some(0));
+        for bad in ["", "5", "s", "1.5s", "5d", "-1s", "1s ", "99999999999999999999h"] {
+            assert_eq!(millis(bad), None, "{bad}");
+        }
+    }
+}

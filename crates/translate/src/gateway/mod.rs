@@ -5,8 +5,6 @@ mod conflict;
 mod listener;
 mod overlap;
 mod socket;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -3,8 +3,6 @@
 mod backends;
 mod filters;
 mod matches;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Arc, time::Duration};
 
