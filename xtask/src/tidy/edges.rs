@@ -33,6 +33,7 @@ const EDGES: &[(&str, Edges)] = &[
     ("server", Edges::Only(&["engine", "envoy-api", "ir"])),
     ("provider", Edges::Only(&["admission", "api", "ir"])),
     ("host", Edges::Only(&["ir"])),
+    ("infra", Edges::Only(&["api", "envoy-api", "ir"])),
     ("echo", Edges::Only(&[])),
     ("ferrogate", Edges::All),
     ("e2e", Edges::All),
