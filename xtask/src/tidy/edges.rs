@@ -33,6 +33,8 @@ const EDGES: &[(&str, Edges)] = &[
     ("server", Edges::Only(&["engine", "envoy-api", "ir"])),
     ("provider", Edges::Only(&["admission", "api", "ir"])),
     ("host", Edges::Only(&["ir"])),
+    ("status-json", Edges::Only(&["ir"])),
+    ("leader", Edges::Only(&["ir", "status-json"])),
     ("infra", Edges::Only(&["api", "envoy-api", "ir"])),
     ("echo", Edges::Only(&[])),
     ("ferrogate", Edges::All),
