@@ -25,6 +25,8 @@ impl From<ResourceType> for TypeLabel {
 pub struct Metrics {
     /// Connected streams.
     pub streams: Gauge,
+    /// Streams that were refused or ended because their proxy may not have the resources.
+    pub denied: Counter,
     /// Responses sent.
     pub pushes: Family<TypeLabel, Counter>,
     /// Bytes of resources sent.
@@ -52,6 +54,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Metrics {
             streams: Gauge::default(),
+            denied: Counter::default(),
             pushes: Family::default(),
             bytes: Family::default(),
             acks: Family::default(),
@@ -69,6 +72,7 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let xds = registry.sub_registry_with_prefix("xds");
         xds.register("streams", "Connected xDS streams", self.streams.clone());
+        xds.register("denied", "xDS streams refused for who their proxy is", self.denied.clone());
         xds.register("pushes", "xDS responses sent", self.pushes.clone());
         xds.register("bytes", "Bytes of xDS resources sent", self.bytes.clone());
         xds.register("acks", "xDS responses accepted by proxies", self.acks.clone());

@@ -1,47 +1,46 @@
 //! The gRPC service and its listeners.
 
 use std::{
+    fmt,
     future::Future,
     io,
+    net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use envoy_api::{
     discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse},
-    service::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
+    service::AggregatedDiscoveryService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::UnixSocket,
     sync::mpsc,
+    task::JoinSet,
 };
 use tokio_stream::{
     Stream, StreamExt,
     wrappers::{ReceiverStream, UnixListenerStream},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::server::Connected};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    Authorizer, Feeds, Peer,
+    Authorizer, Connection, Connections, Feeds, Peer,
+    connection::{self, Lane},
     stream::{self, RESPONSES, Shared},
 };
 
-/// Largest request. Envoy tells every name and version when it reconnects: 64 MiB are 500,000 names of 100 bytes.
-const MAX_REQUEST: usize = 64 << 20;
-/// A proxy that is gone without a word is noticed after interval and timeout. 30 s + 10 s: Envoy's own default for
-/// upstream health is of that order, and an idle stream costs one ping.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait to be accepted; a fleet of proxies may come at once after a restart.
-const BACKLOG: u32 = 1_024;
+pub(crate) const BACKLOG: u32 = 1_024;
+/// How long connections may take to end when the server stops. Their streams have ended by then, so this is one round
+/// trip; a peer that does not read is cut off.
+const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Why serving ended or could not begin.
+/// Why serving could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The Unix socket could not be made.
@@ -52,80 +51,46 @@ pub enum ServeError {
         /// The cause.
         source: io::Error,
     },
-    /// The gRPC server failed.
-    #[error("the xDS server failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
-}
-
-/// A connection with what it proves about its peer.
-#[derive(Debug)]
-pub struct Connection<IO> {
-    io: IO,
-    peer: Peer,
-}
-
-impl<IO> Connection<IO> {
-    /// A connection of this peer.
-    pub fn new(io: IO, peer: Peer) -> Self {
-        Connection { io, peer }
-    }
-}
-
-impl<IO> Connected for Connection<IO> {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
+    /// The TCP port cannot be had.
+    #[error("cannot listen on {address}: {source}")]
+    Port {
+        /// Address and port.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
 }
 
 /// Serves the resources of all fleets. Clones share; one server may listen in many places.
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
+    connections: Arc<Connections>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("connections", &self.connections).finish_non_exhaustive()
+    }
 }
 
 impl Server {
     /// A server of these feeds. `authorizer` decides which of them a connection gets.
     pub fn new(feeds: Feeds, authorizer: impl Authorizer) -> Self {
         let shared = Shared { feeds, authorizer: Arc::new(authorizer), shutdown: CancellationToken::new() };
-        Server { shared: Arc::new(shared) }
+        Server { shared: Arc::new(shared), connections: Arc::default() }
+    }
+
+    /// The same server with other limits for connections that come from now on.
+    #[must_use]
+    pub fn with_connections(mut self, connections: Connections) -> Self {
+        self.connections = Arc::new(connections);
+        self
+    }
+
+    /// Limits and waiting times of connections.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// The resources that it serves.
@@ -138,39 +103,37 @@ impl Server {
     /// this returns; the future that it returns serves until `shutdown` completes.
     ///
     /// # Errors
-    /// When the socket cannot be made. The future fails when the gRPC server does.
+    /// When the socket cannot be made.
     pub fn serve_unix(
         &self,
         path: &Path,
         feed_key: &str,
         shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<impl Future<Output = Result<(), ServeError>> + Send + 'static, ServeError> {
+    ) -> Result<impl Future<Output = ()> + Send + 'static, ServeError> {
         let listener = listen(path).map_err(|source| ServeError::Bind { path: path.to_owned(), source })?;
         let peer = Peer::of_feed(feed_key);
-        let incoming = UnixListenerStream::new(listener)
-            .map(move |accepted| accepted.map(|io| Connection::new(io, peer.clone())));
+        let incoming = UnixListenerStream::new(listener).filter_map(move |accepted| match accepted {
+            Ok(io) => Some(Connection::new(io, peer.clone())),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                None
+            }
+        });
         let server = self.clone();
         let path = path.to_owned();
         Ok(async move {
-            let served = server.serve(incoming, shutdown).await;
+            server.serve(incoming, shutdown).await;
             if let Err(error) = std::fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "socket file is gone already");
             }
-            served
         })
     }
 
-    /// Serves connections from any source until `shutdown` completes; then streams of these connections end.
-    ///
-    /// # Errors
-    /// When the gRPC server fails.
-    pub async fn serve<I, IO>(
-        &self,
-        incoming: I,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), ServeError>
+    /// Serves connections from any source until `shutdown` completes, or no more come and the last has ended. At
+    /// `shutdown` the streams of these connections end.
+    pub async fn serve<I, IO>(&self, incoming: I, shutdown: impl Future<Output = ()> + Send + 'static)
     where
-        I: Stream<Item = io::Result<Connection<IO>>> + Send,
+        I: Stream<Item = Connection<IO>> + Send,
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         // A token of its own: one listener can end while others go on.
@@ -180,27 +143,35 @@ impl Server {
             authorizer: Arc::clone(&self.shared.authorizer),
             shutdown: token.clone(),
         };
-        let service = AggregatedDiscoveryServiceServer::new(Ads { shared: Arc::new(shared) })
-            .max_decoding_message_size(MAX_REQUEST)
-            .max_encoding_message_size(usize::MAX)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .send_compressed(CompressionEncoding::Gzip);
-        let until = {
-            let token = token.clone();
-            async move {
+        let ads = Ads { shared: Arc::new(shared) };
+        let mut open = JoinSet::new();
+        {
+            let mut incoming = std::pin::pin!(incoming);
+            let mut shutdown = std::pin::pin!(shutdown);
+            let mut more = true;
+            while more || !open.is_empty() {
                 tokio::select! {
-                    () = shutdown => token.cancel(),
-                    () = token.cancelled() => {}
+                    () = &mut shutdown => break,
+                    () = token.cancelled() => break,
+                    next = incoming.next(), if more => match next {
+                        Some(connection) => {
+                            let (ads, limits) = (ads.clone(), Arc::clone(&self.connections));
+                            let token = token.clone();
+                            open.spawn(async move {
+                                connection::serve(ads, connection, &limits, token).await;
+                            });
+                        }
+                        None => more = false,
+                    },
+                    Some(_ended) = open.join_next() => {}
                 }
             }
-        };
-        tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_service(service)
-            .serve_with_incoming_shutdown(incoming, until)
-            .await?;
-        Ok(())
+        }
+        token.cancel();
+        let all = async { while open.join_next().await.is_some() {} };
+        if tokio::time::timeout(FAREWELL, all).await.is_err() {
+            tracing::debug!("connections cut off: their peers do not read");
+        }
     }
 }
 
@@ -221,7 +192,8 @@ fn listen(path: &Path) -> io::Result<tokio::net::UnixListener> {
 }
 
 /// The gRPC service.
-struct Ads {
+#[derive(Clone)]
+pub(crate) struct Ads {
     shared: Arc<Shared>,
 }
 
@@ -244,9 +216,10 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+        let lane = request.extensions().get::<Lane>().cloned();
+        let lane = lane.ok_or_else(|| Status::internal("the connection proves nothing"))?;
         let (responses, stream) = mpsc::channel(RESPONSES);
-        tokio::spawn(stream::run(Arc::clone(&self.shared), peer, request.into_inner(), responses));
+        tokio::spawn(stream::run(Arc::clone(&self.shared), lane, request.into_inner(), responses));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

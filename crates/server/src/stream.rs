@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use envoy_api::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    Authorizer, Event, Feeds, Outgoing, Peer, Session, StreamDebug,
+    Authorizer, Event, Feeds, Outgoing, Session, StreamDebug,
+    connection::Lane,
     feed::{Feed, Follower, Phase},
 };
 
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) const RESPONSES: usize = 1;
 /// Questions of the admin port that wait for the task.
 const INSPECTIONS: usize = 4;
+/// How long the first request of a stream may take. Envoy sends it at once.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -36,13 +39,13 @@ pub(crate) struct Shared {
 }
 
 /// Serves one stream to its end. The proxy gets the status of the end, if it still listens.
-pub(crate) async fn run<S>(shared: Arc<Shared>, peer: Peer, requests: S, responses: mpsc::Sender<Response>)
+pub(crate) async fn run<S>(shared: Arc<Shared>, lane: Lane, requests: S, responses: mpsc::Sender<Response>)
 where
     S: Stream<Item = Result<DeltaDiscoveryRequest, Status>> + Send + Unpin,
 {
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     let end = tokio::select! {
-        end = converse(&shared, id, &peer, requests, &responses) => end,
+        end = converse(&shared, id, &lane, requests, &responses) => end,
         () = shared.shutdown.cancelled() => Err(Status::unavailable("the control plane shuts down")),
         () = responses.closed() => Ok(()),
     };
@@ -59,37 +62,65 @@ where
 async fn converse<S>(
     shared: &Shared,
     id: u64,
-    peer: &Peer,
+    lane: &Lane,
     mut requests: S,
     responses: &mpsc::Sender<Response>,
 ) -> Result<(), Status>
 where
     S: Stream<Item = Result<DeltaDiscoveryRequest, Status>> + Send + Unpin,
 {
-    let Some(first) = requests.next().await.transpose()? else { return Ok(()) };
+    let first = tokio::time::timeout(FIRST_REQUEST, requests.next()).await;
+    let first = first.map_err(|_| Status::deadline_exceeded("no request came"))?;
+    let Some(first) = first.transpose()? else { return Ok(()) };
     let node = first.node.clone().unwrap_or_default();
-    let key = shared.authorizer.feed(peer, &node).map_err(|denied| {
-        tracing::warn!(stream = id, node = node.id, reason = denied.reason, "xDS stream refused");
-        Status::permission_denied(denied.reason)
+    let grant = shared.authorizer.authorize(&lane.peer, &node).await;
+    let grant = grant.map_err(|denied| {
+        shared.feeds.metrics().denied.inc();
+        tracing::warn!(stream = id, node = node.id, from = ?lane.peer.address, %denied, "xDS stream refused");
+        Status::from(denied)
     })?;
-    let feed = shared.feeds.feed(&key);
-    let mut phase = feed.phase();
-    let known = phase.wait_for(|phase| *phase != Phase::Waiting).await.map(|phase| *phase);
-    if !matches!(known, Ok(Phase::Live(_))) {
-        return Err(gone(&key));
+    let feed = shared.feeds.feed(&grant.feed);
+    let granted = async {
+        let phase = live(&feed, &lane.old).await?;
+        let (inspect, inspections) = mpsc::channel(INSPECTIONS);
+        let membership = Membership::new(shared, Arc::clone(&feed), id, inspect);
+        tracing::info!(stream = id, feed = %feed.key, node = node.id, "proxy connected");
+        let settings = Arc::clone(shared.feeds.settings());
+        let session = Session::new(settings, feed.snapshot(), feed.accepted_before(), Instant::now());
+        let (feed, node) = (Arc::clone(&feed), node.id.clone());
+        let mut task = Task { feeds: &shared.feeds, feed, id, node, session, acked: None };
+        task.request(first)?;
+        let end = task.work(requests, responses, phase, inspections, &lane.old).await;
+        drop(membership);
+        tracing::info!(stream = id, feed = %task.feed.key, "proxy disconnected");
+        end
+    };
+    tokio::select! {
+        end = granted => end,
+        denied = grant.revoked => {
+            shared.feeds.metrics().denied.inc();
+            tracing::warn!(stream = id, feed = %feed.key, node = node.id, %denied, "xDS stream ended: the proxy may not have it any more");
+            Err(denied.into())
+        }
     }
-    let (inspect, inspections) = mpsc::channel(INSPECTIONS);
-    let membership = Membership::new(shared, Arc::clone(&feed), id, inspect);
-    tracing::info!(stream = id, feed = %key, node = node.id, "proxy connected");
-    let now = Instant::now();
-    let settings = Arc::clone(shared.feeds.settings());
-    let session = Session::new(settings, feed.snapshot(), feed.accepted_before(), now);
-    let mut task = Task { feeds: &shared.feeds, feed, id, node: node.id, session, acked: None };
-    task.request(first)?;
-    let end = task.work(requests, responses, phase, inspections).await;
-    drop(membership);
-    tracing::info!(stream = id, feed = %key, "proxy disconnected");
-    end
+}
+
+/// Waits until the feed has resources.
+async fn live(feed: &Feed, old: &CancellationToken) -> Result<watch::Receiver<Phase>, Status> {
+    let mut phase = feed.phase();
+    let known = tokio::select! {
+        known = phase.wait_for(|phase| *phase != Phase::Waiting) => known.map(|phase| *phase),
+        () = old.cancelled() => return Err(aged()),
+    };
+    match known {
+        Ok(Phase::Live(_)) => Ok(phase),
+        _ => Err(gone(&feed.key)),
+    }
+}
+
+/// The end of a stream whose connection is old. Envoy connects again without a line in its log.
+fn aged() -> Status {
+    Status::unavailable("the connection has reached its age: connect again")
 }
 
 fn gone(key: &str) -> Status {
@@ -139,6 +170,7 @@ impl Task<'_> {
         responses: &mpsc::Sender<Response>,
         mut phase: watch::Receiver<Phase>,
         mut inspections: mpsc::Receiver<oneshot::Sender<StreamDebug>>,
+        old: &CancellationToken,
     ) -> Result<(), Status>
     where
         S: Stream<Item = Result<DeltaDiscoveryRequest, Status>> + Send + Unpin,
@@ -146,6 +178,9 @@ impl Task<'_> {
         // True when the session may have something to send.
         let mut ready = true;
         loop {
+            if old.is_cancelled() && self.acked == Some(self.session.revision()) {
+                return Err(aged());
+            }
             let deadline = self.session.deadline().map(tokio::time::Instant::from_std);
             tokio::select! {
                 biased;
@@ -181,6 +216,7 @@ impl Task<'_> {
                     self.settle();
                 }
                 () = sleep_until(deadline) => ready = true,
+                () = old.cancelled(), if !old.is_cancelled() => {}
             }
         }
     }

@@ -42,12 +42,12 @@ impl Site {
         let server = Server::new(feeds.clone(), ByCluster);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move {
-            let incoming =
-                TcpListenerStream::new(listener).map(|io| io.map(|io| Connection::new(io, Peer::default())));
+            let incoming = TcpListenerStream::new(listener);
+            let incoming = incoming.map(|io| Connection::new(io.expect("a connection"), Peer::default()));
             let shutdown = async {
                 let _dropped = stopped.await;
             };
-            server.serve(incoming, shutdown).await.expect("serve");
+            server.serve(incoming, shutdown).await;
         });
         Site { feeds, address, stop: Some(stop) }
     }
@@ -286,6 +286,34 @@ async fn the_old_protocol_is_refused_in_words() {
 }
 
 #[tokio::test]
+async fn other_services_are_refused_in_words() {
+    use http_body_util::{BodyExt, Empty};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let site = Site::small().await;
+    let tcp = tokio::net::TcpStream::connect(site.address).await.expect("connect");
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp));
+    let (mut sender, connection) = handshake.await.expect("handshake");
+    tokio::spawn(connection);
+    for method in [
+        "envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
+        "envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
+        "envoy.service.secret.v3.SecretDiscoveryService/FetchSecrets",
+        "envoy.service.cluster.v3.ClusterDiscoveryService/StreamClusters",
+        "envoy.service.discovery.v3.AggregatedDiscoveryService/FetchResources",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ] {
+        let request = http::Request::post(format!("http://{}/{method}", site.address))
+            .header("content-type", "application/grpc")
+            .body(Empty::<bytes::Bytes>::new())
+            .expect("request");
+        let response = sender.send_request(request).await.expect("response");
+        let code = response.headers().get("grpc-status").expect("status").clone();
+        let body = response.into_body().collect().await.expect("body").to_bytes();
+        assert_eq!((code.to_str().expect("ascii"), body.len()), ("12", 0), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_socket_belongs_to_one_fleet() {
     let folder = tempfile::tempdir().expect("tempdir");
     let path = folder.path().join("xds.sock");
@@ -307,7 +335,7 @@ async fn a_socket_belongs_to_one_fleet() {
     envoy.subscribe(Cluster, &[]).await.expect("subscribe");
     assert_eq!(names(&next(&mut envoy).await), ["one"]);
     drop(stop);
-    serving.await.expect("task").expect("served");
+    serving.await.expect("task");
     assert!(!path.exists());
     let file = folder.path().join("file");
     std::fs::write(&file, "precious").expect("write");

@@ -96,12 +96,7 @@ impl Fleets {
         host::fits_socket(&xds_socket)?;
         let listening = CancellationToken::new();
         let serving = shared.server.serve_unix(&xds_socket, name, listening.clone().cancelled_owned())?;
-        let served = name.clone();
-        tokio::spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(fleet = %served, "the xDS server ended: {error}");
-            }
-        });
+        tokio::spawn(serving);
         let bootstrap = Bootstrap {
             node_id: name.to_string(),
             cluster: name.to_string(),

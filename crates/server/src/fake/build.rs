@@ -6,7 +6,8 @@ use bytes::Bytes;
 use envoy_api::{
     cluster::{Cluster, cluster},
     core::{
-        Address, AggregatedConfigSource, ConfigSource, SocketAddress, address, config_source, socket_address,
+        Address, AggregatedConfigSource, ConfigSource, DataSource, SocketAddress, address, config_source,
+        data_source, socket_address,
     },
     endpoint::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint},
     hcm::{HttpConnectionManager, HttpFilter, Rds, http_connection_manager, http_filter},
@@ -15,6 +16,7 @@ use envoy_api::{
         Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route, route_action, route_match,
     },
     router::Router,
+    tls::{GenericSecret, Secret, secret},
     well_known::Duration,
 };
 use ir::{
@@ -107,6 +109,19 @@ pub fn endpoints(cluster: &str, port: u16) -> Arc<Resource> {
         ..ClusterLoadAssignment::default()
     };
     Arc::new(resource(ResourceType::Endpoints, cluster, message.encode_to_vec(), Vec::new()))
+}
+
+/// A secret that holds its own name.
+pub fn secret(name: &str) -> Arc<Resource> {
+    let generic = GenericSecret {
+        secret: Some(DataSource {
+            specifier: Some(data_source::Specifier::InlineString(name.to_owned())),
+            ..DataSource::default()
+        }),
+        ..GenericSecret::default()
+    };
+    let message = Secret { name: name.to_owned(), r#type: Some(secret::Type::GenericSecret(generic)) };
+    Arc::new(resource(ResourceType::Secret, name, message.encode_to_vec(), vec![]))
 }
 
 /// An HTTP listener on 127.0.0.1:`port` whose routes come by RDS under `route`.

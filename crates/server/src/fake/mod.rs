@@ -9,4 +9,4 @@ mod model;
 mod wire;
 
 pub use model::{Held, Model};
-pub use wire::FakeEnvoy;
+pub use wire::{FakeEnvoy, Proxy};

@@ -1,6 +1,12 @@
 //! A scripted Envoy over real gRPC: the test holds both directions.
 
-use std::{io, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use envoy_api::{
     core::Node,
@@ -10,10 +16,16 @@ use envoy_api::{
 };
 use hyper_util::rt::TokioIo;
 use ir::resource::ResourceType;
-use tokio::{net::UnixStream, sync::mpsc, time::timeout};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    net::{TcpSocket, UnixStream},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Status, Streaming,
+    Request, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
@@ -21,6 +33,19 @@ use super::Model;
 
 /// Requests on their way; a script sends them one by one.
 const REQUESTS: usize = 64;
+
+/// Who a proxy is, or claims to be.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// The address that it connects from.
+    pub address: IpAddr,
+    /// Its certificate, and whom it trusts.
+    pub tls: Arc<ClientConfig>,
+    /// Goes into `authorization: Bearer`.
+    pub token: Option<String>,
+    /// Its node.
+    pub node: Node,
+}
 
 /// One stream to a server. Dropping it ends the stream.
 #[derive(Debug)]
@@ -37,7 +62,31 @@ impl FakeEnvoy {
     /// When there is no server or it refuses the stream.
     pub async fn connect(address: SocketAddr, cluster: &str) -> Result<Self, Status> {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(unavailable)?;
-        Self::open(endpoint.connect().await.map_err(unavailable)?, cluster).await
+        Self::open(endpoint.connect().await.map_err(unavailable)?, node(cluster), None).await
+    }
+
+    /// Connects over TLS to a server that has a certificate for `envoy-gateway`.
+    ///
+    /// # Errors
+    /// When there is no server, or one of both does not trust the other. A refusal may come with the first response
+    /// only: see [`FakeEnvoy::receive`].
+    pub async fn connect_tls(address: SocketAddr, proxy: &Proxy) -> Result<Self, Status> {
+        let Proxy { address: from, tls, token, node } = proxy.clone();
+        let connector = tower::service_fn(move |_: http::Uri| {
+            let tls = TlsConnector::from(Arc::clone(&tls));
+            async move {
+                let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                socket.bind(SocketAddr::new(from, 0))?;
+                let tcp = socket.connect(address).await?;
+                let name = ServerName::try_from("envoy-gateway").map_err(io::Error::other)?;
+                Ok::<_, io::Error>(TokioIo::new(tls.connect(name, tcp).await?))
+            }
+        });
+        let channel = Endpoint::from_static("http://fake")
+            .connect_with_connector(connector)
+            .await
+            .map_err(unavailable)?;
+        Self::open(channel, node, token.as_deref()).await
     }
 
     /// Connects over a Unix socket as a node of this cluster.
@@ -54,14 +103,18 @@ impl FakeEnvoy {
             .connect_with_connector(connector)
             .await
             .map_err(unavailable)?;
-        Self::open(channel, cluster).await
+        Self::open(channel, node(cluster), None).await
     }
 
-    async fn open(channel: Channel, cluster: &str) -> Result<Self, Status> {
+    async fn open(channel: Channel, node: Node, token: Option<&str>) -> Result<Self, Status> {
         let (requests, stream) = mpsc::channel(REQUESTS);
         let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
-        let responses = client.delta_aggregated_resources(ReceiverStream::new(stream)).await?.into_inner();
-        let node = Node { id: "fake".to_owned(), cluster: cluster.to_owned(), ..Node::default() };
+        let mut request = Request::new(ReceiverStream::new(stream));
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().map_err(unavailable)?;
+            request.metadata_mut().insert("authorization", value);
+        }
+        let responses = client.delta_aggregated_resources(request).await?.into_inner();
         Ok(FakeEnvoy { requests, responses, node: Some(node) })
     }
 
@@ -156,6 +209,10 @@ impl FakeEnvoy {
         }
         Ok(count)
     }
+}
+
+fn node(cluster: &str) -> Node {
+    Node { id: "fake".to_owned(), cluster: cluster.to_owned(), ..Node::default() }
 }
 
 fn unavailable(error: impl std::fmt::Display) -> Status {
