@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 600
 export CARGO PYTHON CARGO_TARGET_DIR
 
 # The stages of `make test`, in order: each is a target of this file that reports its counts.
-STAGES := lint test-unit test-wire test-e2e corpus
+STAGES := lint test-unit test-wire test-e2e corpus test-fuzz
 # Crates whose tests are a stage of their own.
 WIRE := server
 E2E := e2e
@@ -18,7 +18,7 @@ nothing = @echo "$1: not there yet"; echo "0 passed, 0 failed"
 summary = $(PYTHON) tools/test-summary
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools test test-unit test-wire test-e2e corpus fuzz fuzz-short bench lint clean
+.PHONY: help run tools test test-unit test-wire test-e2e test-fuzz corpus fuzz bench lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,7 +65,7 @@ corpus: ## Compare with Envoy Gateway's status and xDS (needs the corpus folder)
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (600)
 	@$(PYTHON) tools/fuzz $(FUZZ_SECONDS)
 
-fuzz-short:
+test-fuzz: ## Each fuzz target for a few seconds
 	@$(PYTHON) tools/fuzz 15
 
 bench: ## Measure the engine; writes docs/benchmarks.md
