@@ -8,6 +8,7 @@
 
 mod audit;
 mod fleet;
+mod isolation;
 mod order;
 mod stages;
 

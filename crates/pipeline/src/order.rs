@@ -129,11 +129,12 @@ impl HostIndex {
     }
 }
 
-/// A virtual host's place in its table: by listener, then by the order of its first route, then by name.
+/// A virtual host's place in its table: by listener, then by the order of its first route (those without any come
+/// first), then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HostPlace {
     pub listener: u16,
-    pub first: OrderKey,
+    pub first: Option<OrderKey>,
     pub name: Arc<str>,
 }
 

@@ -25,7 +25,7 @@ use translate::{
 use xds::entry::Entries;
 
 use crate::{
-    Commit, Fleet,
+    Commit, Fleet, isolation,
     order::{HostIndex, HostPlace, TableIndex},
 };
 pub use explain::{Explanation, HostView};
@@ -73,6 +73,7 @@ pub(crate) struct Stages {
     /// HTTP filters that routes ask for, by table and route.
     features: FeatureIndex,
     host_index: HostIndex,
+    broad_hosts: isolation::BroadHosts,
     table_index: TableIndex,
     fleets: BTreeMap<Arc<str>, Fleet>,
 }
@@ -148,6 +149,7 @@ impl Default for Stages {
             secret_gateways: Buckets::default(),
             features: FeatureIndex::default(),
             host_index: HostIndex::default(),
+            broad_hosts: isolation::BroadHosts::default(),
             table_index: TableIndex::default(),
             fleets: BTreeMap::new(),
         }
@@ -224,6 +226,9 @@ impl Stages {
             // The attachment of routes depends on whether the Gateway is ours at all, too.
             if old.map(|g| (g.managed, &g.listeners)) != new.map(|g| (g.managed, &g.listeners)) {
                 touched.push(Dep::Listeners(id));
+                for gateway in [old, new].into_iter().flatten() {
+                    roots.hosts.extend(isolation::own_hosts(id, &gateway.listeners));
+                }
             }
             if old.map(|g| &g.status) != new.map(|g| &g.status)
                 || old.map(|g| g.managed) != new.map(|g| g.managed)

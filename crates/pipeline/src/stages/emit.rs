@@ -7,13 +7,16 @@ use engine::Reads;
 use ir::{listener::VirtualHost, resource::ResourceType, secret::TlsCertificate};
 use store::{ObjectId, Store};
 use translate::{
-    ClusterKey, Dep, GatewayOutput, GatewayTable, Reader, TableKey, VirtualHostKey, destination,
-    gateway::Chain,
+    AttachListener, ClusterKey, Dep, GatewayOutput, GatewayTable, Reader, TableKey, VirtualHostKey,
+    destination, gateway::Chain,
 };
 use xds::{entry, listener, resource};
 
 use super::{HostOutput, LocalOutput, Run, Stages};
-use crate::order::{HostIndex, HostPlace};
+use crate::{
+    isolation::{self, BroadHosts},
+    order::{HostEntries, HostPlace},
+};
 
 impl Stages {
     pub(super) fn run_emit(&mut self, store: &Store, run: &mut Run) {
@@ -59,7 +62,7 @@ impl Stages {
         let wanted = &self.wanted_entries;
         let index = &mut self.host_index;
         let mut overlapping = BTreeSet::new();
-        let hosts = &mut run.roots.hosts;
+        let mut hosts = BTreeSet::new();
         self.entries.update(
             &run.dirty,
             roots,
@@ -75,19 +78,46 @@ impl Stages {
                 overlapping.extend(index.replace(change.key, change.old, change.new));
             },
         );
+        self.wake_isolated(store, &hosts, &mut run.roots.hosts);
+        run.roots.hosts.extend(hosts);
         run.roots.statuses.extend(overlapping.iter().copied());
         run.dirty.extend(overlapping.into_iter().map(Dep::Overlaps));
+    }
+
+    /// Wakes the listeners of tables in which virtual hosts that could take their requests came or went.
+    fn wake_isolated(
+        &mut self,
+        store: &Store,
+        changed: &BTreeSet<VirtualHostKey>,
+        roots: &mut BTreeSet<VirtualHostKey>,
+    ) {
+        let tables: BTreeSet<TableKey> = changed
+            .iter()
+            .filter(|key| self.broad_hosts.note(**key, self.host_index.get(**key).is_some(), store))
+            .map(|key| key.table)
+            .collect();
+        for table in tables {
+            let Some(gateway) = self.gateways.get(table.gateway) else { continue };
+            let hosts = isolation::own_hosts(table.gateway, &gateway.listeners);
+            roots.extend(hosts.filter(|key| key.table == table));
+        }
     }
 
     fn run_hosts(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.hosts);
         let gateways = GatewayTable(&self.gateways);
-        let (index, table_index) = (&self.host_index, &mut self.table_index);
+        let (index, broad, table_index) = (&self.host_index, &self.broad_hosts, &mut self.table_index);
         let tables = &mut run.roots.tables;
         self.hosts.update(
             &run.dirty,
             roots,
-            |key, reads| host(key, &mut Reader::new(store, reads), gateways, index),
+            |key, reads| {
+                let reader = &mut Reader::new(store, reads);
+                match index.get(key) {
+                    Some(entries) => host(key, reader, gateways, entries),
+                    None => empty_host(key, store, reader, gateways, broad),
+                }
+            },
             |change| {
                 let table = change.key.table;
                 tables.insert(table);
@@ -212,27 +242,51 @@ fn host(
     key: VirtualHostKey,
     reader: &mut Reader<'_>,
     gateways: GatewayTable<'_>,
-    index: &HostIndex,
+    entries: &HostEntries,
 ) -> Option<HostOutput> {
-    let entries = index.get(key)?;
     let listener = gateways.listener(reader, key.table.gateway, key.listener)?;
     let (first, _) = entries.routes.first_key_value()?;
     let domain: Arc<str> = match key.host {
         translate::Host::Any => "*".into(),
         translate::Host::Name(name) => reader.name(name).clone(),
     };
-    let host = VirtualHost {
-        name: format!("{}/{}", listener.xds_name, domain.replace('.', "_")).into(),
-        domain,
-        metadata: listener.metadata.clone(),
-    };
+    let host = named(listener, domain);
     let routes: Vec<&Bytes> = entries.routes.values().collect();
     let clusters = entries.clusters.keys().cloned().collect();
     let mut owners: Vec<_> = entries.owners.iter().map(|id| reader.object(*id)).collect();
     owners.sort_unstable();
     let fragment = Arc::new(resource::virtual_host(&host, &routes, clusters, owners.into()));
-    let place = HostPlace { listener: key.listener, first: first.clone(), name: host.name };
+    let place = HostPlace { listener: key.listener, first: Some(first.clone()), name: host.name };
     Some(HostOutput { place, fragment })
+}
+
+/// The virtual host without routes that keeps a listener's hostname from its siblings, where one would take it.
+/// Whenever the listener or such siblings change it is a root, so `None` may forget its reads.
+fn empty_host(
+    key: VirtualHostKey,
+    store: &Store,
+    reader: &mut Reader<'_>,
+    gateways: GatewayTable<'_>,
+    broad: &BroadHosts,
+) -> Option<HostOutput> {
+    let listener = gateways.listener(reader, key.table.gateway, key.listener)?;
+    let name = listener.hostname.filter(|name| key.host == translate::Host::Name(*name))?;
+    let domain = reader.name(name).clone();
+    if !listener.ready || listener.table != key.table.listener || !broad.capture(key, &domain, store) {
+        return None;
+    }
+    let host = named(listener, domain);
+    let owners = [reader.object(key.table.gateway)].into();
+    let fragment = Arc::new(resource::virtual_host(&host, &[], [].into(), owners));
+    Some(HostOutput { place: HostPlace { listener: key.listener, first: None, name: host.name }, fragment })
+}
+
+fn named(listener: &AttachListener, domain: Arc<str>) -> VirtualHost {
+    VirtualHost {
+        name: format!("{}/{}", listener.xds_name, domain.replace('.', "_")).into(),
+        domain,
+        metadata: listener.metadata.clone(),
+    }
 }
 
 /// The route configurations of a Gateway.

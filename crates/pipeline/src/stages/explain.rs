@@ -45,8 +45,10 @@ impl Stages {
         let mut views = Vec::new();
         for (key, _) in self.hosts.iter() {
             let Some(gateway) = self.gateways.get(key.table.gateway) else { continue };
-            let route = self.host_index.get(key).and_then(|entries| entries.owners.first().copied());
-            let rules = route.and_then(|route| self.routes.get(route)).map_or(&[][..], |r| &r.rules);
+            // One without routes has nothing to try.
+            let Some(entries) = self.host_index.get(key) else { continue };
+            let route = entries.owners.first().and_then(|route| self.routes.get(*route));
+            let rules = route.map_or(&[][..], |r| &r.rules);
             let path = rules.iter().flat_map(|rule| rule.matches.iter()).find_map(|m| match &m.path {
                 PathMatch::Exact(path) | PathMatch::Prefix(path) => Some(path.clone()),
                 PathMatch::Regex(_) => None,

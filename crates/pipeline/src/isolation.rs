@@ -1,0 +1,62 @@
+//! Listener isolation (Gateway API, `Gateway.spec.listeners`): a request belongs to the listener with the most specific
+//! hostname that matches it, and to no other, even when that listener has no route for it.
+//!
+//! Envoy knows virtual hosts of one table only, so a listener without a virtual host for its own hostname would leave
+//! its requests to a broader virtual host of a sibling on the port. It then gets an empty one, which answers 404. No
+//! broader virtual host, no empty one: tables stay as small as the routes make them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use store::Store;
+use translate::{AttachListener, Host, TableKey, VirtualHostKey, host::covers};
+
+/// Virtual hosts with routes that take more than one name (wildcards and `*`), by table, with their listeners.
+#[derive(Debug, Default)]
+pub(crate) struct BroadHosts {
+    of_table: BTreeMap<TableKey, BTreeSet<(u16, Host)>>,
+}
+
+impl BroadHosts {
+    /// Notes that a virtual host has routes, or has none any more. Returns true when that can matter to siblings.
+    pub(crate) fn note(&mut self, key: VirtualHostKey, served: bool, store: &Store) -> bool {
+        if let Host::Name(name) = key.host
+            && !store.name(name).starts_with('*')
+        {
+            return false;
+        }
+        let place = (key.listener, key.host);
+        if served {
+            return self.of_table.entry(key.table).or_default().insert(place);
+        }
+        let Some(hosts) = self.of_table.get_mut(&key.table) else { return false };
+        let removed = hosts.remove(&place);
+        if hosts.is_empty() {
+            self.of_table.remove(&key.table);
+        }
+        removed
+    }
+
+    /// True when a sibling's virtual host would take the requests of `hostname`, which is that of `key`'s listener.
+    pub(crate) fn capture(&self, key: VirtualHostKey, hostname: &str, store: &Store) -> bool {
+        let hosts = self.of_table.get(&key.table).into_iter().flatten();
+        hosts.filter(|(listener, _)| *listener != key.listener).any(|(_, host)| match host {
+            Host::Any => true,
+            Host::Name(name) => covers(store.name(*name), hostname),
+        })
+    }
+}
+
+/// The virtual hosts of a Gateway's listeners for their own hostnames.
+pub(crate) fn own_hosts(
+    gateway: store::ObjectId,
+    listeners: &Arc<[AttachListener]>,
+) -> impl Iterator<Item = VirtualHostKey> + '_ {
+    (0u16..).zip(listeners.iter()).filter_map(move |(i, listener)| {
+        let host = Host::Name(listener.hostname?);
+        let table = TableKey { gateway, listener: listener.table };
+        listener.ready.then_some(VirtualHostKey { table, listener: i, host })
+    })
+}
