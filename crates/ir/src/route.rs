@@ -1,8 +1,11 @@
 //! HTTP routes, free of the hostnames and listeners that they are attached to.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use crate::Metadata;
+use crate::{
+    Metadata,
+    secret::{REDACTED, is_credential_header},
+};
 
 /// One rule of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +54,25 @@ pub enum PathMatch {
     Regex(Arc<str>),
 }
 
-/// Match of one named value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Match of one named value. Its `Debug` output hides the value of a header that carries credentials.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueMatch {
     /// Name; header names are lower case in comparison only, they stay as written.
     pub name: Arc<str>,
     /// Value.
     pub value: StringMatch,
+}
+
+impl fmt::Debug for ValueMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("ValueMatch");
+        text.field("name", &self.name);
+        if is_credential_header(&self.name) {
+            text.field("value", &REDACTED).finish()
+        } else {
+            text.field("value", &self.value).finish()
+        }
+    }
 }
 
 /// Match of a string.
@@ -200,8 +215,8 @@ impl HeaderMutations {
     }
 }
 
-/// One header to set or add.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One header to set or add. Its `Debug` output hides the value of a header that carries credentials.
+#[derive(Clone, PartialEq, Eq)]
 pub struct HeaderValue {
     /// Name as the route has it.
     pub name: Arc<str>,
@@ -209,6 +224,17 @@ pub struct HeaderValue {
     pub value: Arc<str>,
     /// True to keep values that are there, false to replace them.
     pub append: bool,
+}
+
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value: &str = if is_credential_header(&self.name) { REDACTED } else { &self.value };
+        f.debug_struct("HeaderValue")
+            .field("name", &self.name)
+            .field("value", &value)
+            .field("append", &self.append)
+            .finish()
+    }
 }
 
 /// Retries (`HTTPRouteRetry`).
@@ -260,4 +286,22 @@ pub struct Cors {
     pub max_age: Option<u32>,
     /// Whether credentials may be sent.
     pub allow_credentials: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumps_hide_credentials_in_headers() {
+        let set = |name: &str| HeaderValue { name: name.into(), value: "Basic YTpi".into(), append: false };
+        let matched =
+            |name: &str| ValueMatch { name: name.into(), value: StringMatch::Exact("Basic YTpi".into()) };
+        for name in ["Authorization", "X-API-Key"] {
+            for shown in [format!("{:?}", set(name)), format!("{:?}", matched(name))] {
+                assert!(shown.contains("[redacted]") && !shown.contains("YTpi"), "{shown}");
+            }
+        }
+        assert!(format!("{:?} {:?}", set("x-note"), matched("x-note")).matches("YTpi").count() == 2);
+    }
 }

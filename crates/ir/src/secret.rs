@@ -28,6 +28,17 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
+/// What a dump shows in the place of a credential.
+pub const REDACTED: &str = "[redacted]";
+
+/// True for headers whose values are credentials by custom. What a route sets or matches there is no Secret object,
+/// but a dump that people paste into tickets must not show it. Case does not matter.
+pub fn is_credential_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(&*name, "authorization" | "proxy-authorization" | "cookie" | "set-cookie")
+        || ["api-key", "apikey", "-token", "-secret", "-signature"].iter().any(|end| name.ends_with(end))
+}
+
 /// A certificate chain with its private key, served by SDS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsCertificate {
@@ -41,4 +52,20 @@ pub struct TlsCertificate {
     pub ocsp_staple: Option<Bytes>,
     /// The Secret.
     pub owner: ObjectRef,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_known_by_their_headers() {
+        for name in ["Authorization", "cookie", "X-Api-Key", "apikey", "x-auth-token", "X-Amz-Security-Token"]
+        {
+            assert!(is_credential_header(name), "{name}");
+        }
+        for name in ["x-request-id", "accept", "token-bucket", "x-cookie-law"] {
+            assert!(!is_credential_header(name), "{name}");
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! What one route contributes to one virtual host: encoded routes with their place in the order.
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use ir::route::{RouteMatch, Rule};
@@ -8,12 +12,12 @@ use translate::{
     AttachListener, EntryKey, GatewayTable, Host, Reader, RouteTable,
     precedence::{OrderKey, Origin},
 };
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::encode;
 
-/// The contribution of one route to one virtual host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The contribution of one route to one virtual host. Its `Debug` output shows no bytes, which hold header values.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entries {
     /// Encoded routes, ascending by order.
     pub routes: Box<[(OrderKey, Bytes)]>,
@@ -21,6 +25,13 @@ pub struct Entries {
     pub clusters: Box<[Arc<str>]>,
     /// Hash of what each match asks for, ascending, each once: routes with a hash in common take the same requests.
     pub matches: Box<[u64]>,
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes: Vec<(&OrderKey, usize)> = self.routes.iter().map(|(key, b)| (key, b.len())).collect();
+        f.debug_struct("Entries").field("routes", &routes).field("clusters", &self.clusters).finish()
+    }
 }
 
 /// Encodes the contribution of one route. `None` when the listener is gone.
@@ -85,6 +96,7 @@ fn encode_match(
 /// A hash of what a match asks for, whichever position it has in its rule.
 fn hash_of(matched: &RouteMatch) -> u64 {
     let asked = (&matched.path, &matched.method, &matched.headers, &matched.query, &matched.cookies);
-    // The derived Debug form is unambiguous and this is no hot path: once per changed match.
-    xxh3_64(format!("{asked:?}").as_bytes())
+    let mut hasher = Xxh3::new();
+    asked.hash(&mut hasher);
+    hasher.finish()
 }
