@@ -4,6 +4,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::{Metadata, ObjectRef};
 
+/// Name in weighted targets that stands for backends that cannot be reached. No cluster has it, so Envoy answers
+/// requests that it is chosen for with the target's status for missing clusters.
+pub const INVALID_BACKEND_CLUSTER: &str = "invalid-backend-cluster";
+
+/// Name of the cluster of TCP, TLS and UDP listeners that have no route. It has no endpoints, so connections are
+/// closed.
+pub const EMPTY_CLUSTER: &str = "EmptyCluster";
+
 /// A set of endpoints that routes send requests to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {

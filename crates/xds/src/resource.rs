@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ir::{
     ObjectRef,
-    cluster::{Cluster, Discovery, Endpoints},
+    cluster::{Cluster, Discovery, EMPTY_CLUSTER, Endpoints},
     listener::{Listener, VirtualHost},
     resource::{Fragment, Resource, ResourceType, Version, Warming},
     secret::TlsCertificate,
@@ -48,7 +48,7 @@ pub fn empty_cluster() -> Resource {
     let body = encode::empty_cluster();
     Resource {
         warming: Warming::Cluster,
-        ..plain(ResourceType::Cluster, encode::EMPTY_CLUSTER.into(), body, [].into())
+        ..plain(ResourceType::Cluster, EMPTY_CLUSTER.into(), body, [].into())
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ir::listener::{DownstreamTls, Transport};
+use ir::{
+    cluster::EMPTY_CLUSTER,
+    listener::{DownstreamTls, Transport},
+};
 use store::{Infrastructure, facts};
 
 use super::listener::{Judged, Protocol};
@@ -12,8 +15,6 @@ use crate::Reader;
 const PRIVILEGED_PORT_OFFSET: u16 = 10_000;
 /// First port that needs no privilege.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
-/// The cluster of TCP, TLS and UDP listeners that have no route; it is never defined, so connections are closed.
-const EMPTY_CLUSTER: &str = "EmptyCluster";
 
 /// One socket of the proxies of a Gateway, before it is known which HTTP filters its routes need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub enum Chain {
     },
     /// A TCP, TLS or UDP listener without routes.
     Empty {
-        /// Name of the cluster, which does not exist.
+        /// Name of the cluster, which has no endpoints.
         cluster: Arc<str>,
         /// Prefix of statistics.
         stat_prefix: Arc<str>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ir::{
     Kind, Metadata, ObjectRef,
-    cluster::{Address, Protocol, Zones},
+    cluster::{Address, INVALID_BACKEND_CLUSTER, Protocol, Zones},
     object::GATEWAY_GROUP,
     route::{Target, WeightedCluster},
 };
@@ -15,10 +15,6 @@ use store::{
 
 use super::{Slot, filters};
 use crate::{Finding, Reader};
-
-/// Name in weighted clusters for backends that cannot be reached; no cluster has it, so Envoy answers the configured
-/// status for their share.
-const INVALID_CLUSTER: &str = "invalid-backend-cluster";
 
 /// API group of ServiceImport.
 const MCS_GROUP: &str = "multicluster.x-k8s.io";
@@ -101,7 +97,17 @@ struct Weighed {
     destination: Destination,
     protocol: Protocol,
     zones: Zones,
-    valid: bool,
+    state: State,
+}
+
+/// Whether a backend can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Valid,
+    /// It resolves but has no endpoints: 503 for its share.
+    Unavailable,
+    /// It does not resolve: 500 for its share.
+    Invalid,
 }
 
 /// Resolves the backends of one rule.
@@ -120,9 +126,9 @@ pub(super) fn of_rule(
         let region: Arc<str> = format!("{base}/backend/{i}").into();
         let problem_of_filters = filters.as_ref().err().cloned();
         let resolved = resolve(route, object, &backend.backend, backend.weight, problem_of_filters, reader);
-        let (destination, protocol, zones, valid) = match resolved {
+        let (destination, protocol, zones, state) = match resolved {
             Ok((destination, protocol, zones)) => {
-                (Destination { region, ..destination }, protocol, zones, true)
+                (Destination { region, ..destination }, protocol, zones, State::Valid)
             }
             Err(problem) => {
                 let finding = Finding::new(
@@ -130,8 +136,13 @@ pub(super) fn of_rule(
                     problem.reason,
                     format!("Rule {rule_index}, backend {i}: {}", problem.message),
                 );
-                if problem.unavailable { &mut out.unavailable } else { &mut out.unresolved }.push(finding);
-                (nothing(region, backend.weight), Protocol::default(), Zones::default(), false)
+                let (state, findings) = if problem.unavailable {
+                    (State::Unavailable, &mut out.unavailable)
+                } else {
+                    (State::Invalid, &mut out.unresolved)
+                };
+                findings.push(finding);
+                (nothing(region, backend.weight), Protocol::default(), Zones::default(), state)
             }
         };
         weighed.push(Weighed {
@@ -141,7 +152,7 @@ pub(super) fn of_rule(
             destination,
             protocol,
             zones,
-            valid,
+            state,
         });
     }
     if rule.backends.len() > 1 && weighed.iter().any(|w| w.destination.kind == BackendKind::DynamicResolver) {
@@ -152,26 +163,24 @@ pub(super) fn of_rule(
         ));
         return out;
     }
-    out.plan = plan(base, weighed, !out.unavailable.is_empty(), !out.unresolved.is_empty());
+    out.plan = plan(base, weighed);
     out
 }
 
 /// Groups backends into clusters, or says which status answers instead: 500 when a reference is invalid or all weights
 /// are 0, 503 when backends merely lack endpoints.
-fn plan(
-    base: &str,
-    weighed: Vec<Weighed>,
-    unavailable: bool,
-    unresolved: bool,
-) -> Result<(Target, Vec<Cluster>), u16> {
-    let valid_weight: u64 = weighed.iter().filter(|w| w.valid).map(|w| u64::from(w.weight)).sum();
-    if valid_weight == 0 {
-        let any_unavailable = unavailable && !unresolved;
-        return Err(if any_unavailable { 503 } else { 500 });
+fn plan(base: &str, mut weighed: Vec<Weighed>) -> Result<(Target, Vec<Cluster>), u16> {
+    let share = |weighed: &[Weighed], state| -> u64 {
+        weighed.iter().filter(|w| w.state == state).map(|w| u64::from(w.weight)).sum()
+    };
+    if share(&weighed, State::Valid) == 0 {
+        let has = |state| weighed.iter().any(|w| w.state == state);
+        return Err(if has(State::Unavailable) && !has(State::Invalid) { 503 } else { 500 });
     }
-    let mut weighed: Vec<Weighed> = weighed.into_iter().filter(|w| w.weight > 0).collect();
-    let apart = weighed.iter().any(|w| !w.valid || has_filters(w) || w.zones != Zones::default())
-        || mixed_addresses(&weighed);
+    weighed.retain(|w| w.weight > 0);
+    let apart =
+        weighed.iter().any(|w| w.state != State::Valid || has_filters(w) || w.zones != Zones::default())
+            || mixed_addresses(&weighed);
     if !apart {
         let cluster = Cluster {
             slot: Slot::Rule,
@@ -182,12 +191,24 @@ fn plan(
         };
         return Ok((Target::Cluster(cluster.name.clone()), vec![cluster]));
     }
-    let invalid_weight: u64 = weighed.iter().filter(|w| !w.valid).map(|w| u64::from(w.weight)).sum();
+    // Envoy has one status for all missing clusters of a rule. Where both are needed, backends without endpoints keep
+    // their clusters, which are empty, so that Envoy answers 503 for them by itself.
+    let (invalid, unavailable) = (share(&weighed, State::Invalid), share(&weighed, State::Unavailable));
+    let (missing, missing_status) = match (invalid, unavailable) {
+        (0, 0) => (0, None),
+        (0, unavailable) => (unavailable, Some(503)),
+        (invalid, _) => (invalid, Some(500)),
+    };
+    let has_cluster = |w: &Weighed| match w.state {
+        State::Valid => true,
+        State::Unavailable => invalid > 0,
+        State::Invalid => false,
+    };
     let mut entries = Vec::new();
-    if invalid_weight > 0 {
+    if missing > 0 {
         entries.push(WeightedCluster {
-            name: INVALID_CLUSTER.into(),
-            weight: u32::try_from(invalid_weight).unwrap_or(u32::MAX),
+            name: INVALID_BACKEND_CLUSTER.into(),
+            weight: u32::try_from(missing).unwrap_or(u32::MAX),
             request_headers: Default::default(),
             response_headers: Default::default(),
             host_rewrite: None,
@@ -196,7 +217,7 @@ fn plan(
     let mut clusters = Vec::new();
     for w in &mut weighed {
         let name = w.destination.region.clone();
-        if w.valid {
+        if has_cluster(w) {
             let filters = std::mem::take(&mut w.filters);
             entries.push(WeightedCluster {
                 name: name.clone(),
@@ -214,7 +235,6 @@ fn plan(
             destinations: vec![w.destination.clone()],
         });
     }
-    let missing_status = (invalid_weight > 0).then_some(if unavailable { 503 } else { 500 });
     Ok((Target::Weighted { clusters: entries.into(), missing_status }, clusters))
 }
 

@@ -36,16 +36,13 @@ use envoy_api::{
     },
     well_known::{Any, uint32, uint64},
 };
-use ir::cluster::{Cluster, Discovery, Protocol, Zones};
+use ir::cluster::{Cluster, Discovery, EMPTY_CLUSTER, Protocol, Zones};
 
 use super::{config_source, endpoints, metadata, wire::Fields};
 
 // `envoy.config.cluster.v3.Cluster`.
 const METADATA: u32 = 25;
 const LOAD_ASSIGNMENT: u32 = 33;
-
-/// Name of the cluster that takes the bytes of TCP, TLS and UDP listeners without routes; see [`empty_cluster`].
-pub const EMPTY_CLUSTER: &str = "EmptyCluster";
 
 /// Initial flow-control windows towards HTTP/2 backends: 64 KiB for a stream, 1 MiB for a connection.
 const STREAM_WINDOW: u32 = 64 << 10;

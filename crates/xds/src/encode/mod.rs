@@ -31,12 +31,11 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{EMPTY_CLUSTER, cluster, empty_cluster};
+pub use cluster::{cluster, empty_cluster};
 pub use endpoints::endpoints;
 pub use listener::listener;
 pub use ready::{READY_PORT, ready_listener, ready_listener_name};
 pub use route::{
-    INVALID_BACKEND_CLUSTER, clusters_of, cors_preflight_field, route_configuration_head, route_field,
-    virtual_host_field,
+    clusters_of, cors_preflight_field, route_configuration_head, route_field, virtual_host_field,
 };
 pub use secret::secret;

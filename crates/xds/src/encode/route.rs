@@ -14,6 +14,7 @@ use envoy_api::{
     well_known::Any,
 };
 use ir::{
+    cluster::INVALID_BACKEND_CLUSTER,
     listener::VirtualHost,
     route::{Action, RouteMatch, Rule, Target},
 };
@@ -38,10 +39,6 @@ const TYPED_PER_FILTER_CONFIG: u32 = 13;
 // `google.protobuf.Any`.
 const TYPE_URL: u32 = 1;
 const VALUE: u32 = 2;
-
-/// Name of the cluster that stands for invalid backends in weighted targets. No cluster has it, so Envoy answers
-/// requests that it is chosen for with the target's status for missing clusters.
-pub const INVALID_BACKEND_CLUSTER: &str = "invalid-backend-cluster";
 
 /// An encoded `envoy.config.route.v3.RouteConfiguration` without virtual hosts: requests are matched without the port
 /// of their host. The fields of [`virtual_host_field`] may follow it.

@@ -292,7 +292,7 @@ proptest! {
         body.extend(encode::virtual_host_field(&virtual_host, &fields));
         let whole = check::<route::RouteConfiguration>(&body);
         prop_assert_eq!(whole.virtual_hosts[0].routes.len(), fields.len());
-        prop_assert!(encode::clusters_of(&rule).all(|name| &**name != encode::INVALID_BACKEND_CLUSTER));
+        prop_assert!(encode::clusters_of(&rule).all(|name| &**name != ir::cluster::INVALID_BACKEND_CLUSTER));
     }
 
     #[test]

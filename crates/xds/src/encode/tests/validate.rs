@@ -96,7 +96,7 @@ fn full_forward() -> Forward {
         .into(),
         remove: [text("x-c")].into(),
     };
-    let clusters = ["a", "b", encode::INVALID_BACKEND_CLUSTER].map(|name| WeightedCluster {
+    let clusters = ["a", "b", ir::cluster::INVALID_BACKEND_CLUSTER].map(|name| WeightedCluster {
         name: text(name),
         weight: 1,
         request_headers: mutations.clone(),
