@@ -90,11 +90,12 @@ fn attach(
         .filter(|i| parent.reference.port.is_none_or(|port| port == listeners[*i].port))
         .collect();
     if selected.is_empty() {
-        output.refused = Some(Finding::new(
-            field(if parent.reference.section_name.is_some() { ".sectionName" } else { ".port" }),
-            "NoMatchingParent",
-            "No listener of the Gateway has this name and port",
-        ));
+        let suffix = match (&parent.reference.section_name, parent.reference.port) {
+            _ if listeners.is_empty() => "",
+            (Some(_), _) => ".sectionName",
+            (None, _) => ".port",
+        };
+        output.refused = Some(Finding::new(field(suffix), "NoMatchingParent", not_there(parent, listeners)));
         return output;
     }
     let allowed: Vec<usize> = selected
@@ -153,6 +154,23 @@ fn allows_namespace(
         AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(labels)),
         _ => *reader.name(route.namespace) == reader.object(gateway).namespace,
     }
+}
+
+/// Why a parent reference selects no listener, with what there is to choose from.
+fn not_there(parent: &ParentRef, listeners: &[AttachListener]) -> String {
+    if listeners.is_empty() {
+        return "The Gateway has no listener that routes could attach to, because it is not accepted as a whole; see its conditions"
+            .to_owned();
+    }
+    let name = parent.reference.section_name.as_ref().map(|name| format!(" named {name}"));
+    let port = parent.reference.port.map(|port| format!(" on port {port}"));
+    let there: Vec<String> = listeners.iter().map(|l| format!("{} on port {}", l.name, l.port)).collect();
+    format!(
+        "The Gateway has no listener{}{}; it has {}",
+        name.unwrap_or_default(),
+        port.unwrap_or_default(),
+        there.join(", ")
+    )
 }
 
 /// Why no listener admits a route, with what to do.
