@@ -23,6 +23,11 @@ pub(crate) fn status(of: &Translated) -> String {
         let entry = out.entry("rejected").or_insert_with(|| json!([]));
         entry.as_array_mut().unwrap().push(cut_path(&problem.to_string()).into());
     }
+    // What conditions show is below.
+    for problem in of.pipeline.problems().iter().filter(|problem| problem.condition.is_empty()) {
+        let entry = out.entry("warnings").or_insert_with(|| json!([]));
+        entry.as_array_mut().unwrap().push(problem.to_string().into());
+    }
     for status in of.pipeline.statuses() {
         let body = match &status.body {
             StatusBody::Conditions(all) => conditions(all),

@@ -17,6 +17,10 @@ pub struct Certificate {
     pub id: ObjectId,
     /// Name in xDS: `<namespace>/<name>` of the Secret.
     pub xds_name: Arc<str>,
+    /// Index of the first reference to it in `certificateRefs`.
+    pub reference: usize,
+    /// What a person should know about it although it is served.
+    pub weakness: Option<String>,
     /// DNS names among its alternative names, lower case.
     pub alternative_names: Box<[Arc<str>]>,
 }
@@ -52,6 +56,8 @@ pub(super) fn resolve(
                 let secret = reader.object(id);
                 served.push(Certificate {
                     id,
+                    reference: i,
+                    weakness: certificate.weakness().map(|text| format!("{secret}: {text}")),
                     xds_name: format!("{}/{}", secret.namespace, secret.name).into(),
                     alternative_names: certificate.alternative_names().into(),
                 });

@@ -270,8 +270,28 @@ fn conditions(gateway: &facts::Gateway, object: &ObjectRef, judged: Vec<Judged<'
                 reason: finding.reason.to_owned(),
                 message: finding.message.into_owned(),
             }));
+            problems.extend(weaknesses(i, &j, object));
             ListenerConditions { name: j.fact.name.clone(), supported_kinds: j.supported_kinds, conditions }
         })
         .collect();
     GatewayConditions { generation: gateway.meta.generation, conditions: vec![accepted], listeners, problems }
+}
+
+/// Warnings about certificates that a listener serves although clients may refuse them. No condition tells of them:
+/// the listener works.
+fn weaknesses<'a>(
+    index: usize,
+    judged: &'a Judged<'_>,
+    object: &'a ObjectRef,
+) -> impl Iterator<Item = ir::Problem> + 'a {
+    judged.certificates.iter().filter_map(move |certificate| {
+        Some(ir::Problem {
+            object: object.into(),
+            field: format!("spec.listeners[{index}].tls.certificateRefs[{}]", certificate.reference),
+            severity: ir::Severity::Warning,
+            condition: String::new(),
+            reason: "WeakCertificate".to_owned(),
+            message: certificate.weakness.clone()?,
+        })
+    })
 }
