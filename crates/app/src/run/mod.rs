@@ -21,6 +21,7 @@ use fleets::Fleets;
 
 /// Arguments of `ferrogate run`.
 #[derive(Debug, clap::Args)]
+#[command(mut_args(without_empty_variable))]
 pub(crate) struct Args {
     /// Files or folders of manifests to follow; `-` reads standard input once
     #[arg(required = true, value_name = "FILE|DIR|-")]
@@ -57,6 +58,14 @@ pub(crate) struct Args {
     echo: Option<SocketAddr>,
     #[command(flatten)]
     telemetry: telemetry::LogArgs,
+}
+
+/// An environment variable that is set but empty counts as unset, as in most programs: manifests and shells write
+/// `NAME=` for "none".
+fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
+    let empty =
+        arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+    if empty { arg.env(clap::builder::Resettable::Reset) } else { arg }
 }
 
 /// Everything that the admin port looks at.
