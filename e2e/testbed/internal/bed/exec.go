@@ -1,0 +1,81 @@
+package bed
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"ferrogate/e2e/testbed/internal/state"
+)
+
+// Exec runs a command in the bed's root namespaces, with KUBECONFIG set, and returns its exit code.
+// The command sees the host's files but for /proc and /etc/resolv.conf; it ends with the bed.
+func Exec(path string, args []string) (int, error) {
+	dir, err := state.Resolve(path)
+	if err != nil {
+		return 0, err
+	}
+	instance, running := dir.Running()
+	if !running {
+		return 0, fmt.Errorf("no bed is up in %s", dir)
+	}
+	folder, err := os.Getwd()
+	if err != nil {
+		return 0, err
+	}
+	// Only this thread changes its namespaces; it is never unlocked, so nothing else runs on it.
+	runtime.LockOSThread()
+	if err := enter(instance.PID); err != nil {
+		return 0, err
+	}
+	// Entering a mount namespace moves to its root.
+	if err := os.Chdir(folder); err != nil {
+		return 0, err
+	}
+	command := exec.Command(args[0], args[1:]...)
+	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
+	command.Env = append(os.Environ(), "KUBECONFIG="+dir.Kubeconfig(), "TESTBED_STATE="+string(dir))
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	if err := command.Start(); err != nil {
+		return 0, err
+	}
+	go func() {
+		for s := range signals {
+			_ = command.Process.Signal(s)
+		}
+	}()
+	err = command.Wait()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return 128 + int(status.Signal()), nil // as shells report it
+		}
+		return failed.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// enter moves the calling thread into the namespaces of a process; its PID namespace holds for children.
+func enter(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	// A thread that shares its root and working directory with others may not change mount namespaces.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	flags := unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	if err := unix.Setns(fd, flags); err != nil {
+		return fmt.Errorf("enter the bed (root is needed): %w", err)
+	}
+	return nil
+}
