@@ -67,6 +67,7 @@ func apiServerFlags(dir state.Dir, port int) []string {
 		"--client-ca-file=" + dir.Key("ca.crt"),
 		"--tls-cert-file=" + dir.Key("apiserver.crt"),
 		"--tls-private-key-file=" + dir.Key("apiserver.key"),
+		"--kubelet-preferred-address-types=InternalIP",
 		"--kubelet-client-certificate=" + dir.Key("kubelet-client.crt"),
 		"--kubelet-client-key=" + dir.Key("kubelet-client.key"),
 		"--service-account-issuer=" + issuer,

@@ -55,7 +55,8 @@ func Up(options Options) error {
 	if _, running := dir.Running(); running {
 		return fmt.Errorf("%s is up already; run: %s down --state %s", dir, os.Args[0], dir)
 	}
-	if err := dir.Clean(); err != nil {
+	// Logs of the bed before were kept until now.
+	if err := errors.Join(dir.Clean(), os.RemoveAll(dir.Logs())); err != nil {
 		return err
 	}
 	if dir, err = state.Open(string(dir)); err != nil {

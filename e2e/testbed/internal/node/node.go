@@ -103,6 +103,11 @@ func (n *Node) register(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create the Node: %w", err)
 	}
+	// Admission taints a new Node as not ready, and no controller of the bed would take that back.
+	created.Spec.Taints = nil
+	if created, err = n.client.CoreV1().Nodes().Update(ctx, created, metav1.UpdateOptions{}); err != nil {
+		return err
+	}
 	now := metav1.Now()
 	created.Status = corev1.NodeStatus{
 		Capacity: capacity(), Allocatable: capacity(),

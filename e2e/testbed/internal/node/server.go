@@ -97,6 +97,9 @@ func seekLines(file *os.File, lines int) error {
 	if err != nil {
 		return err
 	}
+	if lines == 0 {
+		return nil
+	}
 	const block = 64 << 10
 	buffer := make([]byte, block)
 	found := 0
