@@ -20,7 +20,7 @@ type Image struct {
 	// A name without registry, tag or digest matches with any.
 	Name string `json:"name"`
 	// Files are bound read-only into the container: path there to path here. Paths here are relative to
-	// the map's folder; environment variables are expanded; `self` is the test bed's binary.
+	// the map's folder; ${NAME} and ${NAME:-default} are expanded; `self` is the test bed's binary.
 	Files map[string]string `json:"files,omitempty"`
 	// Entrypoint runs where the container has no `command`; default: the only entry of Files.
 	Entrypoint []string `json:"entrypoint,omitempty"`
@@ -114,11 +114,15 @@ func resolve(source, folder string) (string, error) {
 	}
 	var missing []string
 	source = os.Expand(source, func(name string) string {
+		name, fallback, hasFallback := strings.Cut(name, ":-")
 		value, ok := os.LookupEnv(name)
-		if !ok {
-			missing = append(missing, name)
+		if ok && value != "" || !hasFallback {
+			if !ok {
+				missing = append(missing, name)
+			}
+			return value
 		}
-		return value
+		return fallback
 	})
 	if len(missing) > 0 {
 		return "", fmt.Errorf("environment variables are not set: %s", strings.Join(missing, ", "))

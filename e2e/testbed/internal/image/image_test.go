@@ -54,6 +54,20 @@ func TestLaterFilesComeFirstAndAreReadAgain(t *testing.T) {
 	}
 }
 
+func TestVariables(t *testing.T) {
+	t.Setenv("SET", "set")
+	text := "images:\n- {name: a, files: {/a: 'x/${SET}', /b: '${SET:-no}', /c: '${UNSET:-../d}/c', /d: /e}}\n"
+	images, err := parse([]byte(text), "/map")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]string{"/a": "/map/x/set", "/b": "/map/set", "/c": "/d/c", "/d": "/e"} {
+		if got := images[0].Files[target]; got != want {
+			t.Errorf("%s: got %s, want %s", target, got, want)
+		}
+	}
+}
+
 func TestMistakesAreNamed(t *testing.T) {
 	for _, text := range []string{
 		"images:\n- {files: {/a: a}}\n",

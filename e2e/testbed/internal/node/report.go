@@ -72,7 +72,7 @@ func (w *worker) status() corev1.PodStatus {
 	}
 	initialized := true
 	for _, u := range w.inits {
-		s := w.containerStatus(u)
+		s := w.containerStatus(u, initialized)
 		if sidecar(u.spec) {
 			initialized = initialized && u.isStarted
 		} else {
@@ -83,7 +83,7 @@ func (w *worker) status() corev1.PodStatus {
 	}
 	ready := w.ip != "" && !w.finished
 	for _, u := range w.apps {
-		s := w.containerStatus(u)
+		s := w.containerStatus(u, initialized)
 		ready = ready && s.Ready
 		status.ContainerStatuses = append(status.ContainerStatuses, s)
 	}
@@ -95,7 +95,7 @@ func (w *worker) status() corev1.PodStatus {
 	return status
 }
 
-func (w *worker) containerStatus(u *unit) corev1.ContainerStatus {
+func (w *worker) containerStatus(u *unit, initialized bool) corev1.ContainerStatus {
 	started := u.isStarted
 	s := corev1.ContainerStatus{
 		Name: u.spec.Name, Image: u.spec.Image, ImageID: "testbed://" + u.spec.Image,
@@ -113,6 +113,9 @@ func (w *worker) containerStatus(u *unit) corev1.ContainerStatus {
 		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: u.reason, Message: u.message}
 		if u.reason == "ContainerCreating" {
 			s.State.Waiting.Message = w.waiting
+			if !initialized {
+				s.State.Waiting.Reason = "PodInitializing"
+			}
 		}
 	}
 	if u.last != nil {
