@@ -1,6 +1,9 @@
 //! Backends inside the test process.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use tokio::sync::oneshot;
 
@@ -14,10 +17,15 @@ pub struct Backends {
 impl Backends {
     /// Starts one backend for each name, on ports of 127.0.0.1.
     pub async fn start(names: &[&str]) -> Backends {
+        Backends::start_at(Ipv4Addr::LOCALHOST.into(), names).await
+    }
+
+    /// The same on another address of this machine.
+    pub async fn start_at(address: IpAddr, names: &[&str]) -> Backends {
         let mut backends = Backends { addresses: BTreeMap::new(), stops: Vec::new() };
         for name in names {
             let options = echo::Options {
-                plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+                plain: vec![SocketAddr::from((address, 0))],
                 backend: (*name).to_owned(),
                 ..echo::Options::default()
             };

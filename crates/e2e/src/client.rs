@@ -52,6 +52,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// Body.
     pub body: Bytes,
+    /// Trailers; empty when there are none.
+    pub trailers: HeaderMap,
 }
 
 impl Reply {
@@ -182,8 +184,10 @@ impl Client {
             }
         };
         let (parts, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Reply { status: parts.status.as_u16(), version: parts.version, headers: parts.headers, body })
+        let body = body.collect().await?;
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let (status, body) = (parts.status.as_u16(), body.to_bytes());
+        Ok(Reply { status, version: parts.version, headers: parts.headers, body, trailers })
     }
 
     /// Whether the connection can take another request.

@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use tokio::process::Child;
+use tokio::{io::AsyncWriteExt, process::Child};
 
 use crate::{Client, Reply, SOON, eventually, get, request};
 
@@ -107,12 +107,41 @@ impl Gateway {
         Gateway { folder, child, admin }
     }
 
+    /// Starts the gateway with manifests from standard input and with these environment variables, and waits until it
+    /// is ready.
+    pub async fn piped(manifests: &str, variables: &[(&str, &str)]) -> Gateway {
+        let folder = tempfile::Builder::new().prefix("fg").tempdir().unwrap();
+        let admin = free_port();
+        let mut command = Gateway::command(&folder, admin, Path::new("-"), &[]);
+        let mut child = command.envs(variables.iter().copied()).stdin(Stdio::piped()).spawn().unwrap();
+        // The end of the input ends with its writer.
+        child.stdin.take().unwrap().write_all(manifests.as_bytes()).await.unwrap();
+        let gateway = Gateway { folder, child, admin };
+        gateway.ready().await;
+        gateway
+    }
+
     fn run(folder: &tempfile::TempDir, admin: u16, arguments: &[&str]) -> Child {
+        let manifests = folder.path().join("m");
+        Gateway::command(folder, admin, &manifests, arguments).spawn().expect("the binary under test starts")
+    }
+
+    fn command(
+        folder: &tempfile::TempDir,
+        admin: u16,
+        manifests: &Path,
+        arguments: &[&str],
+    ) -> tokio::process::Command {
         let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
-        tokio::process::Command::new(binary())
-            .arg("run")
-            .arg(folder.path().join("m"))
-            .args(["--listen", "127.0.0.1", "--concurrency", "1", "--drain-timeout", "5"])
+        let mut command = tokio::process::Command::new(binary());
+        if !arguments.contains(&"--concurrency") {
+            command.args(["run", "--concurrency", "1"]);
+        } else {
+            command.arg("run");
+        }
+        command
+            .arg(manifests)
+            .args(["--listen", "127.0.0.1", "--drain-timeout", "5"])
             .args(["--admin", &format!("127.0.0.1:{admin}")])
             .arg("--run-dir")
             .arg(folder.path().join("r"))
@@ -122,9 +151,8 @@ impl Gateway {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary under test starts")
+            .kill_on_drop(true);
+        command
     }
 
     /// Starts the gateway again over the same folders, after it has ended.

@@ -84,13 +84,26 @@ pub fn backend_ref(backend: &str) -> String {
     format!("  - group: gateway.envoyproxy.io\n    kind: Backend\n    name: {backend}\n")
 }
 
-/// A Service with one port 80 named `http`, and a slice with these local ports as its endpoints.
+/// A Service with one port 80 named `http`; see [`slice`] for its endpoints.
 #[must_use]
 pub fn service(name: &str) -> String {
+    service_speaking(name, "")
+}
+
+/// The same with an `appProtocol` (such as `kubernetes.io/h2c`), none when empty.
+#[must_use]
+pub fn service_speaking(name: &str, protocol: &str) -> String {
+    let protocol = if protocol.is_empty() { String::new() } else { format!("    appProtocol: {protocol}\n") };
     format!(
         "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  clusterIP: 10.96.0.10\n  ports:\n  - name: \
-         http\n    port: 80\n    protocol: TCP\n    targetPort: 8080\n---\n"
+         http\n    port: 80\n    protocol: TCP\n    targetPort: 8080\n{protocol}---\n"
     )
+}
+
+/// A rule without matches that sends everything to port 80 of one Service.
+#[must_use]
+pub fn to_service(name: &str) -> String {
+    format!("- backendRefs:\n  - name: {name}\n    port: 80\n")
 }
 
 /// An EndpointSlice of a Service: 127.0.0.1 with one local port. Several slices of a Service have different ports.

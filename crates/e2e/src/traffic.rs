@@ -35,6 +35,7 @@ pub struct Loop {
 #[derive(Clone, Copy, Debug)]
 enum Door {
     Plain { keep: bool },
+    H2c,
     Tls(&'static str),
 }
 
@@ -55,6 +56,11 @@ impl Loop {
         self.client(port, host, path, Door::Plain { keep: false }, |reply| {
             (200..300).contains(&reply.status)
         });
+    }
+
+    /// Adds a client with one HTTP/2 connection without TLS that it keeps; answers must be 2xx.
+    pub fn h2c(&mut self, port: u16, host: &str, path: &str) {
+        self.client(port, host, path, Door::H2c, |reply| (200..300).contains(&reply.status));
     }
 
     /// Adds a client with a TLS connection (`h2` or `http/1.1`) for each request; answers must be 2xx.
@@ -137,11 +143,12 @@ async fn round(
     let mut client = match (held.take().filter(Client::is_open), door) {
         (Some(client), _) => client,
         (None, Door::Plain { .. }) => Client::try_http1(port).await.ok_or("no connection")?,
+        (None, Door::H2c) => Client::h2c(port).await,
         (None, Door::Tls(alpn)) => Client::tls(port, host, alpn).await.ok_or("no TLS connection")?.0,
     };
     let answer = tokio::time::timeout(crate::SOON, client.exchange(get(host, path))).await;
     let reply = answer.map_err(|_| "no answer".to_owned())?.map_err(|error| error.to_string())?;
-    if matches!(door, Door::Plain { keep: true }) && reply.header("connection") != "close" {
+    if matches!(door, Door::Plain { keep: true } | Door::H2c) && reply.header("connection") != "close" {
         *held = Some(client);
     }
     Ok(reply)

@@ -129,6 +129,25 @@ fn without_envoy_one_message_says_how_to_get_it() {
     assert!(said.contains("/nowhere/envoy") && said.contains("make tools"), "{said}");
 }
 
+#[test]
+fn an_envoy_of_another_version_is_refused_with_one_message() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile_with("empty.yaml", "");
+    let old = folder.path().join("envoy");
+    std::fs::write(&old, "#!/bin/sh\necho 'envoy  version: abc/1.31.0/Clean/RELEASE/BoringSSL'\n").unwrap();
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = std::process::Command::new(binary())
+        .arg("run")
+        .arg(folder.path())
+        .env("FERROGATE_ENVOY", &old)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("is version 1.31.0") && said.contains("make tools"), "{said}");
+}
+
 fn tempfile_with(name: &str, content: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(name), content).unwrap();

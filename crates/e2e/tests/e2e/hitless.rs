@@ -22,7 +22,8 @@ impl Stage {
         let listeners = m::http("http", http) + &m::https("https", https, "", &["cert"]);
         let base = backends.manifest() + &m::gateway("shop", &listeners);
         let stable = m::route("stable", "shop", &["stable.example.com"], &m::to("a"));
-        let service = m::service("svc") + &m::route("svc", "shop", &["svc.example.com"], &to_service());
+        let service =
+            m::service("svc") + &m::route("svc", "shop", &["svc.example.com"], &m::to_service("svc"));
         let gateway = Gateway::start(&[
             ("base.yaml", &base),
             ("cert.yaml", &Certificate::new(&["stable.example.com"]).secret("cert")),
@@ -51,10 +52,6 @@ impl Stage {
     }
 }
 
-fn to_service() -> String {
-    "- backendRefs:\n  - name: svc\n    port: 80\n".to_owned()
-}
-
 /// A rule with a header that tells which edit is in force.
 fn marked(edit: usize) -> String {
     format!(
@@ -74,6 +71,9 @@ async fn two_hundred_changes_under_load() {
         clients.http1(http, host, "/x");
     }
     clients.http1_fresh(http, "stable.example.com", "/fresh");
+    for host in ["swap.example.com", "svc.example.com", "filter.example.com"] {
+        clients.h2c(http, host, "/h2c");
+    }
     clients.tls(stage.https, "stable.example.com", "/tls", "h2");
     let started = Instant::now();
     let (mut changes, mut seen) = (0, Vec::new());
@@ -126,7 +126,7 @@ async fn endpoints_that_drain_are_left_before_they_go() {
     let port = free_port();
     let base = m::gateway("shop", &m::http("http", port))
         + &m::service("svc")
-        + &m::route("svc", "shop", &[], &to_service());
+        + &m::route("svc", "shop", &[], &m::to_service("svc"));
     let first = m::slice("svc", "svc-0", old.port("old"), "ready: true");
     let gateway = Gateway::start(&[("base.yaml", &base), ("slice.yaml", &first)]).await;
     let mut clients = Loop::new();
@@ -212,4 +212,36 @@ async fn listeners_come_and_go_beside_others() {
     let report = clients.stop().await;
     assert_eq!(report.bad, Vec::<String>::new());
     assert!(report.good > 20, "clients were at work: {}", report.good);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_workers_follow_changes_together() {
+    let backends = Backends::start(&["a", "b"]).await;
+    let port = free_port();
+    let base = backends.manifest() + &m::gateway("shop", &m::http("http", port));
+    let swap = |backend: &str| m::route("swap", "shop", &[], &m::to(backend));
+    let files = [("base.yaml", &*base), ("swap.yaml", &*swap("a"))];
+    let gateway = Gateway::spawn(&files, &["--concurrency", "2"]);
+    gateway.ready().await;
+    let mut clients = Loop::new();
+    // Connections spread over the workers by chance: of eight, all on one is seldom.
+    for _ in 0..4 {
+        clients.http1(port, "any.example.com", "/");
+        clients.h2c(port, "any.example.com", "/");
+    }
+    for round in 0..10 {
+        let backend = ["b", "a"][round % 2];
+        gateway.write("swap.yaml", &swap(backend));
+        // A worker that missed the change would answer with the other backend for good.
+        let mut same = 0;
+        eventually("every connection reaches the new backend", async || {
+            let reply = Client::http1(port).await.send(get("any.example.com", "/")).await;
+            same = if reply.backend() == backend { same + 1 } else { 0 };
+            (same == 8).then_some(())
+        })
+        .await;
+    }
+    let report = clients.stop().await;
+    assert_eq!(report.bad, Vec::<String>::new());
+    assert!(report.good > 100, "clients were at work: {}", report.good);
 }

@@ -1,10 +1,9 @@
-//! Matches and filters over HTTP/1.1, HTTP/2 and WebSocket.
+//! Matches and filters over HTTP/1.1 and HTTP/2.
 
 use std::time::{Duration, Instant};
 
 use e2e::{
     Backends, Certificate, Client, Gateway, Reply, eventually, free_port, get, manifest as m, request,
-    websocket_echo,
 };
 use http::Version;
 
@@ -333,6 +332,8 @@ async fn invalid_backends_timeouts_retries_and_sessions() {
     let retries =
         format!("{}  retry:\n    codes:\n    - 503\n    attempts: 3\n    backoff: 10ms\n", m::to("a"));
     let half = format!("- backendRefs:\n{}{}", m::backend_ref("a"), m::backend_ref("missing"));
+    let empty = "  - name: empty\n    port: 80\n";
+    let mix = format!("- backendRefs:\n{}{}{empty}", m::backend_ref("a"), m::backend_ref("missing"));
     let sticky = format!(
         "- backendRefs:\n{}{}  sessionPersistence:\n    sessionName: seat\n    type: Cookie\n",
         m::backend_ref("a"),
@@ -343,6 +344,7 @@ async fn invalid_backends_timeouts_retries_and_sessions() {
         &[
             ("missing", &m::to("missing")),
             ("half", &half),
+            ("mix", &mix),
             ("none", "- matches:\n  - path:\n      value: /\n"),
             ("slow", &timed("    request: 300ms\n")),
             ("upstream", &timed("    request: 5s\n    backendRequest: 300ms\n")),
@@ -355,14 +357,20 @@ async fn invalid_backends_timeouts_retries_and_sessions() {
     assert_eq!(stage.get("missing", "/").await.status, 500);
     assert_eq!(stage.get("none", "/").await.status, 500);
     assert_eq!(stage.get("good", "/").await.status, 200);
-    let mut statuses = std::collections::BTreeMap::<u16, u32>::new();
-    let mut client = Client::http1(stage.http).await;
-    for _ in 0..60 {
-        let reply = client.send(get("half.example.com", "/")).await;
-        *statuses.entry(reply.status).or_default() += 1;
+    // Each share has its own answer: a missing backend 500, one without endpoints 503.
+    stage.gateway.write("empty.yaml", &m::service("empty"));
+    stage.gateway.condition("HTTPRoute", "mix", |c| c["reason"] == "EndpointsNotFound").await;
+    for (host, wanted) in [("half", vec![200, 500]), ("mix", vec![200, 500, 503])] {
+        let mut statuses = std::collections::BTreeMap::<u16, u32>::new();
+        let mut client = Client::http1(stage.http).await;
+        eventually(&format!("{host}: each answer has its share"), async || {
+            let reply = client.send(get(&format!("{host}.example.com"), "/")).await;
+            *statuses.entry(reply.status).or_default() += 1;
+            wanted.iter().all(|status| statuses.get(status).is_some_and(|n| *n > 10)).then_some(())
+        })
+        .await;
+        assert!(statuses.keys().eq(&wanted), "{host}: {statuses:?}");
     }
-    // Half of the requests is the missing backend's share.
-    assert!(statuses[&200] > 10 && statuses[&500] > 10 && statuses.len() == 2, "{statuses:?}");
 
     for host in ["slow", "upstream"] {
         let started = Instant::now();
@@ -391,61 +399,25 @@ async fn invalid_backends_timeouts_retries_and_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn websockets_and_h2c_backends() {
-    let backends = Backends::start(&["a"]).await;
+async fn listeners_of_a_port_keep_their_hostnames() {
+    let backends = Backends::start(&["any", "wild"]).await;
     let port = free_port();
-    let files = m::backend("plain", backends.port("a"))
-        + &m::backend_speaking("h2c", backends.port("a"), "gateway.envoyproxy.io/h2c")
-        + &m::backend_speaking("ws", backends.port("a"), "gateway.envoyproxy.io/ws")
-        + &m::gateway("eg", &m::http("http", port))
-        + &m::route("plain", "eg", &["plain.example.com"], &m::to("plain"))
-        + &m::route("h2c", "eg", &["h2c.example.com"], &m::to("h2c"))
-        + &m::route("ws", "eg", &["ws.example.com"], &m::to("ws"));
-    let gateway = Gateway::start(&[("all.yaml", &files)]).await;
-    for (host, wanted) in [("plain", "HTTP/1.1"), ("h2c", "HTTP/2")] {
-        let reply = Client::h2c(port).await.send(get(&format!("{host}.example.com"), "/")).await;
-        assert_eq!(reply.answer().protocol, wanted);
-    }
-    for host in ["plain", "ws"] {
-        let came = websocket_echo(port, &format!("{host}.example.com"), "/chat", "hello").await;
-        assert_eq!(came, Ok("hello".to_owned()), "{host}");
-    }
-    eventually("the gateway stays ready", async || {
-        (gateway.admin("/readyz").await.status == 200).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn backends_by_name_by_socket_and_by_service() {
-    let backends = Backends::start(&["a"]).await;
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("s");
-    let unix = echo::Options { unix: vec![socket.clone()], backend: "unix".to_owned(), ..Default::default() };
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    echo::serve(unix, async { drop(stopped.await) }).await.unwrap();
-    let (port, own) = (free_port(), backends.port("a"));
-    let endpoint = |name: &str, text: &str| {
-        m::backend(name, own).replace(&format!("ip:\n      address: 127.0.0.1\n      port: {own}"), text)
+    let at = |name: &str, host: &str| m::http(name, port) + &format!("  hostname: \"{host}\"\n");
+    let listeners = m::http("any", port) + &at("wild", "*.example.com") + &at("exact", "a.example.com");
+    let to = |name: &str, section: &str, hosts: &[&str]| {
+        m::route(name, "eg", hosts, &m::to(name))
+            .replace("  - name: eg\n", &format!("  - name: eg\n    sectionName: {section}\n"))
     };
-    let headless = m::service("headless").replace("clusterIP: 10.96.0.10", "clusterIP: None");
-    let to_service = |name: &str| format!("- backendRefs:\n  - name: {name}\n    port: 80\n");
-    let files = endpoint("fqdn", &format!("fqdn:\n      hostname: localhost\n      port: {own}"))
-        + &endpoint("unix", &format!("unix:\n      path: {}", socket.display()))
-        + &headless
-        + &m::slice("headless", "headless-0", own, "ready: true")
-        + &m::service("empty")
-        + &m::gateway("eg", &m::http("http", port))
-        + &m::route("fqdn", "eg", &["fqdn.example.com"], &m::to("fqdn"))
-        + &m::route("unix", "eg", &["unix.example.com"], &m::to("unix"))
-        + &m::route("headless", "eg", &["headless.example.com"], &to_service("headless"))
-        + &m::route("empty", "eg", &["empty.example.com"], &to_service("empty"));
+    let files = backends.manifest() + &m::gateway("eg", &listeners) + &to("any", "any", &[]);
     let gateway = Gateway::start(&[("all.yaml", &files)]).await;
-    for (host, backend) in [("fqdn", "a"), ("unix", "unix"), ("headless", "a")] {
-        let reply = gateway.answers(port, &format!("{host}.example.com"), "/", 200, &[]).await;
-        assert_eq!(reply.backend(), backend, "{host}");
-    }
-    // A Service without endpoints: 503, as with Envoy Gateway.
-    gateway.answers(port, "empty.example.com", "/", 503, &[]).await;
-    drop(stop);
+    let answers = async |expected: &[(&str, &str)]| {
+        for (host, wanted) in expected {
+            let status = if *wanted == "404" { 404 } else { 200 };
+            let reply = gateway.answers(port, host, "/", status, &[200, 404]).await;
+            assert_eq!(reply.backend(), if status == 404 { "" } else { wanted }, "{host}");
+        }
+    };
+    answers(&[("example.org", "any"), ("b.example.com", "404"), ("a.example.com", "404")]).await;
+    gateway.write("wild.yaml", &to("wild", "wild", &[]));
+    answers(&[("b.example.com", "wild"), ("example.org", "any"), ("a.example.com", "404")]).await;
 }

@@ -7,4 +7,5 @@ mod hitless;
 mod http;
 mod https;
 mod live;
+mod protocols;
 mod surface;

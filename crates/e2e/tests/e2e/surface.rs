@@ -18,10 +18,14 @@ async fn the_admin_port_and_the_commands_tell() {
     let (http, https) = (free_port(), free_port());
     let certificate = Certificate::new(&["*.example.com"]);
     let listeners = m::http("http", http) + &m::https("https", https, "", &["cert"]);
+    let signed =
+        "- filters:\n  - type: RequestHeaderModifier\n    requestHeaderModifier:\n      set:\n      - name: \
+                  Authorization\n        value: Basic YTpi\n  backendRefs:\n"
+            .to_owned();
     let files = backends.manifest()
         + &certificate.secret("cert")
         + &m::gateway("eg", &listeners)
-        + &m::route("shop", "eg", &["shop.example.com"], &m::to("a"));
+        + &m::route("shop", "eg", &["shop.example.com"], &(signed + &m::backend_ref("a")));
     let gateway = Gateway::start(&[("all.yaml", &files)]).await;
     gateway.answers(http, "shop.example.com", "/", 200, &[]).await;
 
@@ -37,6 +41,8 @@ async fn the_admin_port_and_the_commands_tell() {
     assert!(stages.to_string().contains("shop.example.com"), "{stages}");
     assert!(gateway.json("/streams").await[0]["acked_revision"].is_u64());
     let key = certificate.key.lines().nth(1).unwrap();
+    let stages = gateway.json("/stages").await.to_string();
+    assert!(stages.contains("[redacted]") && !stages.contains("Basic YTpi"), "a credential in /stages");
     for path in ["/xds", "/stages", "/status", "/streams", "/problems"] {
         let text = gateway.admin(path).await.text();
         assert!(!text.contains(key) && !text.contains("BEGIN PRIVATE KEY"), "{path} shows the private key");
@@ -126,4 +132,54 @@ async fn the_echo_command_answers_and_stops() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     let status = tokio::time::timeout(e2e::SOON, child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn manifests_come_from_standard_input() {
+    let backends = Backends::start(&["a"]).await;
+    let port = free_port();
+    let files = backends.manifest()
+        + &m::gateway("eg", &m::http("http", port))
+        + &m::route("shop", "eg", &["shop.example.com"], &m::to("a"));
+    // Empty variables count as unset.
+    let empty = ["FERROGATE_CONFIG", "FERROGATE_ENVOY_LOG", "FERROGATE_LOG", "FERROGATE_LOG_FORMAT"];
+    let gateway = Gateway::piped(&files, &empty.map(|name| (name, ""))).await;
+    assert_eq!(gateway.answers(port, "shop.example.com", "/", 200, &[]).await.backend(), "a");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_names_the_controller() {
+    let backends = Backends::start(&["a"]).await;
+    let (ours, others) = (free_port(), free_port());
+    let class = |name: &str, controller: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata:\n  name: {name}\nspec:\n  \
+             controllerName: {controller}\n---\n"
+        )
+    };
+    let of_class = |name: &str, port| {
+        m::gateway(name, &m::http("http", port))
+            .replace("gatewayClassName: ferrogate", &format!("gatewayClassName: {name}"))
+    };
+    let files = backends.manifest()
+        + &class("ours", "example.com/ours")
+        + &class("others", "gateway.envoyproxy.io/gatewayclass-controller")
+        + &of_class("ours", ours)
+        + &of_class("others", others)
+        + &m::route("shop", "ours", &[], &m::to("a"));
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yaml");
+    let head = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyGateway\n";
+    std::fs::write(&config, format!("{head}gateway:\n  controllerName: example.com/ours\n")).unwrap();
+    let gateway = Gateway::spawn(&[("all.yaml", &files)], &["--config", config.to_str().unwrap()]);
+    gateway.ready().await;
+    gateway.answers(ours, "any.example.com", "/", 200, &[]).await;
+    assert!(Client::try_http1(others).await.is_none(), "the Gateway of another controller is served");
+    assert_eq!(gateway.status("Gateway", "others").await, Value::Null);
+
+    std::fs::write(&config, format!("{head}gateway:\n  controllerNames: example.com/ours\n")).unwrap();
+    let (code, _, said) =
+        command(&["run", "--config", config.to_str().unwrap(), folder.path().to_str().unwrap()]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("config.yaml") && said.contains("controllerNames"), "{said}");
 }
