@@ -19,7 +19,7 @@ use ir::{
 use serde_json::{Map, Value, json};
 
 pub use conditions::MAX_MESSAGE;
-pub use merge::{Merge, Shape, merge};
+pub use merge::{Merge, Shape, has_others, merge};
 
 /// One object with its status: apiVersion, kind, name, namespace, status. It has no times.
 pub fn document(status: &Status, controller: &str) -> Value {

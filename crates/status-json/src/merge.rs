@@ -31,6 +31,7 @@ impl Shape {
         match kind {
             Kind::GatewayClass | Kind::Gateway | Kind::Backend => Some(Shape::Owned),
             Kind::HttpRoute => Some(Shape::ROUTE),
+            Kind::EnvoyProxy => Some(Shape::POLICY),
             Kind::ReferenceGrant
             | Kind::Namespace
             | Kind::Service
@@ -64,6 +65,13 @@ pub fn merge(
 ) -> Option<Value> {
     let wish = wish.map(|wish| crate::body(wish, context.controller));
     merge_json(live, wish, shape, context)
+}
+
+/// Whether a status has entries of other controllers.
+pub fn has_others(live: Option<&Value>, shape: Shape, controller: &str) -> bool {
+    let Shape::Entries(list) = shape else { return false };
+    let entries = live.and_then(|live| live[list.field].as_array());
+    entries.is_some_and(|entries| entries.iter().any(|entry| entry["controllerName"] != controller))
 }
 
 /// As [`merge`], of a wish in JSON.
