@@ -15,6 +15,7 @@ import (
 	"ferrogate/e2e/testbed/internal/bed"
 	"ferrogate/e2e/testbed/internal/container"
 	"ferrogate/e2e/testbed/internal/control"
+	"ferrogate/e2e/testbed/internal/gate"
 	"ferrogate/e2e/testbed/internal/node"
 	"ferrogate/e2e/testbed/internal/services"
 	"ferrogate/e2e/testbed/internal/state"
@@ -24,11 +25,17 @@ func allRoles() map[string]role {
 	return map[string]role{
 		"up": {"[STATE] --images FILE [--crds DIR]… [--apply PATH]… [--forward LISTEN=TARGET]… [-d]",
 			"start a bed; stays in the foreground until Ctrl-C, or with -d returns when it is ready", up},
-		"down":  {"[STATE]", "end a bed; its logs stay", down},
-		"exec":  {"[STATE] -- COMMAND…", "run a command inside of the bed's network", execute},
-		"apply": {"[STATE] PATH…", "apply YAML files and folders, CRDs first", applyPaths},
+		"down": {"[STATE]", "end a bed; its logs stay", down},
+		"exec": {"[STATE] -- COMMAND…", "run a command inside of the bed's network", execute},
+		"enter": {"[STATE] NAMESPACE/POD CONTAINER COMMAND…",
+			"run a command as root inside of a container", enter},
+		"signal": {"[STATE] NAMESPACE/POD CONTAINER SIGNAL", "send a signal to a container's process", sendSignal},
+		"apply":  {"[STATE] PATH…", "apply YAML files and folders, CRDs first", applyPaths},
 		"process": {"[STATE] list | stop|down|kill|start|pause|resume NAME",
 			"look at the bed's processes, or let one fail", order},
+		"fault": {"[STATE] [delay=5s] [status=429] [cut=2s] [only=writes|reads|watches] | none",
+			"disturb what Pods ask the API server", fault},
+		"compact":    {"[STATE]", "let etcd forget its history", func(args []string) error { return ask("compact", args) }},
 		"kubeconfig": {"[STATE]", "print the path of the kubeconfig", kubeconfig},
 
 		"inside":                  {run: inside},
@@ -37,6 +44,8 @@ func allRoles() map[string]role {
 		"kube-controller-manager": {run: control.Controllers},
 		"kube-proxy":              {run: control.Proxy},
 		"node":                    {run: runNode},
+		"gate":                    {run: runGate},
+		bed.InsidePod:             {run: insidePod},
 		"services":                {run: runServices},
 		"coredns":                 {run: func([]string) error { return services.CoreDNS(context.Background()) }},
 		container.Role:            {run: func([]string) error { return container.Run() }},
@@ -139,7 +148,39 @@ func execute(args []string) error {
 	if flags.NArg() == 0 {
 		return errors.New("exec: no command given")
 	}
-	code, err := bed.Exec(*path, flags.Args())
+	return exit(bed.Exec(*path, flags.Args()))
+}
+
+func enter(args []string) error {
+	flags, path := options("enter")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	command := flags.Args()
+	if len(command) > 2 && command[2] == "--" {
+		command = append(command[:2:2], command[3:]...)
+	}
+	if len(command) < 3 {
+		return errors.New("enter: say NAMESPACE/POD, CONTAINER and a command")
+	}
+	return exit(bed.Enter(*path, command[0], command[1], command[2:]))
+}
+
+func sendSignal(args []string) error {
+	flags, path := options("signal")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 3 {
+		return errors.New("signal: say NAMESPACE/POD, CONTAINER and a signal such as KILL")
+	}
+	return bed.Signal(*path, flags.Arg(0), flags.Arg(1), flags.Arg(2))
+}
+
+func insidePod(args []string) error { return exit(bed.RunInsidePod(args)) }
+
+// exit ends this process with the exit code of the one that it ran.
+func exit(code int, err error) error {
 	if err != nil {
 		return err
 	}
@@ -173,6 +214,31 @@ func order(args []string) error {
 		verb.Verb = "list"
 	}
 	lines, err := bed.Ask(*path, verb)
+	for _, line := range lines {
+		fmt.Println(line)
+	}
+	return err
+}
+
+func fault(args []string) error {
+	flags, path := options("fault")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	faults, err := gate.Parse(flags.Args())
+	if err != nil {
+		return err
+	}
+	_, err = bed.Ask(*path, bed.Order{Verb: "fault", Faults: &faults})
+	return err
+}
+
+func ask(verb string, args []string) error {
+	flags, path := options(verb)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	lines, err := bed.Ask(*path, bed.Order{Verb: verb})
 	for _, line := range lines {
 		fmt.Println(line)
 	}
@@ -226,6 +292,15 @@ func runNode(args []string) error {
 	}
 	options.State, options.Images = *path, images
 	return node.Run(context.Background(), options)
+}
+
+func runGate(args []string) error {
+	flags, path := options("gate")
+	port := flags.Int("port", 0, "port of the API server")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return gate.Serve(state.Dir(*path), *port)
 }
 
 func runServices(args []string) error {

@@ -44,7 +44,7 @@ func bringUp(dir state.Dir, options InsideOptions, processes *supervisor, report
 	if err := processes.awaitReady(apiServer, reports, checks.apiServer); err != nil {
 		return err
 	}
-	for _, name := range []string{node, services, proxy, controllers} {
+	for _, name := range []string{node, services, apiGate, proxy, controllers} {
 		if err := processes.start(name); err != nil {
 			return err
 		}
@@ -147,7 +147,8 @@ func (c *checks) proxy(ctx context.Context) error {
 	if err := get(ctx, http.DefaultClient, "http://"+proxyHealthz+"/healthz"); err != nil {
 		return err
 	}
-	var dialer net.Dialer
+	// Without kube-proxy's rules nothing answers at all.
+	dialer := net.Dialer{Timeout: 200 * time.Millisecond}
 	connection, err := dialer.DialContext(ctx, "tcp", network.KubernetesIP+":443")
 	if err != nil {
 		return err

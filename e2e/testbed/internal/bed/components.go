@@ -21,6 +21,7 @@ const (
 	proxy       = "kube-proxy"
 	node        = "node"
 	services    = "services"
+	apiGate     = "gate"
 )
 
 // component is one process: how it is started and what its end means.
@@ -51,6 +52,7 @@ func components(dir state.Dir, options InsideOptions) []component {
 		{name: controllers, args: controllerFlags(dir)},
 		{name: proxy, args: []string{"--config", proxyConfigPath(dir)}},
 		{name: node, args: nodeArgs, vital: true},
+		{name: apiGate, args: []string{"--state", string(dir), "--port", fmt.Sprint(options.Port)}},
 		{name: services, args: []string{"--kubeconfig", dir.Kubeconfig()}},
 	}
 }
@@ -75,7 +77,8 @@ func apiServerFlags(dir state.Dir, port int) []string {
 		"--service-account-signing-key-file=" + dir.Key("service-account.key"),
 		"--authorization-mode=RBAC",
 		"--allow-privileged=true",
-		"--endpoint-reconciler-type=lease",
+		// The endpoint of the Service `kubernetes` is the gate; `services` publishes it.
+		"--endpoint-reconciler-type=none",
 		"--profiling=false",
 	}
 }

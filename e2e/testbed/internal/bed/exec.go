@@ -29,9 +29,15 @@ func Exec(path string, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	env := append(os.Environ(), "KUBECONFIG="+dir.Kubeconfig(), "TESTBED_STATE="+string(dir))
+	return runIn(instance.PID, folder, args, env)
+}
+
+// runIn runs a command in the namespaces of a process and returns its exit code.
+func runIn(pid int, folder string, args, env []string) (int, error) {
 	// Only this thread changes its namespaces; it is never unlocked, so nothing else runs on it.
 	runtime.LockOSThread()
-	if err := enter(instance.PID); err != nil {
+	if err := enter(pid); err != nil {
 		return 0, err
 	}
 	// Entering a mount namespace moves to its root.
@@ -40,7 +46,7 @@ func Exec(path string, args []string) (int, error) {
 	}
 	command := exec.Command(args[0], args[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
-	command.Env = append(os.Environ(), "KUBECONFIG="+dir.Kubeconfig(), "TESTBED_STATE="+string(dir))
+	command.Env = env
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	if err := command.Start(); err != nil {
@@ -51,7 +57,7 @@ func Exec(path string, args []string) (int, error) {
 			_ = command.Process.Signal(s)
 		}
 	}()
-	err = command.Wait()
+	err := command.Wait()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
@@ -75,7 +81,7 @@ func enter(pid int) error {
 	}
 	flags := unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 	if err := unix.Setns(fd, flags); err != nil {
-		return fmt.Errorf("enter the bed (root is needed): %w", err)
+		return fmt.Errorf("enter the namespaces of process %d (root is needed): %w", pid, err)
 	}
 	return nil
 }

@@ -2,22 +2,31 @@ package bed
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"ferrogate/e2e/testbed/internal/gate"
 	"ferrogate/e2e/testbed/internal/state"
 )
 
 // Order tells the bed what to do with one of its processes.
 type Order struct {
-	// Verb: list, stop (SIGTERM), kill (SIGKILL, comes back), down (SIGKILL, stays down), start, pause, resume.
+	// Verb: list, stop (SIGTERM), kill (SIGKILL, comes back), down (SIGKILL, stays down), start, pause, resume;
+	// or fault, compact.
 	Verb    string `json:"verb"`
 	Process string `json:"process,omitempty"`
+	// Faults for the verb `fault`.
+	Faults *gate.Faults `json:"faults,omitempty"`
 }
 
 // reply is the answer to an Order.
@@ -119,10 +128,38 @@ func (s *supervisor) obey(order Order) ([]string, error) {
 		return nil, s.signal(order.Process, syscall.SIGSTOP, pause(true))
 	case "resume":
 		return nil, s.signal(order.Process, syscall.SIGCONT, pause(false))
+	case "fault":
+		if order.Faults == nil {
+			return nil, errors.New("no faults given")
+		}
+		return nil, gate.Write(s.dir.Faults(), *order.Faults)
+	case "compact":
+		return compact()
 	default:
 		verbs := []string{"list", "start", "stop", "down", "kill", "pause", "resume"}
 		return nil, fmt.Errorf("unknown order %q; there are %s", order.Verb, strings.Join(verbs, ", "))
 	}
+}
+
+// compact drops all history from etcd. The API server still has the newest events in memory until it is
+// started again.
+func compact() ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{etcdURL}, Context: ctx})
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	current, err := client.Get(ctx, "compact")
+	if err != nil {
+		return nil, err
+	}
+	revision := current.Header.Revision
+	if _, err := client.Compact(ctx, revision, clientv3.WithCompactPhysical()); err != nil {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("history before revision %d is gone", revision)}, nil
 }
 
 func (s *supervisor) list() []string {

@@ -23,6 +23,8 @@ const (
 	VirtualCIDR = "10.96.0.0/12"
 	// LoadBalancerCIDR holds the addresses given to Services of type LoadBalancer.
 	LoadBalancerCIDR = "10.98.0.0/16"
+	// GatePort of NodeIP is where the Service `kubernetes` leads to.
+	GatePort = 6444
 	// Domain is the cluster's DNS domain.
 	Domain = "cluster.local"
 )

@@ -57,7 +57,28 @@ func (w *worker) start(u *unit) (*container.Process, error) {
 			log.Printf("%s: %v", w.name(), err)
 		}
 	}
-	return container.Start(spec, file)
+	process, err := container.Start(spec, file)
+	if err != nil {
+		return nil, err
+	}
+	return process, w.notePID(u, process)
+}
+
+// notePID lets people and tests find the container's process.
+func (w *worker) notePID(u *unit, process *container.Process) error {
+	pod := w.current()
+	path := w.node.dir.PodPID(pod.Namespace, pod.Name, u.spec.Name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	go func() {
+		<-process.Ended
+		// A later run has written its own number by now, or will.
+		if data, err := os.ReadFile(path); err == nil && string(data) == fmt.Sprintln(process.PID) {
+			_ = os.Remove(path)
+		}
+	}()
+	return os.WriteFile(path, []byte(fmt.Sprintln(process.PID)), 0o644)
 }
 
 func (w *worker) networkPath() string {

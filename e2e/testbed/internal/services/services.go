@@ -3,6 +3,7 @@ package services
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 
@@ -43,7 +44,7 @@ func Run(ctx context.Context, kubeconfig string) error {
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
 	balancer.begin()
-	if err := publishDNS(ctx, client); err != nil {
+	if err := errors.Join(publishDNS(ctx, client), publishGate(ctx, client)); err != nil {
 		return err
 	}
 	return serveDNS(ctx, network.NodeIP+":53", zone.answer)
@@ -62,9 +63,27 @@ func publishDNS(ctx context.Context, client *kubernetes.Clientset) error {
 			Labels: map[string]string{"k8s-app": name}},
 		Spec: corev1.ServiceSpec{ClusterIP: network.DNSIP, Ports: ports},
 	}
+	_, err := client.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("the Service of DNS: %w", err)
+	}
+	log.Printf("DNS at %s", network.DNSIP)
+	return publishSlice(ctx, client, service.Namespace, name, ports)
+}
+
+// publishGate leads the Service `kubernetes` to the gate before the API server.
+func publishGate(ctx context.Context, client *kubernetes.Clientset) error {
+	ports := []corev1.ServicePort{{Name: "https", Port: network.GatePort, Protocol: corev1.ProtocolTCP}}
+	return publishSlice(ctx, client, metav1.NamespaceDefault, "kubernetes", ports)
+}
+
+// publishSlice gives a Service the Node as its endpoint.
+func publishSlice(ctx context.Context, client *kubernetes.Clientset, namespace, service string,
+	ports []corev1.ServicePort,
+) error {
 	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: name + "-testbed",
-			Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: service + "-testbed",
+			Labels: map[string]string{discoveryv1.LabelServiceName: service}},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{network.NodeIP}}},
 	}
@@ -73,14 +92,9 @@ func publishDNS(ctx context.Context, client *kubernetes.Clientset) error {
 			Name: &port.Name, Port: &port.Port, Protocol: &port.Protocol,
 		})
 	}
-	_, err := client.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
+	_, err := client.DiscoveryV1().EndpointSlices(namespace).Create(ctx, slice, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("the Service of DNS: %w", err)
+		return fmt.Errorf("the EndpointSlice of %s: %w", service, err)
 	}
-	_, err = client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(ctx, slice, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("the EndpointSlice of DNS: %w", err)
-	}
-	log.Printf("DNS at %s", network.DNSIP)
 	return nil
 }

@@ -54,6 +54,15 @@ func (d Dir) PodLog(namespace, pod, container string) string {
 // namespace it is an empty folder.
 func (d Dir) Run() string { return filepath.Join(string(d), "run") }
 
+// PodPID is the file that names the first process of a container, by its number inside of the bed. It
+// exists inside of the bed alone, and while the container runs.
+func (d Dir) PodPID(namespace, pod, container string) string {
+	return filepath.Join(d.Run(), "pids", strings.Join([]string{namespace, pod, container}, "_"))
+}
+
+// Faults is the file that tells the gate before the API server what to disturb.
+func (d Dir) Faults() string { return filepath.Join(d.Run(), "faults.json") }
+
 // PKI is the folder of certificates and keys.
 func (d Dir) PKI() string { return filepath.Join(string(d), "pki") }
 
