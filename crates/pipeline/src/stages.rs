@@ -20,7 +20,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use store::{FactKey, ObjectId, Store};
 use translate::{
     AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, Reader, RouteOutput, TableKey,
-    VirtualHostKey, attach, gateway, http_route, status,
+    VirtualHostKey, attach, gateway, route, status,
 };
 use xds::entry::Entries;
 
@@ -191,8 +191,11 @@ impl Roots {
             let FactKey::Object(id) = key else { continue };
             match store.object(id).map(|object| object.kind) {
                 Some(Kind::Gateway) => drop((roots.gateways.insert(id), roots.statuses.insert(id))),
-                Some(Kind::HttpRoute) => drop((roots.routes.insert(id), roots.statuses.insert(id))),
                 Some(Kind::GatewayClass | Kind::Backend) => drop(roots.statuses.insert(id)),
+                Some(kind) if route::of(kind).is_some() => {
+                    roots.routes.insert(id);
+                    roots.statuses.insert(id);
+                }
                 _ => {}
             }
         }
@@ -265,7 +268,7 @@ impl Stages {
     fn run_routes(&mut self, store: &Store, run: &mut Run) {
         let Run { dirty, roots, .. } = run;
         let mut touched = Vec::new();
-        let unit = |id, reads: &mut Reads<Dep>| http_route::unit(id, &mut Reader::new(store, reads));
+        let unit = |id, reads: &mut Reads<Dep>| route::unit(id, &mut Reader::new(store, reads));
         self.routes.update(dirty, roots.routes.clone(), unit, |change| {
             let id = change.key;
             let (old, new) = (change.old, change.new);
@@ -358,10 +361,12 @@ impl Stages {
             match store.object(id)?.kind {
                 Kind::GatewayClass => status::gateway_class(id, reader),
                 Kind::Gateway => status::gateway(id, reader, gateways.get(id), counts),
-                Kind::HttpRoute => status::route(id, reader, attached.get(id), routes.get(id), &|route| {
-                    hosts.overlaps(route)
-                }),
                 Kind::Backend => status::backend(id, reader),
+                kind if route::of(kind).is_some() => {
+                    status::route(id, reader, attached.get(id), routes.get(id), &|route| {
+                        hosts.overlaps(route)
+                    })
+                }
                 _ => None,
             }
         };

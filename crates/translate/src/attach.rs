@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ir::Kind;
 use store::{
     NameId, ObjectId,
     facts::{AllowedNamespaces, Meta, ParentRef},
@@ -12,6 +11,7 @@ use crate::{
     AttachListener, Finding, Reader, TableKey,
     host::{Host, covers, intersect},
     reader::GatewayTable,
+    route::{self, Head},
 };
 
 /// Where a route is attached.
@@ -49,13 +49,13 @@ pub struct Binding {
 
 /// Attaches one route. `None` when it does not exist or has no parent of ours.
 pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -> Option<AttachOutput> {
-    let route = reader.http_route(id)?;
-    let kind = Kind::HttpRoute.name();
-    let parents: Box<[ParentOutput]> = (route.parents.iter().enumerate())
+    let kind = route::of(reader.kind(id)?)?;
+    let head = kind.head(id, reader)?;
+    let parents: Box<[ParentOutput]> = (head.parents.iter().enumerate())
         .filter_map(|(i, parent)| {
             let gateway = parent.gateway?;
             let listeners = gateways.listeners(reader, gateway)?;
-            let request = Request { meta: &route.meta, kind, hostnames: &route.hostnames, index: i };
+            let request = Request { head, kind: kind.kind().name(), index: i };
             Some(attach(&request, parent, gateway, listeners, reader))
         })
         .collect();
@@ -64,9 +64,8 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -
 
 /// A route that asks to be attached.
 struct Request<'a> {
-    meta: &'a Meta,
+    head: Head<'a>,
     kind: &'static str,
-    hostnames: &'a [NameId],
     index: usize,
 }
 
@@ -102,7 +101,7 @@ fn attach(
         .into_iter()
         .filter(|i| {
             listeners[*i].kinds.contains(&request.kind)
-                && allows_namespace(&listeners[*i], request.meta, gateway, reader)
+                && allows_namespace(&listeners[*i], request.head.meta, gateway, reader)
         })
         .collect();
     if allowed.is_empty() {
@@ -112,7 +111,7 @@ fn attach(
     let mut counted = Vec::new();
     let mut bindings = Vec::new();
     for i in allowed {
-        let hosts = hosts(request.hostnames, i, listeners, reader);
+        let hosts = hosts(request.head.hostnames, i, listeners, reader);
         if hosts.is_empty() {
             continue;
         }
@@ -175,8 +174,10 @@ fn not_there(parent: &ParentRef, listeners: &[AttachListener]) -> String {
 
 /// Why no listener admits a route, with what to do.
 fn not_allowed(request: &Request<'_>, reader: &mut Reader<'_>) -> String {
-    let namespace = reader.name(request.meta.namespace).clone();
-    if reader.namespace(request.meta.namespace_object).is_none() && !reader.settings().implicit_namespaces {
+    let namespace = reader.name(request.head.meta.namespace).clone();
+    if reader.namespace(request.head.meta.namespace_object).is_none()
+        && !reader.settings().implicit_namespaces
+    {
         return format!(
             "No listener of this parent admits the route: its Namespace {namespace} is not declared"
         );

@@ -13,8 +13,8 @@ use store::{
 
 use crate::{
     ClusterKey, ClusterPlan, Reader,
-    http_route::{BackendKind, Destination},
     reader::RouteTable,
+    route::{BackendKind, Destination},
 };
 
 /// The cluster of a plan. `None` when the route no longer needs it.

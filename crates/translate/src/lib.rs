@@ -11,16 +11,16 @@ pub mod backend;
 pub mod destination;
 pub mod gateway;
 pub mod host;
-pub mod http_route;
 pub mod precedence;
 mod reader;
+pub mod route;
 pub mod status;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
 pub use gateway::{AttachListener, GatewayOutput};
 pub use host::Host;
-pub use http_route::{ClusterPlan, RouteOutput, Slot};
 pub use reader::{ClusterKey, Dep, EntryKey, GatewayTable, Reader, RouteTable, TableKey, VirtualHostKey};
+pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 
 use std::borrow::Cow;
 

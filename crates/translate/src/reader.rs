@@ -118,6 +118,11 @@ impl<'a> Reader<'a> {
         self.store.object(id).cloned().unwrap_or_else(|| ObjectRef::new(ir::Kind::Namespace, "", ""))
     }
 
+    /// The kind of an object. It never changes, so this is no read.
+    pub fn kind(&self, id: ObjectId) -> Option<ir::Kind> {
+        self.store.object(id).map(|object| object.kind)
+    }
+
     /// The text of a name. Names never change, so this is no read.
     pub fn name(&self, id: NameId) -> &'a Arc<str> {
         self.store.name(id)

@@ -10,7 +10,7 @@ use ir::{
 use store::ObjectId;
 
 use crate::{
-    AttachOutput, Dep, Finding, GatewayOutput, ParentOutput, Reader, RouteOutput, http_route::RouteFindings,
+    AttachOutput, Dep, Finding, GatewayOutput, ParentOutput, Reader, RouteOutput, route::RouteFindings,
 };
 
 /// Status of a GatewayClass. `None` when it does not exist or another controller's.

@@ -1,123 +1,52 @@
-//! Stage 4: the rules of an HTTPRoute, free of listeners and hosts, and the clusters that they need.
-
-mod backends;
-mod filters;
-mod matches;
+//! Rules of HTTP requests: matches, filters, backends.
 
 use std::{sync::Arc, time::Duration};
 
 use ir::{
-    Kind, Metadata, ObjectRef,
-    cluster::{Protocol, Zones},
+    Metadata, ObjectRef,
     listener::HttpFeatures,
     route::{Action, Forward, Mirror, Retry, Rule, SessionPersistence, Target},
 };
-use store::{ObjectId, facts};
+use store::facts::{self, Meta};
 
+use super::{
+    BackendKind, ClusterPlan, Destination, Origin, RouteFindings, RouteOutput, Slot,
+    backends::{self, Referrer},
+    filters::{self, Filters},
+    matches,
+};
 use crate::{Finding, Reader};
-pub use backends::{BackendKind, Destination};
-use filters::Filters;
 
 /// HTTP connections that are idle for an hour are closed; streams of a route with a timeout get at least as long.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// What the route stage says of one route. Parts that different readers look at are kept apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteOutput {
-    /// The route.
-    pub object: ObjectRef,
-    /// Common part of the fact.
-    pub origin: Origin,
-    /// Rules that are served, in the order of the spec.
-    pub rules: Box<[Arc<Rule>]>,
-    /// Clusters that they need.
-    pub plans: Box<[ClusterPlan]>,
-    /// HTTP filters that listeners need for them.
-    pub features: HttpFeatures,
-    /// What is wrong.
-    pub findings: RouteFindings,
-}
-
-/// Age and generation of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Creation time in seconds; the older route wins ties.
-    pub created: i64,
-    /// `metadata.generation`.
-    pub generation: i64,
-}
-
-/// What is wrong with the rules of a route.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouteFindings {
-    /// References that do not resolve: `ResolvedRefs` is false.
-    pub unresolved: Vec<Finding>,
-    /// Backends without endpoints: `BackendsAvailable` is false.
-    pub unavailable: Vec<Finding>,
-    /// Rules that are not served, by index: `PartiallyInvalid`, or `Accepted` false when no rule is left.
-    pub dropped: Vec<(u16, Finding)>,
-    /// True when no rule is left.
-    pub all_dropped: bool,
-}
-
-/// Which cluster of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Slot {
-    /// The one cluster of all backends.
-    Rule,
-    /// The cluster of one backend, by its index in `backendRefs`.
-    Backend(u16),
-    /// The cluster of one mirror, by its index in `filters`.
-    Mirror(u16),
-}
-
-/// A cluster that a rule needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterPlan {
-    /// Index of the rule.
-    pub rule: u16,
-    /// Which of its clusters.
-    pub slot: Slot,
-    /// Name in xDS.
-    pub name: Arc<str>,
-    /// The route, with the rule's name; `None` for mirrors.
-    pub metadata: Option<Metadata>,
-    /// Protocol towards the backends.
-    pub protocol: Protocol,
-    /// Spread over zones.
-    pub zones: Zones,
-    /// The backends.
-    pub destinations: Box<[Destination]>,
-}
-
-/// Translates the rules of one route. `None` when it does not exist.
-pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
-    let route = reader.http_route(id)?;
-    let object = reader.object(id);
+/// Translates the rules of one route.
+pub(super) fn translate(meta: &Meta, rules: &[facts::Rule], reader: &mut Reader<'_>) -> RouteOutput {
+    let object = reader.object(meta.id);
     let mut work = Work {
-        prefix: format!("httproute/{}/{}/rule/", object.namespace, object.name),
+        prefix: super::rule_prefix(&object),
         object: &object,
-        route,
+        meta,
         plans: Vec::new(),
         findings: RouteFindings::default(),
     };
-    let mut rules = Vec::with_capacity(route.rules.len());
-    for (index, rule) in (0u16..).zip(route.rules.iter()) {
+    let mut served = Vec::with_capacity(rules.len());
+    for (index, rule) in (0u16..).zip(rules) {
         match work.rule(index, rule, reader) {
-            Ok(rule) => rules.push(Arc::new(rule)),
+            Ok(rule) => served.push(Arc::new(rule)),
             Err(finding) => work.findings.dropped.push((index, finding)),
         }
     }
     let Work { plans, mut findings, .. } = work;
-    findings.all_dropped = rules.is_empty() && !findings.dropped.is_empty();
-    Some(RouteOutput {
-        features: features(&rules),
-        origin: Origin { created: route.meta.created, generation: route.meta.generation },
+    findings.all_dropped = served.is_empty() && !findings.dropped.is_empty();
+    RouteOutput {
+        features: features(&served),
+        origin: Origin { created: meta.created, generation: meta.generation },
         object,
-        rules: rules.into(),
+        rules: served.into(),
         plans: plans.into(),
         findings,
-    })
+    }
 }
 
 fn features(rules: &[Arc<Rule>]) -> HttpFeatures {
@@ -138,19 +67,23 @@ fn features(rules: &[Arc<Rule>]) -> HttpFeatures {
 struct Work<'a> {
     prefix: String,
     object: &'a ObjectRef,
-    route: &'a facts::HttpRoute,
+    meta: &'a Meta,
     plans: Vec<ClusterPlan>,
     findings: RouteFindings,
 }
 
 impl Work<'_> {
+    fn referrer(&self) -> Referrer<'_> {
+        Referrer { object: self.object, namespace: self.meta.namespace }
+    }
+
     /// One rule; an error is why it is not served at all.
     fn rule(&mut self, index: u16, rule: &facts::Rule, reader: &mut Reader<'_>) -> Result<Rule, Finding> {
         matches::check(index, rule)?;
         let metadata = Metadata {
             object: self.object.clone(),
             section: rule.name.clone(),
-            annotations: self.route.meta.annotations.clone(),
+            annotations: self.meta.annotations.clone(),
         };
         let mut filters = filters::of_rule(index, &rule.filters);
         let mirrors = self.mirrors(index, &filters, &rule.filters, reader);
@@ -194,7 +127,7 @@ impl Work<'_> {
         for (i, filter) in (0u16..).zip(facts) {
             let facts::Filter::Mirror { backend, fraction } = filter else { continue };
             let field = format!("spec.rules[{index}].filters[{i}].requestMirror.backendRef");
-            let resolved = backends::resolve(self.route, self.object, backend, 1, None, reader);
+            let resolved = backends::resolve(&self.referrer(), backend, 1, None, reader);
             let (destination, protocol, zones) = match resolved {
                 Ok(resolved) => resolved,
                 Err(problem) => {
@@ -238,7 +171,7 @@ impl Work<'_> {
         reader: &mut Reader<'_>,
     ) -> Result<Target, u16> {
         let base = format!("{}{index}", self.prefix);
-        let backends = backends::of_rule(self.route, self.object, index, rule, &base, reader);
+        let backends = backends::of_rule(&self.referrer(), index, &rule.backends, &base, reader);
         self.findings.unresolved.extend(backends.unresolved);
         self.findings.unavailable.extend(backends.unavailable);
         let (target, clusters) = backends.plan?;
@@ -290,7 +223,7 @@ fn forward(
             name: session.name.clone().unwrap_or_else(|| {
                 format!(
                     "{}-{}-{}-rule-{index}",
-                    Kind::HttpRoute.name().to_lowercase(),
+                    object.kind.name().to_lowercase(),
                     object.namespace,
                     object.name
                 )

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, INVALID_BACKEND_CLUSTER, Protocol, Zones},
-    object::GATEWAY_GROUP,
     route::{Target, WeightedCluster},
 };
 use store::{
-    ObjectId,
+    NameId, ObjectId,
     facts::{self, BackendTarget, ServiceKind},
 };
 
@@ -110,22 +109,28 @@ enum State {
     Invalid,
 }
 
+/// The route that refers to a backend.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Referrer<'a> {
+    pub object: &'a ObjectRef,
+    pub namespace: NameId,
+}
+
 /// Resolves the backends of one rule.
 pub(super) fn of_rule(
-    route: &facts::HttpRoute,
-    object: &ObjectRef,
+    referrer: &Referrer<'_>,
     rule_index: u16,
-    rule: &facts::Rule,
+    backends: &[facts::BackendRef],
     base: &str,
     reader: &mut Reader<'_>,
 ) -> Backends {
     let mut out = Backends { unresolved: Vec::new(), unavailable: Vec::new(), plan: Err(500) };
-    let mut weighed = Vec::with_capacity(rule.backends.len());
-    for (i, backend) in (0u16..).zip(rule.backends.iter()) {
+    let mut weighed = Vec::with_capacity(backends.len());
+    for (i, backend) in (0u16..).zip(backends) {
         let filters = filters::of_backend(&backend.filters);
         let region: Arc<str> = format!("{base}/backend/{i}").into();
         let problem_of_filters = filters.as_ref().err().cloned();
-        let resolved = resolve(route, object, &backend.backend, backend.weight, problem_of_filters, reader);
+        let resolved = resolve(referrer, &backend.backend, backend.weight, problem_of_filters, reader);
         let (destination, protocol, zones, state) = match resolved {
             Ok((destination, protocol, zones)) => {
                 (Destination { region, ..destination }, protocol, zones, State::Valid)
@@ -155,7 +160,7 @@ pub(super) fn of_rule(
             state,
         });
     }
-    if rule.backends.len() > 1 && weighed.iter().any(|w| w.destination.kind == BackendKind::DynamicResolver) {
+    if backends.len() > 1 && weighed.iter().any(|w| w.destination.kind == BackendKind::DynamicResolver) {
         out.unresolved.push(Finding::new(
             format!("spec.rules[{rule_index}].backendRefs"),
             "InvalidBackendRef",
@@ -256,8 +261,7 @@ fn nothing(region: Arc<str>, weight: u32) -> Destination {
 
 /// Resolves one reference of a route to a backend. The region of the result is for the caller to fill.
 pub(super) fn resolve(
-    route: &facts::HttpRoute,
-    object: &ObjectRef,
+    referrer: &Referrer<'_>,
     backend: &BackendTarget,
     weight: u32,
     filter_problem: Option<String>,
@@ -287,14 +291,15 @@ pub(super) fn resolve(
         });
     };
     let named = reader.object(target.id);
-    if target.namespace != route.meta.namespace
-        && !reader.granted((GATEWAY_GROUP, Kind::HttpRoute.name()), &object.namespace, target)
+    let Referrer { object, namespace } = referrer;
+    if target.namespace != *namespace
+        && !reader.granted((object.kind.group(), object.kind.name()), &object.namespace, target)
     {
         return Err(Problem::new(
             "RefNotPermitted",
             format!(
-                "no ReferenceGrant in namespace {} permits HTTPRoutes of namespace {} to use {named}",
-                named.namespace, object.namespace
+                "no ReferenceGrant in namespace {} permits {}s of namespace {} to use {named}",
+                named.namespace, object.kind, object.namespace
             ),
         ));
     }

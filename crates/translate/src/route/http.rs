@@ -1,0 +1,27 @@
+//! HTTPRoute.
+
+use ir::Kind;
+use store::ObjectId;
+
+use super::{Head, RouteKind, RouteOutput, rules};
+use crate::Reader;
+
+/// HTTPRoute.
+#[derive(Debug)]
+pub(super) struct HttpRoute;
+
+impl RouteKind for HttpRoute {
+    fn kind(&self) -> Kind {
+        Kind::HttpRoute
+    }
+
+    fn head<'a>(&self, id: ObjectId, reader: &mut Reader<'a>) -> Option<Head<'a>> {
+        let route = reader.http_route(id)?;
+        Some(Head { meta: &route.meta, parents: &route.parents, hostnames: &route.hostnames })
+    }
+
+    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
+        let route = reader.http_route(id)?;
+        Some(rules::translate(&route.meta, &route.rules, reader))
+    }
+}

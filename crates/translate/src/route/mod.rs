@@ -1,0 +1,139 @@
+//! Stage 2: routes by themselves, free of listeners and hosts: their rules, and the clusters that they need.
+//!
+//! A kind of routes is one module here that implements [`RouteKind`], and one line in [`KINDS`]. What kinds have in
+//! common stands beside them: backends of all, rules of those that route HTTP requests.
+
+mod backends;
+mod filters;
+mod http;
+mod matches;
+mod rules;
+
+use std::sync::Arc;
+
+use ir::{
+    Kind, Metadata, ObjectRef,
+    cluster::{Protocol, Zones},
+    listener::HttpFeatures,
+    route::Rule,
+};
+use store::{
+    NameId, ObjectId,
+    facts::{Meta, ParentRef},
+};
+
+use crate::{Finding, Reader};
+pub use backends::{BackendKind, Destination};
+
+/// A kind of routes.
+///
+/// Which protocols of listeners it goes with is Gateway API's matter for all kinds at once, built or not: see
+/// `gateway::listener::Protocol::kinds`.
+pub trait RouteKind: Sync {
+    /// The kind.
+    fn kind(&self) -> Kind;
+
+    /// What decides where a route attaches. `None` when it does not exist.
+    fn head<'a>(&self, id: ObjectId, reader: &mut Reader<'a>) -> Option<Head<'a>>;
+
+    /// Translates a route. `None` when it does not exist.
+    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput>;
+}
+
+/// The kinds of routes that are built.
+const KINDS: &[&dyn RouteKind] = &[&http::HttpRoute];
+
+/// What stages need to know of a kind of routes; `None` for kinds that are no routes.
+pub fn of(kind: Kind) -> Option<&'static dyn RouteKind> {
+    KINDS.iter().copied().find(|route| route.kind() == kind)
+}
+
+/// What decides where a route attaches: all kinds have these parts alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Common part of the fact.
+    pub meta: &'a Meta,
+    /// `spec.parentRefs`.
+    pub parents: &'a [ParentRef],
+    /// `spec.hostnames`; empty for any, and for kinds that have none.
+    pub hostnames: &'a [NameId],
+}
+
+/// Translates one route. `None` when it does not exist.
+pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
+    of(reader.kind(id)?)?.translate(id, reader)
+}
+
+/// How names of a route's clusters begin: `httproute/<namespace>/<name>/rule/`.
+fn rule_prefix(object: &ObjectRef) -> String {
+    format!("{}/{}/{}/rule/", object.kind.name().to_lowercase(), object.namespace, object.name)
+}
+
+/// What the route stage says of one route. Parts that different readers look at are kept apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteOutput {
+    /// The route.
+    pub object: ObjectRef,
+    /// Common part of the fact.
+    pub origin: Origin,
+    /// Rules that are served, in the order of the spec.
+    pub rules: Box<[Arc<Rule>]>,
+    /// Clusters that they need.
+    pub plans: Box<[ClusterPlan]>,
+    /// HTTP filters that listeners need for them.
+    pub features: HttpFeatures,
+    /// What is wrong.
+    pub findings: RouteFindings,
+}
+
+/// Age and generation of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Creation time in seconds; the older route wins ties.
+    pub created: i64,
+    /// `metadata.generation`.
+    pub generation: i64,
+}
+
+/// What is wrong with the rules of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteFindings {
+    /// References that do not resolve: `ResolvedRefs` is false.
+    pub unresolved: Vec<Finding>,
+    /// Backends without endpoints: `BackendsAvailable` is false.
+    pub unavailable: Vec<Finding>,
+    /// Rules that are not served, by index: `PartiallyInvalid`, or `Accepted` false when no rule is left.
+    pub dropped: Vec<(u16, Finding)>,
+    /// True when no rule is left.
+    pub all_dropped: bool,
+}
+
+/// Which cluster of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Slot {
+    /// The one cluster of all backends.
+    Rule,
+    /// The cluster of one backend, by its index in `backendRefs`.
+    Backend(u16),
+    /// The cluster of one mirror, by its index in `filters`.
+    Mirror(u16),
+}
+
+/// A cluster that a rule needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterPlan {
+    /// Index of the rule.
+    pub rule: u16,
+    /// Which of its clusters.
+    pub slot: Slot,
+    /// Name in xDS.
+    pub name: Arc<str>,
+    /// The route, with the rule's name; `None` for mirrors.
+    pub metadata: Option<Metadata>,
+    /// Protocol towards the backends.
+    pub protocol: Protocol,
+    /// Spread over zones.
+    pub zones: Zones,
+    /// The backends.
+    pub destinations: Box<[Destination]>,
+}
