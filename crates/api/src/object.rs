@@ -14,6 +14,7 @@ use crate::{
     backend::{Backend, BackendSpec, BackendStatus},
     common::RouteStatus,
     core::{ConfigMap, CoreNamespace, EndpointSlice, Secret, Service},
+    envoyproxy::{EnvoyProxy, EnvoyProxySpec, EnvoyProxyStatus},
     gateway::{Gateway, GatewaySpec, GatewayStatus},
     gatewayclass::{GatewayClass, GatewayClassSpec, GatewayClassStatus},
     httproute::{HttpRoute, HttpRouteSpec},
@@ -79,6 +80,7 @@ impl KindInfo {
 /// A type of the registry has metadata.
 trait Metadata {
     fn metadata(&self) -> &ObjectMeta;
+    fn metadata_mut(&mut self) -> &mut ObjectMeta;
 }
 
 macro_rules! kinds {
@@ -108,6 +110,11 @@ macro_rules! kinds {
                 match self { $(Object::$variant(object) => Metadata::metadata(object.as_ref()),)* }
             }
 
+            /// The same, to be changed.
+            pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+                match self { $(Object::$variant(object) => Metadata::metadata_mut(object.as_mut()),)* }
+            }
+
             /// The kind of the object.
             pub fn kind(&self) -> &'static KindInfo {
                 &KINDS[match self { $(Object::$variant(_) => Position::$variant as usize,)* }]
@@ -132,6 +139,10 @@ macro_rules! kinds {
         $(impl Metadata for $type {
             fn metadata(&self) -> &ObjectMeta {
                 &self.metadata
+            }
+
+            fn metadata_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
             }
         }
 
@@ -170,6 +181,9 @@ kinds! {
     /// A backend by IP address, host name or Unix socket.
     Backend(Backend) = "gateway.envoyproxy.io", "Backend", ["v1alpha1"], "v1alpha1", true,
         Some(Backend::crd), schema::custom::<BackendSpec, BackendStatus>;
+    /// How the proxies of a Gateway or a class run and behave.
+    EnvoyProxy(EnvoyProxy) = "gateway.envoyproxy.io", "EnvoyProxy", ["v1alpha1"], "v1alpha1", true,
+        Some(EnvoyProxy::crd), schema::custom::<EnvoyProxySpec, EnvoyProxyStatus>;
 }
 
 impl Object {

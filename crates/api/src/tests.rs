@@ -116,6 +116,7 @@ fn crds_serve_all_versions_and_keep_one() {
             "httproutes.gateway.networking.k8s.io",
             "referencegrants.gateway.networking.k8s.io",
             "backends.gateway.envoyproxy.io",
+            "envoyproxies.gateway.envoyproxy.io",
         ]
     );
     for crd in &crds {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use admission::Admission;
 use anyhow::Context;
-use api::config::EnvoyGateway;
+use api::config::{EnvoyGateway, KubernetesDeployModeType};
+use ir::infra::{DeployMode, Installation};
 use pipeline::{Infrastructure, Settings};
 
 /// A configuration that was read and found valid.
@@ -20,16 +21,34 @@ pub(crate) fn load(admission: &Admission, path: Option<&Path>) -> anyhow::Result
         return Ok(Config { file: EnvoyGateway::default(), given: false });
     };
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    match admission.config(&text) {
+    parse(admission, &text).with_context(|| format!("{} is not a valid configuration", path.display()))
+}
+
+/// Reads a configuration from text.
+///
+/// # Errors
+/// With a line for everything that is wrong, by field.
+pub(crate) fn parse(admission: &Admission, text: &str) -> anyhow::Result<Config> {
+    match admission.config(text) {
         Ok(file) => Ok(Config { file, given: true }),
         Err(problems) => {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            anyhow::bail!("{} is not a valid configuration:\n{}", path.display(), lines.join("\n"));
+            anyhow::bail!(lines.join("\n"));
         }
     }
 }
 
 impl Config {
+    /// What a file with nothing in it means.
+    pub(crate) fn empty() -> Config {
+        Config { file: EnvoyGateway::default(), given: true }
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &EnvoyGateway {
+        &self.file
+    }
+
     /// What translation reads of it.
     pub(crate) fn settings(&self, infrastructure: Infrastructure) -> Settings {
         let local = matches!(infrastructure, Infrastructure::Host { .. });
@@ -41,6 +60,29 @@ impl Config {
             implicit_gateway_class: local,
             implicit_namespaces: local,
             allow_local_backends: local,
+            installation: self.installation().into(),
+        }
+    }
+
+    /// What the installation gives to all proxies in a cluster: from the file, and from the environment that Envoy
+    /// Gateway's chart sets.
+    fn installation(&self) -> Installation {
+        let kubernetes = &self.file.provider.kubernetes;
+        let defaults = Installation::default();
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Into::into);
+        let image = kubernetes.shutdown_manager.as_ref().and_then(|manager| manager.image.as_deref());
+        let injector_off = kubernetes.proxy_topology_injector.as_ref().and_then(|injector| injector.disabled);
+        Installation {
+            controller_namespace: variable("ENVOY_GATEWAY_NAMESPACE").unwrap_or(defaults.controller_namespace),
+            dns_domain: variable("KUBERNETES_CLUSTER_DOMAIN").unwrap_or(defaults.dns_domain),
+            mode: match kubernetes.deploy.type_ {
+                KubernetesDeployModeType::ControllerNamespace => DeployMode::ControllerNamespace,
+                KubernetesDeployModeType::GatewayNamespace => DeployMode::GatewayNamespace,
+            },
+            topology_injector: !injector_off.unwrap_or(false),
+            shutdown_manager_image: image.map_or(defaults.shutdown_manager_image, Into::into),
+            base: self.file.envoy_proxy.as_ref().map(|spec| spec.0.clone().into()),
+            envoy_image: defaults.envoy_image,
         }
     }
 }

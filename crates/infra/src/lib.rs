@@ -1,6 +1,113 @@
 //! What a fleet of proxies needs of a cluster: Kubernetes objects and Envoy's bootstrap, from a
 //! [`Wish`](ir::infra::Wish).
 //!
+//! [`render`] gives the objects as they are to be applied, complete; who applies them looks after conflicts, adoption
+//! and removal. [`judge`] says of parameters, before any fleet has them, what would make rendering fail.
+//!
 //! **Invariant:** no IO and no clock; equal input gives equal objects, in every process.
 
+mod access;
+pub mod bootstrap;
+mod merge_keys;
+mod metadata;
 pub mod names;
+mod object;
+mod parameters;
+mod pod;
+mod quantity;
+mod scaling;
+mod service;
+mod user_patch;
+mod workload;
+
+pub use object::{ObjectKind, Rendered, RenderedObject};
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use ir::{
+    Kind, ObjectRef,
+    infra::{DeployMode, Identity, Installation, Owner, Wish},
+};
+use serde_json::Value;
+
+use metadata::Fleet;
+use parameters::Parameters;
+
+/// What rendering depends on beside the wish.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The installation.
+    pub installation: &'a Installation,
+    /// The authority of the control plane's certificate in PEM (`ca.crt` of the Secret `envoy`), which proxies in
+    /// other namespaces cannot mount. Only [`DeployMode::GatewayNamespace`] needs it.
+    pub ca: Option<&'a str>,
+}
+
+/// Why objects cannot be rendered: the field of the EnvoyProxy at fault, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderError {
+    /// Field, such as `spec.provider.kubernetes.envoyService.patch`.
+    pub field: String,
+    /// What is wrong, as a sentence without a full stop.
+    pub message: String,
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+impl std::error::Error for RenderError {}
+
+impl RenderError {
+    fn new(field: &str, message: impl fmt::Display) -> Self {
+        RenderError { field: field.to_owned(), message: message.to_string() }
+    }
+}
+
+/// The objects of a fleet, in the order in which they are to be applied: what Pods mount before the Pods.
+///
+/// # Errors
+///
+/// When the parameters are not those of an EnvoyProxy, a patch does not apply, or the bootstrap is not one that Envoy
+/// and the control plane can work with.
+pub fn render(wish: &Wish, context: &Context<'_>) -> Result<Rendered, RenderError> {
+    let parameters = Parameters::read(&wish.parameters)?;
+    let fleet = Fleet::new(wish, context, &parameters);
+    let bootstrap = bootstrap::build(&fleet)?;
+    let mut objects = vec![access::service_account(&fleet), access::config_map(&fleet)];
+    if let Some(service) = service::service(&fleet)? {
+        objects.push(service);
+    }
+    let workload = workload::workload(&fleet, &bootstrap)?;
+    let workload_name = workload.name.clone();
+    objects.push(workload);
+    objects.extend(scaling::autoscaler(&fleet, &workload_name)?);
+    objects.extend(scaling::disruption_budget(&fleet)?);
+    Ok(Rendered { fleet: wish.fleet.clone(), namespace: fleet.namespace.clone(), objects })
+}
+
+/// Says whether objects can be rendered with these parameters (the merged `spec` of EnvoyProxies), whatever the
+/// Gateway.
+///
+/// # Errors
+///
+/// As [`render`].
+pub fn judge(parameters: &Arc<Value>, installation: &Installation) -> Result<(), RenderError> {
+    let identity =
+        |kind, namespace, name| Identity { object: ObjectRef::new(kind, namespace, name), uid: "".into() };
+    let wish = Wish {
+        fleet: "default/gateway".into(),
+        owner: Owner::Gateway(identity(Kind::Gateway, "default", "gateway")),
+        class: identity(Kind::GatewayClass, "", "class"),
+        ports: [].into(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        addresses: [].into(),
+        metric_sinks: [].into(),
+        parameters: parameters.clone(),
+        on_hold: false,
+    };
+    render(&wish, &Context { installation, ca: None }).map(drop)
+}

@@ -66,6 +66,8 @@ kinds! {
     ConfigMap = "ConfigMap", "", "v1", true;
     /// A backend by IP address, host name or Unix socket.
     Backend = "Backend", ENVOY_GATEWAY_GROUP, "v1alpha1", true;
+    /// How the proxies of a Gateway or a class run and behave.
+    EnvoyProxy = "EnvoyProxy", ENVOY_GATEWAY_GROUP, "v1alpha1", true;
 }
 
 impl Kind {

@@ -72,6 +72,11 @@ pub enum StatusBody {
         /// The parents.
         parents: Vec<ParentStatus>,
     },
+    /// EnvoyProxy: one entry per object that refers to it.
+    Ancestors {
+        /// The objects that refer to it.
+        ancestors: Vec<AncestorStatus>,
+    },
 }
 
 /// Status of a listener.
@@ -92,6 +97,15 @@ pub struct ListenerStatus {
 pub struct ParentStatus {
     /// The parent, as the route has it.
     pub parent: ParentReference,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// Status of an EnvoyProxy in the place of one reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AncestorStatus {
+    /// The GatewayClass or Gateway that refers to it.
+    pub ancestor: ObjectRef,
     /// Its conditions.
     pub conditions: Vec<Condition>,
 }

@@ -14,7 +14,7 @@ mod tests;
 use ir::{
     Condition,
     object::GATEWAY_GROUP,
-    status::{ListenerStatus, ParentReference, ParentStatus, Status, StatusBody},
+    status::{AncestorStatus, ListenerStatus, ParentReference, ParentStatus, Status, StatusBody},
 };
 use serde_json::{Map, Value, json};
 
@@ -48,6 +48,9 @@ pub fn body(body: &StatusBody, controller: &str) -> Value {
         }),
         StatusBody::Route { parents } => {
             json!({ "parents": parents.iter().map(|p| parent(p, controller)).collect::<Vec<_>>() })
+        }
+        StatusBody::Ancestors { ancestors } => {
+            json!({ "ancestors": ancestors.iter().map(ancestor).collect::<Vec<_>>() })
         }
     }
 }
@@ -89,6 +92,19 @@ fn parent(parent: &ParentStatus, controller: &str) -> Value {
         "controllerName": controller,
         "conditions": all(&parent.conditions),
     })
+}
+
+/// An ancestor without the name of the controller, for which the status of an EnvoyProxy has no field.
+fn ancestor(ancestor: &AncestorStatus) -> Value {
+    let object = &ancestor.ancestor;
+    let mut reference = Map::new();
+    reference.insert("group".into(), object.kind.group().into());
+    reference.insert("kind".into(), object.kind.name().into());
+    if !object.namespace.is_empty() {
+        reference.insert("namespace".into(), object.namespace.as_ref().into());
+    }
+    reference.insert("name".into(), object.name.as_ref().into());
+    json!({ "ancestorRef": reference, "conditions": all(&ancestor.conditions) })
 }
 
 fn parent_ref(reference: &ParentReference) -> Value {

@@ -14,7 +14,7 @@ const MAX_ADDRESSES: usize = 16;
 /// How the status of a kind is shared between controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// One controller owns the object: GatewayClass, Gateway, Backend. Unknown fields and types of conditions stay.
+    /// One controller owns the object: GatewayClass, Gateway, Backend, EnvoyProxy. Unknown fields and types of conditions stay.
     Owned,
     /// Each controller owns the entries that carry its name.
     Entries(EntryList),
@@ -29,9 +29,8 @@ impl Shape {
     /// How the status of this kind is shared; `None` for kinds that have none.
     pub fn of(kind: Kind) -> Option<Shape> {
         match kind {
-            Kind::GatewayClass | Kind::Gateway | Kind::Backend => Some(Shape::Owned),
+            Kind::GatewayClass | Kind::Gateway | Kind::Backend | Kind::EnvoyProxy => Some(Shape::Owned),
             Kind::HttpRoute => Some(Shape::ROUTE),
-            Kind::EnvoyProxy => Some(Shape::POLICY),
             Kind::ReferenceGrant
             | Kind::Namespace
             | Kind::Service
@@ -118,16 +117,8 @@ fn owned(old: Option<&Map<String, Value>>, wish: Value, context: Merge<'_>) -> M
         let live = old.and_then(|old| old.get(&field));
         match field.as_str() {
             "conditions" => value = judged(live, value, context),
-            "listeners" => {
-                for listener in value.as_array_mut().into_iter().flatten() {
-                    let name = listener["name"].clone();
-                    let live = live
-                        .and_then(Value::as_array)
-                        .and_then(|live| live.iter().find(|live| live["name"] == name));
-                    let wished = listener["conditions"].take();
-                    listener["conditions"] = judged(live.map(|live| &live["conditions"]), wished, context);
-                }
-            }
+            "listeners" => judge_each(&mut value, live, "name", context),
+            "ancestors" => judge_each(&mut value, live, "ancestorRef", context),
             "addresses" => {
                 if let Some(addresses) = value.as_array_mut() {
                     addresses.truncate(MAX_ADDRESSES);
@@ -138,6 +129,15 @@ fn owned(old: Option<&Map<String, Value>>, wish: Value, context: Merge<'_>) -> M
         new.insert(field, value);
     }
     new
+}
+
+/// Merges the conditions of each member of a list, whose members are told apart by the field `key`.
+fn judge_each(wished: &mut Value, live: Option<&Value>, key: &str, context: Merge<'_>) {
+    for member in wished.as_array_mut().into_iter().flatten() {
+        let live = live.and_then(Value::as_array).and_then(|live| live.iter().find(|live| live[key] == member[key]));
+        let conditions = member["conditions"].take();
+        member["conditions"] = judged(live.map(|live| &live["conditions"]), conditions, context);
+    }
 }
 
 fn judged(live: Option<&Value>, mut wished: Value, context: Merge<'_>) -> Value {

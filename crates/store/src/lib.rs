@@ -18,5 +18,6 @@ pub use certificate::{
     names_overlap, parse as parse_certificate,
 };
 pub use facts::Fact;
+pub use lower::references;
 pub use settings::{DEFAULT_CONTROLLER_NAME, Infrastructure, Settings};
 pub use store::{ChangeSet, FactKey, NameId, ObjectId, Store};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ir::infra::Installation;
+
 /// Where proxies run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Infrastructure {
@@ -28,6 +30,8 @@ pub struct Settings {
     /// Whether a Namespace that nobody declared counts as there, with no labels of its own (standalone mode). An API
     /// server holds no object in a namespace that is not there, so elsewhere nothing attaches from one.
     pub implicit_namespaces: bool,
+    /// What the installation gives to all proxies in a cluster.
+    pub installation: Arc<Installation>,
     /// Whether Backends may name loopback addresses and single-label hosts (standalone mode).
     pub allow_local_backends: bool,
 }
@@ -45,6 +49,7 @@ impl Default for Settings {
             implicit_gateway_class: false,
             implicit_namespaces: false,
             allow_local_backends: false,
+            installation: Arc::default(),
         }
     }
 }

@@ -35,6 +35,8 @@ pub enum FactKey {
     GrantsInto(NameId),
     /// The infrastructure Service of a Gateway's proxies.
     ProxyServiceOf(ObjectId),
+    /// The set of GatewayClasses and Gateways that refer to an EnvoyProxy.
+    ReferrersOf(ObjectId),
     /// The controller's settings.
     Settings,
 }
@@ -75,6 +77,8 @@ pub struct Store {
     available: FxHashMap<ObjectId, Box<[Arc<str>]>>,
     grants: Buckets<NameId, ObjectId>,
     proxy_services: Buckets<ObjectId, ObjectId>,
+    /// GatewayClasses and Gateways by the EnvoyProxy that they refer to.
+    referrers: Buckets<ObjectId, ObjectId>,
     /// Services whose slices changed in this transaction; empty between transactions.
     changed_slices: Vec<ObjectId>,
     settings: Settings,
@@ -94,6 +98,7 @@ impl Store {
             available: FxHashMap::default(),
             grants: Buckets::default(),
             proxy_services: Buckets::default(),
+            referrers: Buckets::default(),
             changed_slices: Vec::new(),
             settings,
             now: 0,
@@ -120,7 +125,7 @@ impl Store {
             }
         }
         for object in changes.apply {
-            let (fact, holds) = Lowering::new(&mut self.objects, &mut self.names).lower(object);
+            let (fact, holds) = Lowering::new(&mut self.objects, &mut self.names).lower(&object);
             self.insert(fact, holds, &mut dirty);
         }
         self.refresh_availability(&mut dirty);
@@ -218,6 +223,11 @@ impl Store {
             }
             _ => {}
         }
+        if let Some(proxy) = parameters(fact)
+            && self.referrers.insert(proxy, id)
+        {
+            dirty.insert(FactKey::ReferrersOf(proxy));
+        }
     }
 
     fn unindex(&mut self, old: &Fact, new: Option<&Fact>, dirty: &mut Dirty<FactKey>) {
@@ -247,6 +257,10 @@ impl Store {
                 }
             }
             _ => {}
+        }
+        if let Some(proxy) = parameters(old).filter(|proxy| new.and_then(parameters) != Some(*proxy)) {
+            self.referrers.remove(proxy, id);
+            dirty.insert(FactKey::ReferrersOf(proxy));
         }
         if let Fact::EndpointSlice(EndpointSlice { service: Some(service), .. }) = old {
             // The slice itself may be gone before availability is refreshed, so its Service is noted here.
@@ -331,6 +345,11 @@ impl Store {
         self.proxy_services.members(gateway)
     }
 
+    /// GatewayClasses and Gateways that refer to an EnvoyProxy.
+    pub fn referrers_of(&self, proxy: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.referrers.members(proxy)
+    }
+
     /// What an id stands for; `None` only for an id that was freed.
     pub fn object(&self, id: ObjectId) -> Option<&ObjectRef> {
         self.objects.get(id)
@@ -355,6 +374,15 @@ impl Store {
     /// How many facts and interned names there are: (facts, objects, names). For metrics and leak tests.
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.facts.len(), self.objects.len(), self.names.len())
+    }
+}
+
+/// The EnvoyProxy that an object refers to.
+fn parameters(fact: &Fact) -> Option<ObjectId> {
+    match fact {
+        Fact::GatewayClass(class) => class.parameters.as_ref()?.target,
+        Fact::Gateway(gateway) => gateway.parameters.as_ref()?.target,
+        _ => None,
     }
 }
 

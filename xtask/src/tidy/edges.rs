@@ -25,17 +25,18 @@ const EDGES: &[(&str, Edges)] = &[
     ("envoy-api", Edges::Only(&[])),
     ("ir", Edges::Only(&[])),
     ("engine", Edges::Only(&[])),
+    ("patch", Edges::Only(&[])),
     ("admission", Edges::Only(&["api", "ir"])),
     ("store", Edges::Only(&["api", "engine", "ir"])),
-    ("translate", Edges::Only(&["engine", "ir", "store"])),
+    ("translate", Edges::Only(&["engine", "ir", "patch", "store"])),
     ("xds", Edges::Only(&["engine", "envoy-api", "ir", "store", "translate"])),
-    ("pipeline", Edges::Only(&["api", "engine", "ir", "store", "translate", "xds"])),
+    ("pipeline", Edges::Only(&["api", "engine", "infra", "ir", "store", "translate", "xds"])),
     ("server", Edges::Only(&["engine", "envoy-api", "ir"])),
     ("provider", Edges::Only(&["admission", "api", "ir"])),
     ("host", Edges::Only(&["ir"])),
     ("status-json", Edges::Only(&["ir"])),
     ("leader", Edges::Only(&["ir", "status-json"])),
-    ("infra", Edges::Only(&["api", "envoy-api", "ir"])),
+    ("infra", Edges::Only(&["admission", "api", "envoy-api", "ir", "patch"])),
     ("echo", Edges::Only(&[])),
     ("ferrogate", Edges::All),
     ("e2e", Edges::All),
@@ -47,7 +48,7 @@ const EDGES: &[(&str, Edges)] = &[
 /// Crates of others that only some of ours may use: the pure crates have no tasks and no connections.
 const KEPT_OUT: &[(&str, &[&str])] = &[
     ("tokio", &["server", "provider", "host", "echo", "ferrogate", "e2e"]),
-    ("kube", &["api", "admission", "provider"]),
+    ("kube", &["api", "admission", "provider", "ferrogate"]),
 ];
 
 /// The part of `cargo metadata` that tells the edges.

@@ -19,4 +19,4 @@ macro_rules! choices {
     )*};
 }
 
-pub(super) use {choices, settings};
+pub(crate) use {choices, settings};

@@ -3,7 +3,7 @@
 //! Fields without effect yet are typed all the same: a file is refused for what is wrong in it, never for what is
 //! right. Parts that hold other APIs whole (pod templates, an EnvoyProxy) are kept as they are, in [`Opaque`].
 
-mod declare;
+pub(crate) mod declare;
 mod extension;
 mod provider;
 mod rate_limit;

@@ -52,7 +52,8 @@ impl Seen {
 
     /// Whether the status can be written with what is known of it: all of it, or a list where every entry is ours.
     pub(super) fn suffices(&self, shape: Shape, controller: &str) -> bool {
-        self.exact || (shape != Shape::Owned && !status_json::has_others(self.status().as_ref(), shape, controller))
+        self.exact
+            || (shape != Shape::Owned && !status_json::has_others(self.status().as_ref(), shape, controller))
     }
 
     pub(super) fn status(&self) -> Option<Value> {
@@ -107,5 +108,6 @@ pub(super) fn generation(wish: &StatusBody) -> Option<i64> {
             newest(conditions).max(listeners.iter().filter_map(|l| newest(&l.conditions)).max())
         }
         StatusBody::Route { parents } => parents.iter().filter_map(|p| newest(&p.conditions)).max(),
+        StatusBody::Ancestors { ancestors } => ancestors.iter().filter_map(|a| newest(&a.conditions)).max(),
     }
 }

@@ -138,6 +138,7 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Fact(FactKey::Availability(id)) => format!("availability of {}", object(id)),
         Dep::Fact(FactKey::GrantsInto(name)) => format!("ReferenceGrants in {}", store.name(name)),
         Dep::Fact(FactKey::ProxyServiceOf(id)) => format!("proxy Service of {}", object(id)),
+        Dep::Fact(FactKey::ReferrersOf(id)) => format!("referrers of {}", object(id)),
         Dep::Fact(FactKey::Settings) => "settings".to_owned(),
         Dep::Listeners(id) => format!("listeners of {}", object(id)),
         Dep::Sockets(id) => format!("sockets of {}", object(id)),

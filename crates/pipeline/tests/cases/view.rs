@@ -46,6 +46,9 @@ pub(crate) fn status(of: &Translated) -> String {
             StatusBody::Route { parents } => {
                 parents.iter().map(|p| (parent(&p.parent), conditions(&p.conditions))).collect()
             }
+            StatusBody::Ancestors { ancestors } => (ancestors.iter())
+                .map(|a| (format!("ancestor {}", a.ancestor), conditions(&a.conditions)))
+                .collect(),
         };
         out.insert(status.object.to_string(), body);
     }

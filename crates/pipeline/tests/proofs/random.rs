@@ -140,6 +140,7 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         implicit_gateway_class: choices.pick(2) == 0,
         implicit_namespaces: choices.pick(2) == 0,
         allow_local_backends: choices.pick(2) == 1,
+        ..Settings::default()
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{NameId, ObjectId};
 pub struct GatewayClass {
     /// Common part.
     pub meta: Meta,
+    /// `metadata.uid`; empty for objects from files.
+    pub uid: Arc<str>,
     /// `spec.controllerName`.
     pub controller_name: Arc<str>,
     /// `spec.parametersRef`.
@@ -23,10 +25,12 @@ pub struct ParametersRef {
     pub group: Arc<str>,
     /// Kind.
     pub kind: Arc<str>,
-    /// Namespace, for cluster-scoped referrers.
-    pub namespace: Option<Arc<str>>,
+    /// Namespace: a Gateway's own; for a class the one that it names.
+    pub namespace: Arc<str>,
     /// Name.
     pub name: Arc<str>,
+    /// The EnvoyProxy, when group and kind say so.
+    pub target: Option<ObjectId>,
 }
 
 /// What is kept of a Gateway.
@@ -34,12 +38,18 @@ pub struct ParametersRef {
 pub struct Gateway {
     /// Common part.
     pub meta: Meta,
+    /// `metadata.uid`; empty for objects from files.
+    pub uid: Arc<str>,
     /// The class.
     pub class: ObjectId,
     /// `spec.listeners`, in order.
     pub listeners: Box<[Listener]>,
     /// `spec.addresses`, in order.
     pub addresses: Box<[Address]>,
+    /// `spec.infrastructure.labels`.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// `spec.infrastructure.annotations`.
+    pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// `spec.infrastructure.parametersRef`.
     pub parameters: Option<ParametersRef>,
     /// True when `spec.tls` is set.

@@ -2,6 +2,7 @@
 
 mod backend;
 mod config;
+mod envoy_proxy;
 mod gateway;
 mod http_route;
 mod reference_grant;
@@ -9,6 +10,7 @@ mod service;
 
 pub use backend::{Backend, BackendEndpoint, BackendKind};
 pub use config::{ConfigMap, Namespace, Secret};
+pub use envoy_proxy::{EnvoyProxy, SinkBackend};
 pub use gateway::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
     Listener, ListenerTls, Operator, ParametersRef, RouteKind,
@@ -73,6 +75,8 @@ pub enum Fact {
     ConfigMap(ConfigMap),
     /// Backend.
     Backend(Backend),
+    /// EnvoyProxy.
+    EnvoyProxy(EnvoyProxy),
 }
 
 impl Fact {
@@ -89,6 +93,7 @@ impl Fact {
             Fact::Secret(f) => &f.meta,
             Fact::ConfigMap(f) => &f.meta,
             Fact::Backend(f) => &f.meta,
+            Fact::EnvoyProxy(f) => &f.meta,
         }
     }
 }

@@ -8,24 +8,28 @@ use crate::facts::{
     Listener, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 
+/// Namespace of the parameters of a class that names none, as with Envoy Gateway.
+const DEFAULT_PARAMETERS_NAMESPACE: &str = "default";
+
 impl Lowering<'_> {
     pub(super) fn gateway_class(&mut self, class: &api::GatewayClass) -> GatewayClass {
         GatewayClass {
             meta: self.meta(Kind::GatewayClass, &class.metadata),
+            uid: text(class.metadata.uid.as_deref().unwrap_or_default()),
             controller_name: text(&class.spec.controller_name),
-            parameters: class.spec.parameters_ref.as_ref().map(|p| ParametersRef {
-                group: text(&p.group),
-                kind: text(&p.kind),
-                namespace: p.namespace.as_deref().map(text),
-                name: text(&p.name),
+            parameters: class.spec.parameters_ref.as_ref().map(|p| {
+                let namespace = p.namespace.as_deref().unwrap_or(DEFAULT_PARAMETERS_NAMESPACE);
+                self.parameters((&p.group, &p.kind), namespace, &p.name)
             }),
         }
     }
 
     pub(super) fn gateway(&mut self, gateway: &api::Gateway) -> Gateway {
         let spec = &gateway.spec;
+        let infrastructure = spec.infrastructure.as_ref();
         Gateway {
             meta: self.meta(Kind::Gateway, &gateway.metadata),
+            uid: text(gateway.metadata.uid.as_deref().unwrap_or_default()),
             class: self.object(Kind::GatewayClass, "", &spec.gateway_class_name),
             listeners: spec.listeners.iter().map(|listener| self.listener(listener)).collect(),
             addresses: (spec.addresses.iter())
@@ -34,15 +38,28 @@ impl Lowering<'_> {
                     value: address.value.as_deref().map(text),
                 })
                 .collect(),
-            parameters: spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()).map(|p| {
-                ParametersRef {
-                    group: text(&p.group),
-                    kind: text(&p.kind),
-                    namespace: None,
-                    name: text(&p.name),
-                }
+            labels: (infrastructure.into_iter().flat_map(|i| &i.labels))
+                .map(|(key, value)| (text(key), text(value)))
+                .collect(),
+            annotations: (infrastructure.into_iter().flat_map(|i| &i.annotations))
+                .map(|(key, value)| (text(key), text(value)))
+                .collect(),
+            parameters: infrastructure.and_then(|i| i.parameters_ref.as_ref()).map(|p| {
+                let namespace = self.namespace.clone();
+                self.parameters((&p.group, &p.kind), &namespace, &p.name)
             }),
             has_tls: spec.tls.is_some(),
+        }
+    }
+
+    fn parameters(&mut self, (group, kind): (&str, &str), namespace: &str, name: &str) -> ParametersRef {
+        let known = Kind::EnvoyProxy;
+        ParametersRef {
+            group: text(group),
+            kind: text(kind),
+            namespace: text(namespace),
+            name: text(name),
+            target: (group == known.group() && kind == known.name()).then(|| self.object(known, namespace, name)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! From Kubernetes types to facts.
 
 mod backend;
+mod envoy_proxy;
 mod gateway;
 mod http_route;
 mod service;
@@ -37,19 +38,20 @@ impl<'a> Lowering<'a> {
     }
 
     /// The fact, and what it holds. The caller releases the holds when the fact goes.
-    pub(crate) fn lower(mut self, object: api::Object) -> (Fact, Box<[Hold]>) {
+    pub(crate) fn lower(mut self, object: &api::Object) -> (Fact, Box<[Hold]>) {
         self.namespace = object.namespace().into();
         let fact = match object {
-            api::Object::GatewayClass(class) => Fact::GatewayClass(self.gateway_class(&class)),
-            api::Object::Gateway(gateway) => Fact::Gateway(Arc::new(self.gateway(&gateway))),
-            api::Object::HttpRoute(route) => Fact::HttpRoute(Arc::new(self.http_route(&route))),
-            api::Object::ReferenceGrant(grant) => Fact::ReferenceGrant(self.reference_grant(&grant)),
-            api::Object::Namespace(namespace) => Fact::Namespace(self.namespace_fact(&namespace)),
-            api::Object::Service(service) => Fact::Service(self.service(&service)),
-            api::Object::EndpointSlice(slice) => Fact::EndpointSlice(self.endpoint_slice(&slice)),
-            api::Object::Secret(secret) => Fact::Secret(self.secret(&secret)),
-            api::Object::ConfigMap(map) => Fact::ConfigMap(self.config_map(&map)),
-            api::Object::Backend(backend) => Fact::Backend(self.backend(&backend)),
+            api::Object::GatewayClass(class) => Fact::GatewayClass(self.gateway_class(class)),
+            api::Object::Gateway(gateway) => Fact::Gateway(Arc::new(self.gateway(gateway))),
+            api::Object::HttpRoute(route) => Fact::HttpRoute(Arc::new(self.http_route(route))),
+            api::Object::ReferenceGrant(grant) => Fact::ReferenceGrant(self.reference_grant(grant)),
+            api::Object::Namespace(namespace) => Fact::Namespace(self.namespace_fact(namespace)),
+            api::Object::Service(service) => Fact::Service(self.service(service)),
+            api::Object::EndpointSlice(slice) => Fact::EndpointSlice(self.endpoint_slice(slice)),
+            api::Object::Secret(secret) => Fact::Secret(self.secret(secret)),
+            api::Object::ConfigMap(map) => Fact::ConfigMap(self.config_map(map)),
+            api::Object::Backend(backend) => Fact::Backend(self.backend(backend)),
+            api::Object::EnvoyProxy(proxy) => Fact::EnvoyProxy(self.envoy_proxy(proxy)),
         };
         (fact, self.holds.into())
     }
@@ -139,6 +141,30 @@ impl<'a> Lowering<'a> {
             data: map.data.iter().flatten().map(|(k, v)| (text(k), text(v))).collect(),
         }
     }
+}
+
+/// Secrets and ConfigMaps that an object refers to: what a provider has to have before the object can be judged. It is
+/// what the object's fact holds, so it cannot miss what translation reads. In order, each once; without the object
+/// itself.
+pub fn references(object: &api::Object) -> Vec<ObjectRef> {
+    use api::Object::{ConfigMap, EndpointSlice, Namespace, Secret, Service};
+    if matches!(object, ConfigMap(_) | EndpointSlice(_) | Namespace(_) | Secret(_) | Service(_)) {
+        return Vec::new();
+    }
+    let (mut objects, mut names) = (Interner::default(), Interner::default());
+    let (_, holds) = Lowering::new(&mut objects, &mut names).lower(object);
+    let mut references: Vec<ObjectRef> = holds
+        .iter()
+        .filter_map(|hold| match hold {
+            Hold::Object(id) => objects.get(*id),
+            Hold::Name(_) => None,
+        })
+        .filter(|object| matches!(object.kind, Kind::Secret | Kind::ConfigMap))
+        .cloned()
+        .collect();
+    references.sort_unstable();
+    references.dedup();
+    references
 }
 
 /// A shared copy of a string.

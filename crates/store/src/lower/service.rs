@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use ir::{Kind, cluster::Zones};
+use ir::{Kind, cluster::Zones, infra::labels};
 
 use super::{Lowering, port, text};
 use crate::facts::{
@@ -11,9 +11,6 @@ use crate::facts::{
 
 /// Label of an EndpointSlice that names its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
-/// Labels by which Envoy Gateway's infrastructure names the Gateway that it is for.
-const OWNING_GATEWAY_NAMESPACE_LABEL: &str = "gateway.envoyproxy.io/owning-gateway-namespace";
-const OWNING_GATEWAY_NAME_LABEL: &str = "gateway.envoyproxy.io/owning-gateway-name";
 /// Annotation that asks for topology-aware routing.
 const TOPOLOGY_MODE_ANNOTATION: &str = "service.kubernetes.io/topology-mode";
 
@@ -28,7 +25,7 @@ impl Lowering<'_> {
             _ => ServiceKind::ClusterIp,
         };
         let label = |key: &str| service.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
-        let proxy_of = match (label(OWNING_GATEWAY_NAMESPACE_LABEL), label(OWNING_GATEWAY_NAME_LABEL)) {
+        let proxy_of = match (label(labels::OWNING_GATEWAY_NAMESPACE), label(labels::OWNING_GATEWAY_NAME)) {
             (Some(namespace), Some(name)) => Some(self.object(Kind::Gateway, &namespace, &name)),
             _ => None,
         };

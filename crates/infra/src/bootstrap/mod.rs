@@ -1,0 +1,44 @@
+//! Envoy's bootstrap configuration for Pods, with the changes that users make to it.
+
+mod base;
+mod stats;
+mod user;
+
+use serde_json::Value;
+
+use crate::{RenderError, metadata::Fleet, quantity};
+
+/// Share of the memory limit, in percent, that Envoy's heap may take; the rest is for stacks and code.
+const HEAP_SHARE_OF_LIMIT: u64 = 80;
+
+/// The configuration of a fleet, as one line of JSON.
+///
+/// # Errors
+///
+/// When a user's change does not apply, or takes away what proxies need to reach the control plane.
+pub(crate) fn build(fleet: &Fleet<'_>) -> Result<String, RenderError> {
+    let base = base::bootstrap(fleet);
+    let value = match &fleet.parameters.spec.bootstrap {
+        None => base,
+        Some(bootstrap) => {
+            user::changed(&base, bootstrap).map_err(|message| RenderError::new("spec.bootstrap", message))?
+        }
+    };
+    Ok(value.to_string())
+}
+
+/// Whether two bootstraps mean the same to Envoy, whatever their format: then proxies that run with one need not be
+/// replaced by proxies with the other. False when one of them cannot be read.
+pub fn same(a: &str, b: &str) -> bool {
+    match (user::parse_text(a), user::parse_text(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// Bytes of heap that Envoy may use: a share of the container's memory limit; `None` without a limit.
+fn heap_limit(fleet: &Fleet<'_>) -> Option<u64> {
+    let resources = fleet.parameters.workload().container?.resources.as_ref()?.as_value();
+    let limit = quantity::bytes(resources.get("limits").and_then(|limits: &Value| limits.get("memory"))?)?;
+    Some(u64::try_from(u128::from(limit) * u128::from(HEAP_SHARE_OF_LIMIT) / 100).unwrap_or(u64::MAX))
+}

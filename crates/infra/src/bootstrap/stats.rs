@@ -1,0 +1,187 @@
+//! Metrics: the port for Prometheus, and collectors that they are sent to.
+
+use api::envoyproxy::{CompressorType, IpFamily, ProxyOpenTelemetrySink, StringMatch, StringMatchType};
+use ir::infra::MetricSink;
+use serde_json::{Value, json};
+
+use super::base::{HTTP_OPTIONS, endpoint, socket, type_url};
+use crate::{metadata::Fleet, names};
+
+/// Cluster of Envoy's own admin interface.
+const STATS_CLUSTER: &str = "prometheus_stats";
+
+/// Which statistics there are, and which parts of their names are tags. The first group of an expression is cut out of
+/// the name, the second is the tag's value (`envoy.config.metrics.v3.TagSpecifier`).
+pub(super) fn config(fleet: &Fleet<'_>) -> Value {
+    let tag = |name: &str, regex: &str| json!({ "tag_name": name, "regex": regex });
+    let mut config = json!({
+        "use_all_default_tags": true,
+        "stats_tags": [
+            tag("from_zone", r"^cluster\.(?:.+?\.)?zone\.(([^.]+)\.)[^.]+\."),
+            tag("to_zone", r"^cluster\.(?:.+?\.)?zone\.[^.]+\.(([^.]+)\.)"),
+            tag("socket_match_name", r"^cluster\.(?:.+?\.)?transport_socket_match\.(([^.]+)\.)"),
+            tag("priority", r"^cluster\.(?:.+?\.)?circuit_breakers\.((default|high)\.)"),
+        ],
+    });
+    let matches = fleet.parameters.metrics().map_or(&[][..], |metrics| &metrics.matches);
+    if !matches.is_empty() {
+        let patterns: Vec<Value> = matches.iter().map(string_match).collect();
+        config["stats_matcher"] = json!({ "inclusion_list": { "patterns": patterns } });
+    }
+    config
+}
+
+fn string_match(string: &StringMatch) -> Value {
+    match string.type_ {
+        StringMatchType::Exact => json!({ "exact": string.value }),
+        StringMatchType::Prefix => json!({ "prefix": string.value }),
+        StringMatchType::Suffix => json!({ "suffix": string.value }),
+        StringMatchType::RegularExpression => json!({ "safe_regex": { "regex": string.value } }),
+    }
+}
+
+/// The admin interface as a cluster.
+pub(super) fn cluster(admin: &Value) -> Value {
+    json!({
+        "name": STATS_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "0.250s",
+        "load_assignment": endpoint(STATS_CLUSTER, admin),
+    })
+}
+
+/// A listener that shows the metrics of the admin interface, and nothing else of it.
+pub(super) fn listener(fleet: &Fleet<'_>) -> Value {
+    let v6 = fleet.parameters.ip_family() != IpFamily::IPv4;
+    let address = if v6 { "::" } else { "0.0.0.0" };
+    let mut bound = socket(address, names::METRICS_PORT);
+    if v6 {
+        bound["socket_address"]["ipv4_compat"] = true.into();
+    }
+    let mut filters = Vec::new();
+    filters.extend(compressor(fleet));
+    filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": { "@type": type_url("envoy.extensions.filters.http.router.v3.Router") },
+    }));
+    json!({
+        "name": format!("envoy-gateway-proxy-stats-{address}-{}", names::METRICS_PORT),
+        "address": bound,
+        "bypass_overload_manager": true,
+        "filter_chains": [{
+            "filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": {
+                    "@type": type_url(
+                        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+                    ),
+                    "stat_prefix": "eg-stats-http",
+                    "normalize_path": true,
+                    "route_config": {
+                        "name": "local_route",
+                        "virtual_hosts": [{
+                            "name": STATS_CLUSTER,
+                            "domains": ["*"],
+                            "routes": [{
+                                "match": {
+                                    "path": "/stats/prometheus",
+                                    "headers": [{ "name": ":method", "string_match": { "exact": "GET" } }],
+                                },
+                                "route": { "cluster": STATS_CLUSTER },
+                            }],
+                        }],
+                    },
+                    "http_filters": filters,
+                },
+            }],
+        }],
+    })
+}
+
+fn compressor(fleet: &Fleet<'_>) -> Option<Value> {
+    let compression = fleet.parameters.metrics()?.prometheus.as_ref()?.compression.as_ref()?;
+    let (name, message) = match compression.type_ {
+        CompressorType::Gzip => ("gzip", "Gzip"),
+        CompressorType::Brotli => ("brotli", "Brotli"),
+        CompressorType::Zstd => ("zstd", "Zstd"),
+    };
+    Some(json!({
+        "name": "envoy.filters.http.compressor",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.http.compressor.v3.Compressor"),
+            "compressor_library": {
+                "name": name,
+                "typed_config": {
+                    "@type": type_url(&format!("envoy.extensions.compression.{name}.compressor.v3.{message}")),
+                },
+            },
+        },
+    }))
+}
+
+/// The sinks with their settings, in order.
+fn resolved<'a>(
+    fleet: &'a Fleet<'_>,
+) -> impl Iterator<Item = (String, &'a MetricSink, &'a ProxyOpenTelemetrySink)> {
+    let settings = fleet.parameters.metrics().map_or(&[][..], |metrics| &metrics.sinks);
+    fleet.wish.metric_sinks.iter().filter_map(|sink| {
+        let settings = settings.get(sink.index)?.open_telemetry.as_ref()?;
+        Some((format!("otel_metric_sink_{}", sink.index), sink, settings))
+    })
+}
+
+/// Collectors as clusters.
+pub(super) fn sink_clusters(fleet: &Fleet<'_>) -> Vec<Value> {
+    resolved(fleet)
+        .map(|(name, sink, _)| {
+            json!({
+                "name": name,
+                "type": "STRICT_DNS",
+                "connect_timeout": "0.250s",
+                "load_assignment": endpoint(&name, &socket(&sink.host, sink.port)),
+                "typed_extension_protocol_options": {
+                    HTTP_OPTIONS: {
+                        "@type": type_url(HTTP_OPTIONS),
+                        "explicit_http_config": { "http2_protocol_options": {} },
+                    },
+                },
+            })
+        })
+        .collect()
+}
+
+/// What is sent to collectors, and how.
+pub(super) fn sinks(fleet: &Fleet<'_>) -> Vec<Value> {
+    resolved(fleet)
+        .map(|(name, sink, settings)| {
+            let mut service = json!({ "envoy_grpc": { "cluster_name": name, "authority": sink.host } });
+            if !settings.headers.is_empty() {
+                let headers = settings.headers.iter().map(|h| json!({ "key": h.name, "value": h.value }));
+                service["initial_metadata"] = headers.collect();
+            }
+            let mut config = json!({
+                "@type": type_url("envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig"),
+                "grpc_service": service,
+            });
+            if let Some(deltas) = settings.report_counters_as_deltas {
+                config["report_counters_as_deltas"] = deltas.into();
+            }
+            if let Some(deltas) = settings.report_histograms_as_deltas {
+                config["report_histograms_as_deltas"] = deltas.into();
+            }
+            if !settings.resource_attributes.is_empty() {
+                config["resource_detectors"] = json!([{
+                    "name": "envoy.tracers.opentelemetry.resource_detectors.static_config",
+                    "typed_config": {
+                        "@type": type_url(
+                            "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.\
+                             StaticConfigResourceDetectorConfig"
+                        ),
+                        "attributes": settings.resource_attributes,
+                    },
+                }]);
+            }
+            json!({ "name": "envoy.stat_sinks.open_telemetry", "typed_config": config })
+        })
+        .collect()
+}
