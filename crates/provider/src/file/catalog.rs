@@ -70,6 +70,14 @@ pub(super) struct Changes {
     pub(super) foreign: BTreeMap<(String, String), (usize, Place)>,
 }
 
+impl Changes {
+    /// Each object that changed, once; none for one that is gone.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (ObjectRef, Option<Object>)> {
+        let gone = self.delete.into_iter().map(|reference| (reference, None));
+        gone.chain(self.apply.into_iter().map(|(reference, object)| (reference, Some(object))))
+    }
+}
+
 /// A file that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {

@@ -20,7 +20,6 @@ mod catalog;
 mod discover;
 mod document;
 mod fingerprint;
-mod mailbox;
 mod pieces;
 mod problems;
 mod read;
@@ -46,6 +45,7 @@ pub use document::Work;
 pub use problems::Place;
 pub use read::{MAX_DOCUMENTS, MAX_FILE_BYTES};
 
+use crate::mailbox;
 use discover::list;
 use scan::{Scanner, Writing};
 
@@ -121,14 +121,15 @@ pub struct Update {
 }
 
 /// Updates of a watch, in order. Dropping it ends the watch.
-pub struct Updates(mailbox::Reader);
+pub struct Updates(mailbox::Reader<Update>);
 
 impl Updates {
     /// The next update. The first comes when everything has been read, though that may be nothing; later ones hold
     /// changes only. A slow reader finds several of them merged into one. None when the watch has ended, which
     /// happens only when its thread fails. Cancel safe.
     pub async fn next(&mut self) -> Option<Update> {
-        self.0.next().await
+        let taken = self.0.next().await?;
+        Some(Update { apply: taken.apply, delete: taken.delete, ..taken.head })
     }
 }
 

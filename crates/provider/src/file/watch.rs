@@ -16,11 +16,11 @@ use notify::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    Noticing, Options,
+    Noticing, Options, Update,
     discover::{Interest, Listing, list},
-    mailbox::{Reader, Writer, mailbox},
     scan::{Scanner, Writing},
 };
+use crate::mailbox::{Reader, Writer, mailbox};
 
 /// An event that is followed by none for this long is acted upon: a save is several events within a millisecond.
 const QUIET: Duration = Duration::from_millis(5);
@@ -37,11 +37,11 @@ const FALLBACK_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_LISTINGS: usize = 8;
 
 /// Starts the thread.
-pub(super) fn start(admission: Arc<Admission>, options: Options) -> io::Result<Reader> {
+pub(super) fn start(admission: Arc<Admission>, options: Options) -> io::Result<Reader<Update>> {
     spawn(Follower::new(admission, options))
 }
 
-fn spawn(mut follower: Follower) -> io::Result<Reader> {
+fn spawn(mut follower: Follower) -> io::Result<Reader<Update>> {
     let inbox = follower.inbox.clone();
     let (writer, reader) = mailbox(move || inbox.stop());
     thread::Builder::new().name("files".to_owned()).spawn(move || follower.run(&writer))?;
@@ -177,7 +177,7 @@ impl Follower {
         }
     }
 
-    fn run(&mut self, updates: &Writer) {
+    fn run(&mut self, updates: &Writer<Update>) {
         if self.interval.is_none() {
             let inbox = self.inbox.clone();
             match notify::recommended_watcher(move |event| inbox.take(event)) {
@@ -195,7 +195,7 @@ impl Follower {
                     problems = update.problems.len(),
                     "files changed"
                 );
-                updates.put(update, changes);
+                updates.put(update, changes.into_entries());
             }
             let until = match self.interval {
                 Some(interval) => Some(Instant::now() + interval),
@@ -295,9 +295,9 @@ mod tests {
         let mut follower = Follower::new(Arc::default(), Options::new([folder.path()]));
         follower.fall_back(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
         let updates = spawn(follower).unwrap();
-        assert!(updates.next().await.unwrap().sources.is_empty());
+        assert!(updates.next().await.unwrap().head.sources.is_empty());
         std::fs::write(folder.path().join("a.yaml"), "# nothing").unwrap();
-        let read = async { while updates.next().await.unwrap().sources.is_empty() {} };
+        let read = async { while updates.next().await.unwrap().head.sources.is_empty() {} };
         tokio::time::timeout(Duration::from_secs(5), read).await.unwrap();
     }
 }
