@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::{certificate, echo_command, run, status, translate, view};
+use crate::{certgen, certificate, echo_command, manifests, run, shutdown, status, translate, version, view};
 
 /// A Kubernetes-native API gateway: Gateway API in, real Envoy out.
 ///
 /// Try it: `ferrogate run --echo 127.0.0.1:3000 examples/quickstart`
+///
+/// Under the name `envoy-gateway` the program does the same; that is what Envoy Gateway's charts and Pods call.
 #[derive(Debug, Parser)]
 #[command(name = "ferrogate", version, arg_required_else_help = true, propagate_version = true)]
 struct Cli {
@@ -36,6 +38,16 @@ enum Command {
     Echo(echo_command::Args),
     /// Make a self-signed certificate, as a Secret, to try HTTPS with
     Certificate(certificate::Args),
+    /// Print what a cluster needs to run the control plane: CRDs, rights, configuration, Deployment, GatewayClass
+    ///
+    /// CRDs have to be there before the rest: apply `ferrogate manifests --only-crds` with
+    /// `kubectl apply --server-side -f -` first, then `ferrogate manifests --skip-crds`.
+    Manifests(manifests::Args),
+    /// Make the certificates of the control plane and of proxies, as Secrets; keeps those that are there
+    Certgen(certgen::Args),
+    /// Commands for the Pods of proxies
+    #[command(subcommand)]
+    Envoy(shutdown::Command),
     /// Print versions
     Version {
         /// Format; without it one line a component
@@ -59,33 +71,16 @@ pub(crate) fn main() -> ExitCode {
         Command::Translate(args) => translate::run(&args),
         Command::Echo(args) => echo_command::run(args),
         Command::Certificate(args) => certificate::run(&args),
-        Command::Version { output } => version(output),
+        Command::Manifests(args) => manifests::run(&args),
+        Command::Certgen(args) => certgen::run(&args),
+        Command::Envoy(command) => shutdown::run(&command),
+        Command::Version { output } => version::run(output),
         Command::Completions { shell } => completions(shell),
     };
     result.unwrap_or_else(|error| {
         complain(&error);
         ExitCode::from(2)
     })
-}
-
-fn version(output: Option<view::Format>) -> anyhow::Result<ExitCode> {
-    let versions = serde_json::json!({
-        "ferrogate": env!("CARGO_PKG_VERSION"),
-        "envoy": host::ENVOY_VERSION,
-        "gatewayAPI": "1.6.1",
-    });
-    match output {
-        Some(format) => view::print(&versions, format)?,
-        None => view::write_out(
-            format!(
-                "ferrogate {}\nEnvoy {}\nGateway API 1.6.1\n",
-                env!("CARGO_PKG_VERSION"),
-                host::ENVOY_VERSION
-            )
-            .as_bytes(),
-        )?,
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {

@@ -1,14 +1,18 @@
 //! The `ferrogate` binary.
 
 mod admin;
+mod certgen;
 mod certificate;
 mod cli;
 mod config;
 mod echo_command;
+mod manifests;
 mod run;
+mod shutdown;
 mod status;
 mod telemetry;
 mod translate;
+mod version;
 mod view;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! A server over TLS with two fleets, and proxies to connect with.
 
 #![allow(clippy::expect_used, reason = "helpers of tests fail by panicking")]
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,6 +33,13 @@ pub(crate) const QUIET: Duration = Duration::from_millis(300);
 pub(crate) struct Pair {
     certificate: rcgen::Certificate,
     key: KeyPair,
+}
+
+impl Pair {
+    /// Certificate, key and authority.
+    pub(crate) fn pem(&self, authority: &Authority) -> (String, String, String) {
+        (self.certificate.pem(), self.key.serialize_pem(), authority.issuer.pem())
+    }
 }
 
 /// An authority with the control plane's certificate.
