@@ -27,10 +27,15 @@ const messageLimit = 4096
 // report writes the Pod's status whenever it changed, until the worker is finished.
 func (w *worker) report() {
 	var written []byte
-	for range w.dirty {
-		written = w.write(written)
+	for {
+		select {
+		case <-w.dirty:
+			written = w.write(written)
+		case <-w.ended:
+			w.write(written)
+			return
+		}
 	}
-	w.write(written)
 }
 
 // write patches the status if it differs from what was written last. Without success it is tried again

@@ -245,13 +245,18 @@ func (w *worker) supervise(ctx, ended context.Context, u *unit, process *contain
 	if p := u.spec.ReadinessProbe; p != nil {
 		probe.Run(ended, probe.Readiness, p, w.try(u, process, p), func(ok bool, err error) {
 			w.mu.Lock()
-			changed := u.isReady != ok && u.process == process
+			// A late answer says nothing of a container that has ended.
+			changed := u.isReady != ok && u.process == process && u.now == nil
 			if changed {
 				u.isReady = ok
 			}
 			w.mu.Unlock()
 			if changed {
-				log.Printf("%s: container %s: ready: %v (%v)", w.name(), u.spec.Name, ok, err)
+				reason := "the probe succeeds"
+				if err != nil {
+					reason = err.Error()
+				}
+				log.Printf("%s: container %s: ready: %v: %s", w.name(), u.spec.Name, ok, reason)
 				w.touch()
 			}
 		})

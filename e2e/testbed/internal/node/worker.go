@@ -27,10 +27,12 @@ type worker struct {
 	stop context.CancelFunc
 	// stopSidecars ends the init containers that run beside the others.
 	stopSidecars context.CancelFunc
-	// dirty wakes the reporter.
-	dirty chan struct{}
+	// dirty wakes the reporter, ended lets it write the last status and stop.
+	dirty, ended chan struct{}
 	// objectsMu orders the rendering of volumes, which may be asked for from several sides.
 	objectsMu sync.Mutex
+	// cleaned: the folder is gone and stays so. Guarded by objectsMu.
+	cleaned bool
 
 	mu  sync.Mutex
 	pod *corev1.Pod
@@ -57,7 +59,7 @@ func newWorker(node *Node, pod *corev1.Pod, link string) *worker {
 	sidecars, stopSidecars := context.WithCancel(context.Background())
 	w := &worker{
 		node: node, link: link, folder: node.folder(pod.UID), ctx: ctx, stop: cancel, stopSidecars: stopSidecars,
-		dirty: make(chan struct{}, 1), retimed: make(chan struct{}), pod: pod, started: metav1.Now(),
+		dirty: make(chan struct{}, 1), ended: make(chan struct{}), retimed: make(chan struct{}), pod: pod, started: metav1.Now(),
 	}
 	for i := range pod.Spec.InitContainers {
 		spec := &pod.Spec.InitContainers[i]
@@ -142,7 +144,7 @@ func (w *worker) run() {
 	w.mu.Lock()
 	w.finished = true
 	w.mu.Unlock()
-	close(w.dirty)
+	close(w.ended)
 	<-reported
 	w.cleanUp()
 	// A Pod that came to its end by itself stays as an object until somebody deletes it.
@@ -241,6 +243,9 @@ func (w *worker) makeVolumes() error {
 func (w *worker) render(pod *corev1.Pod, v *corev1.Volume) error {
 	w.objectsMu.Lock()
 	defer w.objectsMu.Unlock()
+	if w.cleaned {
+		return nil
+	}
 	files, err := volume.Render(w.ctx, w.node.objects, pod, v)
 	if err != nil {
 		return err
@@ -292,6 +297,7 @@ func (w *worker) cleanUp() {
 	}
 	w.objectsMu.Lock()
 	defer w.objectsMu.Unlock()
+	w.cleaned = true
 	if err := os.RemoveAll(w.folder); err != nil {
 		log.Printf("%s: %v", w.name(), err)
 	}
