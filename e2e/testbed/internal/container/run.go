@@ -69,7 +69,7 @@ func Exec() error {
 			return err
 		}
 		command.ExtraFiles = []*os.File{childFiles.spec, childFiles.complaint}
-		command.Stdout, command.Stderr = os.Stdout, os.Stderr
+		command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 		command.Env = []string{}
 		return command.Start()
 	})

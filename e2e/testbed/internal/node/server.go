@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"ferrogate/e2e/testbed/internal/container"
 	"ferrogate/e2e/testbed/internal/network"
 	"ferrogate/e2e/testbed/internal/state"
 )
@@ -19,7 +20,7 @@ import (
 // kubeletPort is where the API server asks for logs of containers.
 const kubeletPort = 10250
 
-// serve answers `kubectl logs`. Only the API server gets in: by its client certificate.
+// serve answers `kubectl logs`, `exec` and `port-forward`. Only the API server gets in: by its client certificate.
 func (n *Node) serve(dir state.Dir) error {
 	certificate, err := tls.LoadX509KeyPair(dir.Key("apiserver.crt"), dir.Key("apiserver.key"))
 	if err != nil {
@@ -33,11 +34,18 @@ func (n *Node) serve(dir state.Dir) error {
 	pool.AppendCertsFromPEM(ca)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", n.containerLogs)
+	// kubectl speaks by POST or, through websockets, by GET.
+	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", n.serveExec)
+	mux.HandleFunc("/exec/{namespace}/{pod}/{uid}/{container}", n.serveExec)
+	mux.HandleFunc("/portForward/{namespace}/{pod}", n.servePortForward)
+	mux.HandleFunc("/portForward/{namespace}/{pod}/{uid}", n.servePortForward)
 	listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", network.NodeIP, kubeletPort))
 	if err != nil {
 		return err
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, TLSConfig: &tls.Config{
+		// Streams take the connection over, which HTTP/2 cannot.
+		NextProtos:   []string{"http/1.1"},
 		Certificates: []tls.Certificate{certificate}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
 	}}
 	go func() { log.Print(server.ServeTLS(listener, "", "")) }()
@@ -123,4 +131,20 @@ func seekLines(file *os.File, lines int) error {
 	}
 	_, err = file.Seek(0, io.SeekStart)
 	return err
+}
+
+// container finds the running process that a request names.
+func (n *Node) container(request *http.Request) (*worker, *container.Process) {
+	w := n.find(request.PathValue("namespace"), request.PathValue("pod"))
+	if w == nil {
+		return nil, nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, u := range append(append([]*unit{}, w.inits...), w.apps...) {
+		if u.spec.Name == request.PathValue("container") && u.process != nil && u.now == nil {
+			return w, u.process
+		}
+	}
+	return w, nil
 }
