@@ -6,8 +6,8 @@ use super::{Args, DeployMode, NAME, metadata};
 
 /// Looking at objects and following them.
 const READ: [&str; 3] = ["get", "list", "watch"];
-/// Keeping proxies: server-side apply makes what is missing.
-const KEEP: [&str; 7] = ["create", "delete", "deletecollection", "get", "list", "patch", "watch"];
+/// Keeping proxies: server-side apply is a patch, and makes what is missing.
+const KEEP: [&str; 6] = ["create", "delete", "get", "list", "patch", "watch"];
 
 /// Account, roles and bindings of the control plane.
 pub(super) fn documents(args: &Args) -> Vec<Value> {
@@ -55,11 +55,10 @@ fn reading() -> Vec<Value> {
     let (_, gateway_kinds): (Vec<_>, Vec<_>) = kinds(gateway).into_iter().partition(classes);
     vec![
         rule("", &["configmaps", "namespaces", "nodes", "secrets", "services"], &READ),
-        rule("apps", &["daemonsets", "deployments"], &READ),
         rule("discovery.k8s.io", &["endpointslices"], &READ),
         rule(gateway, &gateway_kinds, &READ),
         // The finalizer of a class that Gateways use.
-        rule(gateway, &["gatewayclasses"], &["get", "list", "watch", "patch", "update"]),
+        rule(gateway, &["gatewayclasses"], &["get", "list", "watch", "patch"]),
         rule(gateway, &statuses(gateway), &["update"]),
         rule(envoy, &kinds(envoy), &READ),
         rule(envoy, &statuses(envoy), &["update"]),
@@ -77,12 +76,9 @@ fn keeping() -> Vec<Value> {
     ]
 }
 
-/// The Lease of the leader, and words about it.
+/// The Lease of the leader.
 fn leading() -> Vec<Value> {
-    vec![
-        rule("coordination.k8s.io", &["leases"], &["create", "get", "list", "patch", "update", "watch"]),
-        rule("", &["events"], &["create", "patch"]),
-    ]
+    vec![rule("coordination.k8s.io", &["leases"], &["create", "get", "update"])]
 }
 
 /// A rule about kinds of one group.
