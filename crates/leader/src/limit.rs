@@ -37,7 +37,8 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(rate: Rate) -> Self {
-        let interval = Duration::from_secs(1) / rate.qps.max(1);
+        // Rounded up, so that never more than the rate pass.
+        let interval = Duration::from_nanos(1_000_000_000_u64.div_ceil(rate.qps.max(1).into()));
         let tolerance = interval * (rate.burst.max(1) - 1);
         Bucket { interval, tolerance, spent: Moment::ZERO, paused: Moment::ZERO }
     }

@@ -264,7 +264,11 @@ mod tests {
                     Act::Push(key) => { queue.push(&key, now); owed.insert(key, true); }
                     Act::PushLater(key, at) => { queue.push_at(&key, now + ms(at)); owed.insert(key, true); }
                     Act::Wait(n) => now += ms(n),
-                    Act::Clear => { queue.clear(); owed.clear(); }
+                    Act::Clear => {
+                        queue.clear();
+                        owed.clear();
+                        last.retain(|key, _| running.contains(key));
+                    }
                     Act::Finish(which, how) => if !running.is_empty() {
                         let key = running.remove(usize::from(which) % running.len());
                         let verdict = match how {

@@ -72,7 +72,9 @@ impl Record {
     pub(super) fn observe(&mut self, id: &Id, object: &Value, now: Moment) -> Option<Moment> {
         let applied = self.applied.get_mut(id)?;
         let version = object["metadata"]["resourceVersion"].as_str()?;
-        if !newer(&applied.resource_version, version) || live_hash(object, applied.sets_replicas) == applied.live {
+        if !newer(&applied.resource_version, version)
+            || live_hash(object, applied.sets_replicas) == applied.live
+        {
             return None;
         }
         applied.document = None;

@@ -182,8 +182,20 @@ mod tests {
     fn the_order_of_fields_is_no_difference_and_everything_else_is() {
         assert_eq!(hash(&json!({ "a": 1, "b": [1, 2] })), hash(&json!({ "b": [1, 2], "a": 1 })));
         let different = [
-            json!(null), json!([]), json!({}), json!(""), json!("n"), json!(1), json!("1"), json!([1, 2]), json!([[1], 2]),
-            json!({ "a": "b" }), json!({ "a": ["b"] }), json!(["a", "b"]), json!(["ab"]), json!({ "ab": null }),
+            json!(null),
+            json!([]),
+            json!({}),
+            json!(""),
+            json!("n"),
+            json!(1),
+            json!("1"),
+            json!([1, 2]),
+            json!([[1], 2]),
+            json!({ "a": "b" }),
+            json!({ "a": ["b"] }),
+            json!(["a", "b"]),
+            json!(["ab"]),
+            json!({ "ab": null }),
         ];
         for (number, one) in different.iter().enumerate() {
             for other in &different[number + 1..] {
@@ -220,9 +232,7 @@ mod tests {
     #[test]
     fn selectors_select() {
         let labels = json!({ "a": "1", "b": "2" });
-        let expression = |operator: &str, key: &str, values: &[&str]| {
-            json!({ "matchExpressions": [{ "key": key, "operator": operator, "values": values }] })
-        };
+        let expression = |operator: &str, key: &str, values: &[&str]| json!({ "matchExpressions": [{ "key": key, "operator": operator, "values": values }] });
         for (selector, fits) in [
             (json!({}), true),
             (json!({ "matchLabels": { "a": "1" } }), true),

@@ -96,13 +96,13 @@ impl StatusWriter {
     pub fn observe(&self, object: &ObjectRef, live: Live<'_>) {
         let mut desk = self.0.desk.open();
         desk.state().watched.insert(object.kind);
-        if !desk.state().records.contains_key(object) && !has_ours(object, live.status, &self.0.controller) {
-            return;
-        }
         let record = desk.state().records.entry(object.clone()).or_default();
         if record.see(Seen::new(live)) {
             record.absent = false;
-            desk.push(object);
+            // What is not ours is kept all the same: the wish for a new object comes after it.
+            if record.wish.is_some() || has_ours(object, live.status, &self.0.controller) {
+                desk.push(object);
+            }
         }
     }
 
@@ -161,7 +161,9 @@ impl Work for Statuses {
 impl Statuses {
     /// Compares, and writes if something differs.
     async fn write(&self, object: &ObjectRef) -> Result<Verdict, Failure> {
-        let Some(record) = self.desk.open().state().records.get(object).cloned() else { return Ok(Verdict::Forget) };
+        let Some(record) = self.desk.open().state().records.get(object).cloned() else {
+            return Ok(Verdict::Forget);
+        };
         let Some(shape) = Shape::of(object.kind) else { return Ok(Verdict::Forget) };
         if record.absent {
             return Ok(Verdict::Done);
@@ -264,14 +266,16 @@ impl Statuses {
         Ok(seen)
     }
 
-    /// A record without a wish has done its service, unless a wish has come meanwhile.
+    /// A record without a wish has done its service, unless a wish has come meanwhile or the watch keeps it.
     fn written(&self, object: &ObjectRef, cleared: bool) -> Verdict {
         if !cleared {
             return Verdict::Done;
         }
         let mut desk = self.desk.open();
-        if desk.state().records.get(object).is_some_and(|record| record.wish.is_none()) {
-            desk.state().records.remove(object);
+        let state = desk.state();
+        let is_done = state.records.get(object).is_some_and(|record| record.wish.is_none());
+        if is_done && !state.watched.contains(&object.kind) {
+            state.records.remove(object);
         }
         Verdict::Forget
     }

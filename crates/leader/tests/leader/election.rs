@@ -92,7 +92,7 @@ async fn a_leader_that_cannot_renew_stops_before_the_lease_runs_out_and_its_call
     first.leading().await;
     fake.order("PUT", "/leases", usize::MAX, Fault::Answer(500));
     fake.order("GET", "/leases", usize::MAX, Fault::Answer(500));
-    let renewed = fake.calls(&["PUT", "POST"], "/leases").iter().filter(|c| c.status < 300).last().unwrap().at;
+    let renewed = fake.calls(&["PUT", "POST"], "/leases").iter().rfind(|c| c.status < 300).unwrap().at;
     // A write hangs at the API server for longer than the term.
     fake.order("PUT", "/status", 1, Fault::Slow(Duration::from_secs(100)));
     first.leader.statuses().set(&status("hangs"));

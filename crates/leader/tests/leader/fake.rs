@@ -155,13 +155,15 @@ impl Fake {
         self.store().pruned.push(field);
     }
 
-    /// Calls of these methods whose path contains the text, Leases apart unless the text names them.
+    /// Calls of these methods whose path contains the text, Leases apart unless the text names them, and without the
+    /// look for left-over fleets at the beginning of each term.
     pub fn calls(&self, methods: &[&str], path: &str) -> Vec<Call> {
         let store = self.store();
         let matching = store.calls.iter().filter(|call| {
             (methods.is_empty() || methods.contains(&call.method.as_str()))
                 && call.path.contains(path)
                 && (path.contains("leases") || !call.path.contains("/leases"))
+                && (!call.query.starts_with("labelSelector") || call.query.contains("owning-gateway"))
         });
         matching.cloned().collect()
     }
@@ -353,7 +355,12 @@ fn merge(old: &mut Value, new: Value) {
 fn is_collection(path: &str) -> bool {
     let last = path.rsplit('/').next().unwrap();
     let kinds = [
-        "serviceaccounts", "configmaps", "deployments", "daemonsets", "services", "horizontalpodautoscalers",
+        "serviceaccounts",
+        "configmaps",
+        "deployments",
+        "daemonsets",
+        "services",
+        "horizontalpodautoscalers",
         "poddisruptionbudgets",
     ];
     kinds.contains(&last)

@@ -24,7 +24,7 @@ fn labels(gateway: &str) -> BTreeMap<String, String> {
     .into()
 }
 
-fn document(version: &str, kind: &str, name: &str, gateway: &str, spec: Value) -> Value {
+fn document(version: &str, kind: &str, name: &str, gateway: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": version, "kind": kind,
         "metadata": { "name": name, "namespace": NAMESPACE, "labels": labels(gateway) },
@@ -37,16 +37,16 @@ fn workload(kind: &str, name: &str, gateway: &str, image: &str) -> Value {
         "selector": { "matchLabels": { "app": "envoy", "gateway": gateway } },
         "template": { "metadata": { "labels": { "app": "envoy", "gateway": gateway } }, "image": image },
     });
-    document("apps/v1", kind, name, gateway, spec)
+    document("apps/v1", kind, name, gateway, &spec)
 }
 
 fn objects(gateway: &str, image: &str) -> Vec<Value> {
     let name = format!("envoy-{gateway}");
     vec![
-        document("v1", "ServiceAccount", &name, gateway, json!({})),
-        document("v1", "ConfigMap", &name, gateway, json!({})),
+        document("v1", "ServiceAccount", &name, gateway, &json!({})),
+        document("v1", "ConfigMap", &name, gateway, &json!({})),
         workload("Deployment", &name, gateway, image),
-        document("v1", "Service", &name, gateway, json!({ "ports": [80] })),
+        document("v1", "Service", &name, gateway, &json!({ "ports": [80] })),
     ]
 }
 
@@ -93,7 +93,8 @@ async fn objects_are_applied_in_order_and_once() {
     fake.until("applied", |_| applied(&running, "edge")).await;
     assert!(changes.has_changed().unwrap());
     changes.mark_unchanged();
-    let writes: Vec<String> = fake.calls(&WRITES, "").iter().map(|c| format!("{} {}", c.method, c.path)).collect();
+    let writes: Vec<String> =
+        fake.calls(&WRITES, "").iter().map(|c| format!("{} {}", c.method, c.path)).collect();
     let expected = ["serviceaccounts", "configmaps", "deployments", "services"]
         .map(|plural| format!("PATCH {}", path(plural, "envoy-edge")));
     assert_eq!(writes, expected);
@@ -156,8 +157,8 @@ async fn other_objects_of_the_fleet_go_once_the_new_ones_stand() {
     let running = started(&fake);
     let fleets = running.leader.fleets();
     let mut wished = objects("edge", "v1");
-    wished.push(document("autoscaling/v2", "HorizontalPodAutoscaler", "envoy-edge", "edge", json!({})));
-    wished.push(document("policy/v1", "PodDisruptionBudget", "envoy-edge", "edge", json!({})));
+    wished.push(document("autoscaling/v2", "HorizontalPodAutoscaler", "envoy-edge", "edge", &json!({})));
+    wished.push(document("policy/v1", "PodDisruptionBudget", "envoy-edge", "edge", &json!({})));
     fleets.set(fleet("edge", Some(wished)));
     fleets.set(fleet("other", Some(objects("other", "v1"))));
     fake.until("applied", |_| applied(&running, "edge") && applied(&running, "other")).await;
@@ -249,7 +250,9 @@ async fn left_over(mode: DeployMode) -> Vec<&'static str> {
     running.leader.fleets().set(fleet("wished", Some(objects("wished", "v1"))));
     running.leader.synced();
     pass(20.0).await;
-    all.into_iter().filter(|gateway| fake.get(&path("deployments", &format!("envoy-{gateway}"))).is_some()).collect()
+    all.into_iter()
+        .filter(|gateway| fake.get(&path("deployments", &format!("envoy-{gateway}"))).is_some())
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,7 +285,9 @@ async fn a_workload_keeps_the_selector_that_it_was_created_with() {
     fake.until("changed", |fake| fake.get(&deployment).unwrap()["spec"]["template"]["image"] == "v2").await;
     assert_eq!(fake.calls(&["GET"], "").len(), 0);
     // One that does not fit cannot be kept.
-    fake.edit(&deployment, |object| object["spec"]["selector"] = json!({ "matchLabels": { "app": "nginx" } }));
+    fake.edit(&deployment, |object| {
+        object["spec"]["selector"] = json!({ "matchLabels": { "app": "nginx" } });
+    });
     running.kill();
     let running = started(&fake);
     running.leader.fleets().set(fleet("edge", Some(objects("edge", "v3"))));
@@ -303,7 +308,10 @@ async fn beside_gateways_an_object_of_somebody_else_is_never_taken() {
     fake.until("it is said", |_| !errors(&running, "edge").is_empty()).await;
     let said = errors(&running, "edge");
     assert_eq!(said.len(), 1);
-    assert!(said[0].starts_with("Service system/envoy-edge: ") && said[0].contains("not of this Gateway"), "{said:?}");
+    assert!(
+        said[0].starts_with("Service system/envoy-edge: ") && said[0].contains("not of this Gateway"),
+        "{said:?}"
+    );
     assert_eq!(fake.get(&service).unwrap()["spec"]["ports"], json!([8080]));
     assert!(fake.get(&path("deployments", "envoy-edge")).is_some(), "the others are applied");
     fake.remove(&service);
@@ -315,7 +323,7 @@ async fn a_process_killed_between_any_two_writes_leaves_what_the_next_one_finish
     // From one state to another in which every kind of step is made.
     let before = |running: &Running| {
         let mut edge = objects("edge", "v1");
-        edge.push(document("autoscaling/v2", "HorizontalPodAutoscaler", "envoy-edge", "edge", json!({})));
+        edge.push(document("autoscaling/v2", "HorizontalPodAutoscaler", "envoy-edge", "edge", &json!({})));
         running.leader.fleets().set(fleet("edge", Some(edge)));
         running.leader.fleets().set(fleet("gone", Some(objects("gone", "v1"))));
     };

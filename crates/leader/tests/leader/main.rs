@@ -17,7 +17,6 @@ mod testbed;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use fake::Fake;
 use ir::infra::DeployMode;
 use leader::{Leader, Leadership, Rate, Settings, lease::Timing};
 use tokio::{sync::oneshot, task::JoinHandle};

@@ -207,8 +207,10 @@ async fn nothing_is_written_for_an_older_generation() {
     // Nor when the newer one is only found by reading.
     fake.edit(ROUTE, |object| object["spec"] = json!({ "new": 2 }));
     running.leader.statuses().set(&status("web", 2, "old too"));
-    fake.until("it is known", |fake| fake.calls(&[], ROUTE).iter().any(|c| c.status == 409 || c.method == "GET"))
-        .await;
+    fake.until("it is known", |fake| {
+        fake.calls(&[], ROUTE).iter().any(|c| c.status == 409 || c.method == "GET")
+    })
+    .await;
     pass(5.0).await;
     assert_eq!(message(&fake, "web"), None);
     running.leader.statuses().set(&status("web", 3, "new"));
@@ -342,7 +344,8 @@ async fn our_entries_go_with_the_wish_and_left_over_ones_are_found() {
     }
     running.leader.statuses().set(&status("web", 1, "hello"));
     fake.until("written", |fake| message(fake, "web").is_some()).await;
-    let kept = |fake: &Fake| fake.get(&path("left")).unwrap()["status"]["parents"] == foreign["status"]["parents"];
+    let kept =
+        |fake: &Fake| fake.get(&path("left")).unwrap()["status"]["parents"] == foreign["status"]["parents"];
     fake.until("the left-over entry is gone", kept).await;
     running.leader.statuses().clear(&route("web"));
     fake.until("ours is gone", |fake| message(fake, "web").is_none()).await;

@@ -35,7 +35,8 @@ impl Bed {
         };
         let client = client(Path::new(&file)).await;
         let bed = Bed { client, namespace: format!("leader-{test}-{}", std::process::id()) };
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": bed.namespace } });
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": bed.namespace } });
         bed.api("v1", "Namespace", "").create(&PostParams::default(), &object(namespace)).await.unwrap();
         Some(bed)
     }
@@ -83,7 +84,11 @@ fn object(document: Value) -> DynamicObject {
 async fn until(api: &Api<DynamicObject>, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     for _ in 0..300 {
-        last = api.get_opt(name).await.unwrap().map_or(Value::Null, |found| serde_json::to_value(found).unwrap());
+        last = api
+            .get_opt(name)
+            .await
+            .unwrap()
+            .map_or(Value::Null, |found| serde_json::to_value(found).unwrap());
         if holds(&last) {
             return last;
         }
@@ -176,7 +181,8 @@ async fn statuses_of_all_kinds_are_written() {
     assert_eq!(gateway["status"]["listeners"][0]["attachedRoutes"], 1);
     let finalizer = "gateway-exists-finalizer.gateway.networking.k8s.io";
     until(&classes, &class_name, "accepted and kept", |class| {
-        class["status"]["conditions"][0]["status"] == "True" && class["metadata"]["finalizers"] == json!([finalizer])
+        class["status"]["conditions"][0]["status"] == "True"
+            && class["metadata"]["finalizers"] == json!([finalizer])
     })
     .await;
 
@@ -247,7 +253,12 @@ fn objects(bed: &Bed, workload: Value) -> Vec<Value> {
 }
 
 fn fleet(bed: &Bed, objects: Vec<Value>) -> Fleet {
-    Fleet { name: "shop/edge".into(), namespace: bed.namespace.clone(), selector: labels(), objects: Some(objects) }
+    Fleet {
+        name: "shop/edge".into(),
+        namespace: bed.namespace.clone(),
+        selector: labels(),
+        objects: Some(objects),
+    }
 }
 
 async fn applied(running: &Running) {
@@ -283,14 +294,16 @@ async fn infrastructure_is_applied_mended_switched_and_deleted() {
 
     // What the API server and its controllers add is no edit.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let live = until(&deployments, "envoy-edge", "seen", |live| live["status"]["observedGeneration"].is_i64()).await;
+    let live =
+        until(&deployments, "envoy-edge", "seen", |live| live["status"]["observedGeneration"].is_i64()).await;
     fleets.observe(&live);
     tokio::time::sleep(Duration::from_millis(500)).await;
     let noticed = until(&deployments, "envoy-edge", "there", |live| !live.is_null()).await;
     assert_eq!(noticed["metadata"]["resourceVersion"], live["metadata"]["resourceVersion"]);
 
     let edit = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "envoy", "image": "bad" }] } } } });
-    let edited = deployments.patch("envoy-edge", &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
+    let edited =
+        deployments.patch("envoy-edge", &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
     fleets.observe(&serde_json::to_value(edited).unwrap());
     until(&deployments, "envoy-edge", "mended", |live| image(live) == "one").await;
 
