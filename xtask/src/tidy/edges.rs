@@ -47,8 +47,8 @@ const EDGES: &[(&str, Edges)] = &[
 
 /// Crates of others that only some of ours may use: the pure crates have no tasks and no connections.
 const KEPT_OUT: &[(&str, &[&str])] = &[
-    ("tokio", &["server", "provider", "host", "echo", "ferrogate", "e2e"]),
-    ("kube", &["api", "admission", "provider", "ferrogate"]),
+    ("tokio", &["server", "provider", "leader", "host", "echo", "ferrogate", "e2e"]),
+    ("kube", &["api", "admission", "provider", "leader", "ferrogate"]),
 ];
 
 /// The part of `cargo metadata` that tells the edges.
