@@ -78,6 +78,7 @@ impl Proxy {
             .arg("--log-path")
             .arg(folder.path().join("envoy.log"))
             .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"])
+            .args(["--component-log-level", "connection:debug,config:debug"])
             .args(["--service-node", "one", "--service-cluster", "default/b"])
             .kill_on_drop(true)
             .spawn()
@@ -163,7 +164,8 @@ fn bootstrap(server: SocketAddr, tls: &Value, filters: &[Value]) -> Value {
 async fn served(site: &Site, proxy: &Proxy) {
     let has_all = site.feeds.until("default/a", |status| status.acked == Some(status.revision));
     if tokio::time::timeout(SOON, has_all).await.is_err() {
-        panic!("the proxy has not what it needs\n{}", proxy.log());
+        let denied = site.feeds.metrics().denied.get();
+        panic!("{:?}, {denied} denied\n{}", site.feeds.debug().await, proxy.log());
     }
     assert_eq!(site.feeds.status("default/b").expect("live").streams, 0);
 }

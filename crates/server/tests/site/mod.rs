@@ -101,6 +101,8 @@ impl Authority {
 
 fn issue(issuer: &CertifiedIssuer<'static, KeyPair>, name: &str, end: i32) -> Pair {
     let mut params = CertificateParams::new(vec![name.to_owned()]).expect("name");
+    // Envoy takes a certificate with its issuer's subject for one that signed itself.
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(end, 1, 1);
     let key = KeyPair::generate().expect("key");
