@@ -36,7 +36,7 @@ use call::ApiServer;
 pub use class::ClassWriter;
 use gate::Gate;
 pub use gate::Leadership;
-pub use infra::{Fleet, FleetState, FleetWriter};
+pub use infra::{Fleet, FleetState, FleetWriter, Shown};
 use lease::{Timing, TimingError};
 use limit::Limiter;
 pub use limit::Rate;

@@ -151,6 +151,8 @@ impl Fleets {
                     document: Some(wished),
                     live: live_hash(&answer, sets_replicas),
                     resource_version: version.into(),
+                    generation: answer["metadata"]["generation"].as_i64(),
+                    shown: false,
                     selector,
                     sets_replicas,
                 };

@@ -35,10 +35,27 @@ pub(super) struct Applied {
     pub(super) live: u64,
     /// Its version then.
     pub(super) resource_version: Box<str>,
+    /// Its generation then; kinds without one have none.
+    pub(super) generation: Option<i64>,
+    /// Whether the watch has shown it since.
+    pub(super) shown: bool,
     /// The selector that a workload keeps, if it is another than the document's.
     pub(super) selector: Option<Value>,
     /// Whether we set the number of replicas; else an autoscaler does, and its changes are no edits.
     pub(super) sets_replicas: bool,
+}
+
+/// An object of a fleet, as far as the watch shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown<'a> {
+    /// Kind, such as `Deployment`.
+    pub kind: &'a str,
+    /// Namespace.
+    pub namespace: &'a str,
+    /// Name.
+    pub name: &'a str,
+    /// `metadata.generation`, of kinds that have one.
+    pub generation: Option<i64>,
 }
 
 /// One fleet.
@@ -85,6 +102,33 @@ impl Record {
     pub(super) fn gone(&mut self, id: &Id, now: Moment) -> Option<Moment> {
         self.applied.remove(id)?;
         Some(self.repair(now))
+    }
+
+    /// When the fleet is to be repaired because what the watch shows of these kinds is not what was applied: an object
+    /// of another generation was edited, and one that is not there any more was deleted.
+    pub(super) fn compare(&mut self, kinds: &[&str], shown: &[Shown<'_>], now: Moment) -> Option<Moment> {
+        let mut gone = Vec::new();
+        let mut is_edited = false;
+        for (id, applied) in self.applied.iter_mut().filter(|(id, _)| kinds.contains(&&*id.kind)) {
+            match shown.iter().find(|shown| id.is(shown.kind, shown.namespace, shown.name)) {
+                Some(shown) => {
+                    applied.shown = true;
+                    // An older generation is one from before the apply, which the watch has not passed yet.
+                    if shown.generation.is_some() && shown.generation > applied.generation {
+                        applied.document = None;
+                        // The next apply tells the generation; until then this edit is one.
+                        applied.generation = shown.generation;
+                        is_edited = true;
+                    }
+                }
+                None if applied.shown => gone.push(id.clone()),
+                None => {}
+            }
+        }
+        for id in &gone {
+            self.applied.remove(id);
+        }
+        (is_edited || !gone.is_empty()).then(|| self.repair(now))
     }
 
     /// At once after a time of rest; later and later while somebody else keeps changing what we apply, so that two

@@ -27,6 +27,7 @@ use crate::{
     queue::{Pace, Verdict},
     work::{Desk, Work},
 };
+pub use fleet::Shown;
 use fleet::{Record, Wish};
 use object::Id;
 
@@ -144,6 +145,17 @@ impl FleetWriter {
         let at = state.fleets.get_mut(&name).and_then(|record| record.observe(&id, object, now));
         if let Some(at) = at {
             desk.push_at(&Key::Fleet(name), at);
+        }
+    }
+
+    /// All objects of these kinds that a fleet has now, for a watch that keeps no whole objects: deletions are found
+    /// thereby, and edits of kinds that count generations.
+    pub fn show(&self, fleet: &str, kinds: &[&str], shown: &[Shown<'_>]) {
+        let mut desk = self.0.desk.open();
+        let now = self.0.desk.now();
+        let record = desk.state().fleets.get_mut(fleet);
+        if let Some(at) = record.and_then(|record| record.compare(kinds, shown, now)) {
+            desk.push_at(&Key::Fleet(fleet.into()), at);
         }
     }
 

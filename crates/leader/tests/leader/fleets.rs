@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::infra::DeployMode;
-use leader::{Fleet, Settings};
+use leader::{Fleet, Settings, Shown};
 use serde_json::{Value, json};
 
 use crate::{
@@ -149,6 +149,44 @@ async fn what_somebody_else_changes_or_deletes_is_mended_and_what_controllers_no
     }
     let repairs = fake.calls(&["PATCH"], "").len();
     assert!((5..30).contains(&repairs), "{repairs}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_keeps_no_objects_finds_edits_by_generation_and_deletions() {
+    let fake = Fake::new();
+    let running = started(&fake);
+    let fleets = running.leader.fleets();
+    fleets.set(fleet("edge", Some(objects("edge", "v1"))));
+    fake.until("applied", |_| applied(&running, "edge")).await;
+    pass(1.0).await;
+    fake.forget_calls();
+    let kinds = ["Deployment", "Service"];
+    let deployment = |generation| Shown {
+        kind: "Deployment",
+        namespace: NAMESPACE,
+        name: "envoy-edge",
+        generation: Some(generation),
+    };
+    let service = Shown { kind: "Service", namespace: NAMESPACE, name: "envoy-edge", generation: None };
+    // The watch lags behind what was applied; then it shows it.
+    fleets.show("shop/edge", &kinds, &[]);
+    fleets.show("shop/edge", &kinds, &[deployment(0)]);
+    fleets.show("shop/edge", &kinds, &[deployment(1), service]);
+    pass(5.0).await;
+    assert_eq!(fake.calls(&[], "").len(), 0);
+    let path_of_deployment = path("deployments", "envoy-edge");
+    fake.edit(&path_of_deployment, |object| object["spec"]["template"]["image"] = "bad".into());
+    fleets.show("shop/edge", &kinds, &[deployment(2), service]);
+    fleets.show("shop/edge", &kinds, &[deployment(2), service]);
+    fake.until("mended", |fake| fake.get(&path_of_deployment).unwrap()["spec"]["template"]["image"] == "v1")
+        .await;
+    fleets.show("shop/edge", &kinds, &[deployment(3), service]);
+    pass(5.0).await;
+    assert_eq!(fake.calls(&[], "").len(), 1);
+    fake.remove(&path("services", "envoy-edge"));
+    fleets.show("shop/edge", &kinds, &[deployment(3)]);
+    fake.until("created again", |fake| fake.get(&path("services", "envoy-edge")).is_some()).await;
+    assert_eq!(fake.calls(&[], "").len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
