@@ -1,6 +1,7 @@
 //! Real Envoy over TLS, with the bootstrap of a Pod: certificates and token from files, by SDS.
 
 #![allow(clippy::expect_used, reason = "helpers of tests fail by panicking")]
+#![allow(clippy::print_stderr, reason = "tells that a test was skipped")]
 
 mod site;
 

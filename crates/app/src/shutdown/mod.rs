@@ -32,14 +32,14 @@ const ADMIN_PORT: u16 = 19_000;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Hold back the end of the proxy until it has drained; runs beside Envoy in its Pod
-    ShutdownManager(ManagerArgs),
+    ShutdownManager(ReadyArgs),
     /// Drain the proxy of this Pod, then let it end; runs as a hook before the Pod stops
     Shutdown(DrainArgs),
 }
 
 /// Arguments of `envoy shutdown-manager`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ManagerArgs {
+pub(crate) struct ReadyArgs {
     /// Longest wait for the proxy to drain
     #[arg(long, default_value = "610s", value_parser = duration, value_name = "DURATION")]
     ready_timeout: Duration,
@@ -94,7 +94,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn manage(args: &ManagerArgs) -> anyhow::Result<()> {
+async fn manage(args: &ReadyArgs) -> anyhow::Result<()> {
     let wildcards: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
     let addresses = wildcards.map(|ip| SocketAddr::new(ip, PORT));
     // The first takes both families, where the machine has IPv6.
