@@ -78,6 +78,7 @@ func up(args []string) error {
 	flags.Var(&crds, "crds", "folder of CRDs, or MODULE/FOLDER of a Go module in go.mod of the working directory; may be repeated")
 	flags.Var(&manifests, "apply", "file or folder of manifests to apply after the CRDs; may be repeated")
 	flags.Var(&forwards, "forward", "LISTEN=TARGET: lead a TCP port of the host's loopback into the bed; may be repeated")
+	ipv6 := flags.Bool("ipv6", false, "give Pods and Services IPv6 addresses, too")
 	detach := flags.Bool("d", false, "return when the bed is ready and leave it running")
 	timeout := flags.Duration("timeout", 2*time.Minute, "time until the bed has to be ready")
 	if err := flags.Parse(args); err != nil {
@@ -104,7 +105,7 @@ func up(args []string) error {
 	}
 	paths = append(paths, manifests...)
 	return bed.Up(bed.Options{
-		State: *path, Images: absolute, Forwards: forwards, Detach: *detach, Timeout: *timeout,
+		State: *path, Images: absolute, Forwards: forwards, IPv6: *ipv6, Detach: *detach, Timeout: *timeout,
 		APIReady: func(dir state.Dir) error {
 			if len(paths) == 0 {
 				return nil
@@ -260,13 +261,14 @@ func kubeconfig(args []string) error {
 func inside(args []string) error {
 	flags, path := options("inside")
 	port := flags.Int("port", 0, "port of the API server")
+	ipv6 := flags.Bool("ipv6", false, "both address families")
 	var images, forwards list
 	flags.Var(&images, "images", "image map")
 	flags.Var(&forwards, "forward", "target of a listener")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	return bed.Inside(bed.InsideOptions{State: *path, Port: *port, Images: images, Forwards: forwards})
+	return bed.Inside(bed.InsideOptions{State: *path, Port: *port, Images: images, Forwards: forwards, IPv6: *ipv6})
 }
 
 func etcd(args []string) error {
@@ -285,6 +287,7 @@ func runNode(args []string) error {
 	flags, path := options("node")
 	options := node.Options{}
 	flags.StringVar(&options.Name, "node-name", bed.NodeName, "name of the Node")
+	flags.BoolVar(&options.IPv6, "ipv6", false, "both address families")
 	var images list
 	flags.Var(&images, "images", "image map")
 	if err := flags.Parse(args); err != nil {

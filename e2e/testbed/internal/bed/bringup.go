@@ -28,7 +28,7 @@ const checkPause = 50 * time.Millisecond
 // `up` has the clock. Processes that end while they start are started again, so only a vital one or a
 // process that fails again and again ends the wait.
 func bringUp(dir state.Dir, options InsideOptions, processes *supervisor, reports *reporter) error {
-	if err := writeProxyConfig(dir); err != nil {
+	if err := writeProxyConfig(dir, options); err != nil {
 		return err
 	}
 	if err := errors.Join(processes.start(etcd), processes.start(apiServer)); err != nil {

@@ -42,13 +42,16 @@ const (
 
 func components(dir state.Dir, options InsideOptions) []component {
 	nodeArgs := []string{"--state", string(dir), "--node-name", NodeName}
+	if options.IPv6 {
+		nodeArgs = append(nodeArgs, "--ipv6")
+	}
 	for _, file := range options.Images {
 		nodeArgs = append(nodeArgs, "--images", file)
 	}
 	return []component{
 		{name: etcd, args: []string{"--data", filepath.Join(dir.Run(), "etcd"), "--listen", etcdURL,
 			"--listen-peer", etcdPeerURL}},
-		{name: apiServer, args: apiServerFlags(dir, options.Port)},
+		{name: apiServer, args: apiServerFlags(dir, options)},
 		{name: controllers, args: controllerFlags(dir)},
 		{name: proxy, args: []string{"--config", proxyConfigPath(dir)}},
 		{name: node, args: nodeArgs, vital: true},
@@ -58,14 +61,14 @@ func components(dir state.Dir, options InsideOptions) []component {
 }
 
 // apiServerFlags: RBAC stays on, since our own roles are under test; no admission plug-in is disabled.
-func apiServerFlags(dir state.Dir, port int) []string {
+func apiServerFlags(dir state.Dir, options InsideOptions) []string {
 	const issuer = "https://kubernetes.default.svc." + network.Domain
 	return []string{
 		"--etcd-servers=" + etcdURL,
 		"--bind-address=0.0.0.0",
-		fmt.Sprintf("--secure-port=%d", port),
+		fmt.Sprintf("--secure-port=%d", options.Port),
 		"--advertise-address=" + network.NodeIP,
-		"--service-cluster-ip-range=" + network.ServiceCIDR,
+		"--service-cluster-ip-range=" + both(options, network.ServiceCIDR, network.ServiceCIDR6),
 		"--client-ca-file=" + dir.Key("ca.crt"),
 		"--tls-cert-file=" + dir.Key("apiserver.crt"),
 		"--tls-private-key-file=" + dir.Key("apiserver.key"),
@@ -81,6 +84,14 @@ func apiServerFlags(dir state.Dir, port int) []string {
 		"--endpoint-reconciler-type=none",
 		"--profiling=false",
 	}
+}
+
+// both joins the values of the address families that the bed has.
+func both(options InsideOptions, v4, v6 string) string {
+	if options.IPv6 {
+		return v4 + "," + v6
+	}
+	return v4
 }
 
 func controllerFlags(dir state.Dir) []string {
@@ -109,7 +120,7 @@ func proxyConfigPath(dir state.Dir) string { return filepath.Join(dir.Run(), "ku
 
 // writeProxyConfig: the shortest pause between two syncs has no flag; zeros leave the host's limits of
 // connection tracking alone.
-func writeProxyConfig(dir state.Dir) error {
+func writeProxyConfig(dir state.Dir, options InsideOptions) error {
 	config := fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables
@@ -121,6 +132,6 @@ metricsBindAddress: %s
 clientConnection: {kubeconfig: %q}
 nftables: {minSyncPeriod: 50ms, syncPeriod: 30s}
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
-`, NodeName, network.PodCIDR, proxyHealthz, proxyMetrics, dir.Kubeconfig())
+`, NodeName, both(options, network.PodCIDR, network.PodCIDR6), proxyHealthz, proxyMetrics, dir.Kubeconfig())
 	return os.WriteFile(proxyConfigPath(dir), []byte(config), 0o644)
 }

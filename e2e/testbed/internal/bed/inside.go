@@ -32,6 +32,7 @@ type InsideOptions struct {
 	Port     int
 	Images   []string
 	Forwards []string
+	IPv6     bool
 }
 
 // The descriptors that `up` passes, in the order of ExtraFiles.
@@ -62,7 +63,7 @@ func inside(dir state.Dir, options InsideOptions, reports *reporter) error {
 	if err := unix.Sethostname([]byte(NodeName)); err != nil {
 		return err
 	}
-	if err := network.SetupRoot(); err != nil {
+	if err := network.SetupRoot(options.IPv6); err != nil {
 		return err
 	}
 	for i, target := range options.Forwards {

@@ -34,6 +34,8 @@ type Options struct {
 	Images []string
 	// Forwards are LISTEN=TARGET pairs: a host address and where inside of the bed it leads.
 	Forwards []string
+	// IPv6 gives Pods and Services a second address family.
+	IPv6 bool
 	// Detach returns once the bed is ready and leaves it running.
 	Detach bool
 	// Timeout until everything is ready.
@@ -137,6 +139,9 @@ func launch(dir state.Dir, options Options) (*root, error) {
 		defer file.Close()
 		command.ExtraFiles = append(command.ExtraFiles, file)
 		command.Args = append(command.Args, "--forward", targets[i])
+	}
+	if options.IPv6 {
+		command.Args = append(command.Args, "--ipv6")
 	}
 	for _, file := range options.Images {
 		command.Args = append(command.Args, "--images", file)

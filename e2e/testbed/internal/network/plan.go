@@ -29,6 +29,24 @@ const (
 	Domain = "cluster.local"
 )
 
+// The second family, with `up --ipv6`.
+const (
+	NodeIP6      = "fd00:244::1"
+	PodCIDR6     = "fd00:244::/64"
+	ServiceCIDR6 = "fd00:a:96::/112"
+	// VirtualCIDR6 covers ClusterIPs and load-balancer addresses.
+	VirtualCIDR6      = "fd00:a::/32"
+	LoadBalancerCIDR6 = "fd00:a:98::/112"
+	// gatewayIP6 is what Pods send to: IPv6 routers answer for addresses of the very link only.
+	gatewayIP6 = "fe80::1"
+)
+
+// FirstPod6 is where Pod addresses of the second family begin.
+var FirstPod6 = netip.MustParseAddr("fd00:244::1:1")
+
+// FirstLoadBalancer6 is as FirstLoadBalancer.
+var FirstLoadBalancer6 = netip.MustParseAddr("fd00:a:98::1")
+
 // FirstPod is where Pod addresses begin: 10.244.0.0/24 is the bed's own.
 var FirstPod = netip.MustParseAddr("10.244.1.1")
 

@@ -15,28 +15,28 @@ import (
 // PodNamespace is the network namespace that all containers of a Pod share. It lives as long as the
 // handle is open or a process is in it.
 type PodNamespace struct {
-	// IP of the Pod.
-	IP     netip.Addr
+	// IPs of the Pod: IPv4, and IPv6 if the bed has it.
+	IPs    []netip.Addr
 	handle netns.NsHandle
 	link   string
 }
 
-// File is an open handle of the namespace, to be given to a child process. It stays owned by p.
+// Path opens the namespace, as long as p is not closed.
 func (p *PodNamespace) Path() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(p.handle))
 }
 
-// NewPodNamespace makes a namespace with loopback and an eth0 that has ip, linked to the bed's root
+// NewPodNamespace makes a namespace with loopback and an eth0 that has ips, linked to the bed's root
 // namespace by a veth pair. link is the name of the outer end, at most 15 characters.
-func NewPodNamespace(ip netip.Addr, link string) (*PodNamespace, error) {
-	handle, err := newNamespace()
+func NewPodNamespace(ips []netip.Addr, link string) (*PodNamespace, error) {
+	handle, err := newNamespace(len(ips) > 1)
 	if err != nil {
 		return nil, err
 	}
-	pod := &PodNamespace{IP: ip, handle: handle, link: link}
+	pod := &PodNamespace{IPs: ips, handle: handle, link: link}
 	if err := pod.connect(); err != nil {
 		_ = pod.Close()
-		return nil, fmt.Errorf("network of %s: %w", ip, err)
+		return nil, fmt.Errorf("network of %s: %w", ips, err)
 	}
 	return pod, nil
 }
@@ -51,7 +51,7 @@ func (p *PodNamespace) Close() error {
 
 // newNamespace makes a namespace on a thread of its own, which then ends: a locked goroutine that
 // returns takes its thread along, so no other goroutine ever runs in the wrong namespace.
-func newNamespace() (netns.NsHandle, error) {
+func newNamespace(ipv6 bool) (netns.NsHandle, error) {
 	type result struct {
 		handle netns.NsHandle
 		err    error
@@ -65,6 +65,9 @@ func newNamespace() (netns.NsHandle, error) {
 		}
 		// Containers run servers on low ports without a capability, as in containerd.
 		err := writeSysctls(map[string]string{"net/ipv4/ip_unprivileged_port_start": "0"})
+		if err == nil && ipv6 {
+			err = enableIPv6()
+		}
 		if err != nil {
 			done <- result{netns.None(), err}
 			return
@@ -102,12 +105,22 @@ func (p *PodNamespace) connect() error {
 	if err := p.inner(inside); err != nil {
 		return err
 	}
-	return netlink.RouteAdd(&netlink.Route{
-		LinkIndex: outer.Attrs().Index,
-		Dst:       host(net.IP(p.IP.AsSlice())),
-		Src:       net.ParseIP(NodeIP),
-		Scope:     netlink.SCOPE_LINK,
-	})
+	for _, ip := range p.IPs {
+		route := netlink.Route{
+			LinkIndex: outer.Attrs().Index, Dst: host(ip.AsSlice()), Src: net.ParseIP(NodeIP), Scope: netlink.SCOPE_LINK,
+		}
+		if ip.Is6() {
+			gateway := &net.IPNet{IP: net.ParseIP(gatewayIP6), Mask: net.CIDRMask(64, 128)}
+			if err := netlink.AddrAdd(outer, &netlink.Addr{IPNet: gateway, Flags: unix.IFA_F_NODAD}); err != nil {
+				return err
+			}
+			route.Src = net.ParseIP(NodeIP6)
+		}
+		if err := netlink.RouteAdd(&route); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // inner sets up the Pod's side: its gateway is the Node's address, which answers on every link.
@@ -123,21 +136,43 @@ func (p *PodNamespace) inner(inside *netlink.Handle) error {
 	if err != nil {
 		return err
 	}
-	ip := net.IP(p.IP.AsSlice())
-	if err := inside.AddrAdd(eth0, &netlink.Addr{IPNet: host(ip)}); err != nil {
-		return err
+	for _, ip := range p.IPs {
+		if err := inside.AddrAdd(eth0, &netlink.Addr{IPNet: host(ip.AsSlice()), Flags: noDAD(ip)}); err != nil {
+			return err
+		}
 	}
 	if err := inside.LinkSetUp(eth0); err != nil {
 		return err
 	}
-	index, gateway := eth0.Attrs().Index, net.ParseIP(NodeIP)
-	err = inside.RouteAdd(&netlink.Route{LinkIndex: index, Dst: host(gateway), Scope: netlink.SCOPE_LINK})
-	if err != nil {
-		return err
+	index := eth0.Attrs().Index
+	for _, ip := range p.IPs {
+		gateway := net.ParseIP(NodeIP)
+		if ip.Is6() {
+			gateway = net.ParseIP(gatewayIP6)
+		} else if err := inside.RouteAdd(&netlink.Route{
+			LinkIndex: index, Dst: host(gateway), Scope: netlink.SCOPE_LINK,
+		}); err != nil {
+			return err
+		}
+		if err := inside.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway, Src: ip.AsSlice()}); err != nil {
+			return err
+		}
 	}
-	return inside.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway, Src: ip})
+	return nil
 }
 
+// noDAD makes an IPv6 address usable at once.
+func noDAD(ip netip.Addr) int {
+	if ip.Is6() {
+		return unix.IFA_F_NODAD
+	}
+	return 0
+}
+
+// host is the network of one address.
 func host(ip net.IP) *net.IPNet {
-	return &net.IPNet{IP: ip, Mask: net.CIDRMask(32, 32)}
+	if v4 := ip.To4(); v4 != nil {
+		return &net.IPNet{IP: v4, Mask: net.CIDRMask(32, 32)}
+	}
+	return &net.IPNet{IP: ip, Mask: net.CIDRMask(128, 128)}
 }

@@ -144,8 +144,10 @@ func absent(err error, optional *bool) (string, bool, error) {
 // field answers for the fields that are known before the API server has them, too.
 func (w *worker) field(pod *corev1.Pod, path string) (string, error) {
 	switch path {
-	case "status.podIP", "status.podIPs":
+	case "status.podIP":
 		return w.address(), nil
+	case "status.podIPs":
+		return strings.Join(w.addresses(), ","), nil
 	case "status.hostIP", "status.hostIPs":
 		return network.NodeIP, nil
 	case "spec.nodeName":

@@ -30,16 +30,19 @@ type Options struct {
 	State  string
 	Name   string
 	Images []string
+	// IPv6 gives Pods a second address.
+	IPv6 bool
 }
 
 // Node runs the Pods bound to it.
 type Node struct {
-	name      string
-	dir       state.Dir
-	client    *kubernetes.Clientset
-	images    *image.Map
-	addresses *network.Pool
-	objects   *objects
+	name   string
+	dir    state.Dir
+	client *kubernetes.Clientset
+	images *image.Map
+	// pools of Pod addresses: IPv4, and IPv6 if the bed has it.
+	pools   []*network.Pool
+	objects *objects
 
 	mu      sync.Mutex
 	workers map[types.UID]*worker
@@ -66,8 +69,11 @@ func Run(ctx context.Context, options Options) error {
 	}
 	n := &Node{
 		name: options.Name, dir: dir, client: client, images: images,
-		addresses: network.NewPool(network.PodCIDR, network.FirstPod),
-		workers:   map[types.UID]*worker{},
+		pools:   []*network.Pool{network.NewPool(network.PodCIDR, network.FirstPod)},
+		workers: map[types.UID]*worker{},
+	}
+	if options.IPv6 {
+		n.pools = append(n.pools, network.NewPool(network.PodCIDR6, network.FirstPod6))
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
 	n.objects = newObjects(client, factory, n.objectChanged)
@@ -99,6 +105,9 @@ func (n *Node) register(ctx context.Context) error {
 		},
 	}}
 	node.Spec.PodCIDR, node.Spec.PodCIDRs = network.PodCIDR, []string{network.PodCIDR}
+	if len(n.pools) > 1 {
+		node.Spec.PodCIDRs = append(node.Spec.PodCIDRs, network.PodCIDR6)
+	}
 	created, err := n.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create the Node: %w", err)
@@ -124,6 +133,10 @@ func (n *Node) register(ctx context.Context) error {
 			OperatingSystem: "linux", KubeletVersion: "testbed", ContainerRuntimeVersion: "testbed://1",
 			OSImage: "this machine",
 		},
+	}
+	if len(n.pools) > 1 {
+		created.Status.Addresses = append(created.Status.Addresses,
+			corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: network.NodeIP6})
 	}
 	_, err = n.client.CoreV1().Nodes().UpdateStatus(ctx, created, metav1.UpdateOptions{})
 	return err

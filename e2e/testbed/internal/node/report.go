@@ -72,8 +72,9 @@ func (w *worker) status() corev1.PodStatus {
 	status := corev1.PodStatus{
 		HostIP: network.NodeIP, HostIPs: []corev1.HostIP{{IP: network.NodeIP}}, StartTime: &w.started,
 	}
-	if w.ip != "" {
-		status.PodIP, status.PodIPs = w.ip, []corev1.PodIP{{IP: w.ip}}
+	for _, ip := range w.ips {
+		status.PodIP = w.ips[0]
+		status.PodIPs = append(status.PodIPs, corev1.PodIP{IP: ip})
 	}
 	initialized := true
 	for _, u := range w.inits {
@@ -86,7 +87,7 @@ func (w *worker) status() corev1.PodStatus {
 		}
 		status.InitContainerStatuses = append(status.InitContainerStatuses, s)
 	}
-	ready := w.ip != "" && !w.finished
+	ready := len(w.ips) > 0 && !w.finished
 	for _, u := range w.apps {
 		s := w.containerStatus(u, initialized)
 		ready = ready && s.Ready
@@ -181,7 +182,7 @@ func (w *worker) conditions(initialized, ready bool) []corev1.PodCondition {
 		reason = "ReadinessGatesNotReady"
 	}
 	return []corev1.PodCondition{
-		condition(corev1.PodReadyToStartContainers, w.ip != "", ""),
+		condition(corev1.PodReadyToStartContainers, len(w.ips) > 0, ""),
 		condition(corev1.PodInitialized, initialized, "ContainersNotInitialized"),
 		condition(corev1.ContainersReady, ready, "ContainersNotReady"),
 		condition(corev1.PodReady, gates, reason),

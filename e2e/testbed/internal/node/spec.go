@@ -210,7 +210,7 @@ func (w *worker) podFiles(pod *corev1.Pod) error {
 	var errs []error
 	for name, content := range map[string]string{
 		"resolv.conf": resolvConf(pod),
-		"hosts":       hosts(pod, w.address()),
+		"hosts":       hosts(pod, w.addresses()),
 		"hostname":    hostname(pod) + "\n",
 	} {
 		errs = append(errs, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o644))
@@ -250,10 +250,12 @@ func resolvConf(pod *corev1.Pod) string {
 	return lines.String()
 }
 
-func hosts(pod *corev1.Pod, ip string) string {
+func hosts(pod *corev1.Pod, ips []string) string {
 	var lines strings.Builder
 	lines.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost\n")
-	fmt.Fprintf(&lines, "%s\t%s\n", ip, hostname(pod))
+	for _, ip := range ips {
+		fmt.Fprintf(&lines, "%s\t%s\n", ip, hostname(pod))
+	}
 	for _, alias := range pod.Spec.HostAliases {
 		fmt.Fprintf(&lines, "%s\t%s\n", alias.IP, strings.Join(alias.Hostnames, "\t"))
 	}

@@ -58,7 +58,7 @@ spec:
     - {name: IMAGE, value: container's}
 `)
 	w := newWorker(&Node{}, p, "pod1")
-	w.ip = "10.244.1.1"
+	w.ips = []string{"10.244.1.1"}
 	v, err := w.environment(p, &p.Spec.Containers[0], image.Image{Env: map[string]string{"IMAGE": "image's"}})
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestPhaseAndReadiness(t *testing.T) {
 	if got := w.status().ContainerStatuses[0].State.Waiting.Reason; got != "PodInitializing" {
 		t.Errorf("waits for %s", got)
 	}
-	w.ip = "10.244.1.1"
+	w.ips = []string{"10.244.1.1"}
 	w.inits[0].succeeded = true
 	running(w.apps[0], true)
 	expect(corev1.PodPending, corev1.ConditionFalse)

@@ -356,8 +356,19 @@ func (w *worker) try(u *unit, process *container.Process, p *corev1.Probe) probe
 	}
 }
 
+// address is the Pod's first address.
 func (w *worker) address() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ip
+	if len(w.ips) == 0 {
+		return ""
+	}
+	return w.ips[0]
+}
+
+// addresses are all of the Pod's, IPv4 first.
+func (w *worker) addresses() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ips
 }

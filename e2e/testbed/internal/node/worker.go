@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -40,7 +41,7 @@ type worker struct {
 	retimed chan struct{}
 	// deadline for the Pod's processes, once it is terminating.
 	deadline time.Time
-	ip       string
+	ips      []string
 	network  *network.PodNamespace
 	started  metav1.Time
 	// waiting is why no container runs yet.
@@ -207,22 +208,38 @@ func (w *worker) name() string {
 
 func (w *worker) connect() error {
 	if w.current().Spec.HostNetwork {
-		w.ip = network.NodeIP
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.ips = []string{network.NodeIP}
 		return nil
 	}
-	address, err := w.node.addresses.Take(w.link)
-	if err != nil {
-		return err
+	var addresses []netip.Addr
+	for _, pool := range w.node.pools {
+		address, err := pool.Take(w.link)
+		if err != nil {
+			w.releaseAddresses()
+			return err
+		}
+		addresses = append(addresses, address)
 	}
-	namespace, err := network.NewPodNamespace(address, w.link)
+	namespace, err := network.NewPodNamespace(addresses, w.link)
 	if err != nil {
-		w.node.addresses.Release(w.link)
+		w.releaseAddresses()
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.network, w.ip = namespace, address.String()
+	w.network, w.ips = namespace, nil
+	for _, address := range addresses {
+		w.ips = append(w.ips, address.String())
+	}
 	return nil
+}
+
+func (w *worker) releaseAddresses() {
+	for _, pool := range w.node.pools {
+		pool.Release(w.link)
+	}
 }
 
 // makeVolumes fills all volumes of the Pod.
@@ -293,7 +310,7 @@ func (w *worker) cleanUp() {
 		if err := namespace.Close(); err != nil {
 			log.Printf("%s: network: %v", w.name(), err)
 		}
-		w.node.addresses.Release(w.link)
+		w.releaseAddresses()
 	}
 	w.objectsMu.Lock()
 	defer w.objectsMu.Unlock()

@@ -20,7 +20,8 @@ import (
 type balancer struct {
 	ctx    context.Context
 	client *kubernetes.Clientset
-	pool   *network.Pool
+	// pools by address family.
+	pools map[corev1.IPFamily]*network.Pool
 	// started is closed when the addresses of existing Services are known.
 	started chan struct{}
 	mu      sync.Mutex
@@ -29,7 +30,10 @@ type balancer struct {
 func newBalancer(ctx context.Context, client *kubernetes.Clientset) *balancer {
 	return &balancer{
 		ctx: ctx, client: client, started: make(chan struct{}),
-		pool: network.NewPool(network.LoadBalancerCIDR, network.FirstLoadBalancer),
+		pools: map[corev1.IPFamily]*network.Pool{
+			corev1.IPv4Protocol: network.NewPool(network.LoadBalancerCIDR, network.FirstLoadBalancer),
+			corev1.IPv6Protocol: network.NewPool(network.LoadBalancerCIDR6, network.FirstLoadBalancer6),
+		},
 	}
 }
 
@@ -53,9 +57,15 @@ func (b *balancer) handlers() cache.ResourceEventHandler {
 				object = gone.Obj
 			}
 			if service, ok := object.(*corev1.Service); ok {
-				b.pool.Release(string(service.UID))
+				b.release(service)
 			}
 		},
+	}
+}
+
+func (b *balancer) release(service *corev1.Service) {
+	for _, pool := range b.pools {
+		pool.Release(string(service.UID))
 	}
 }
 
@@ -64,7 +74,9 @@ func (b *balancer) begin() { close(b.started) }
 func (b *balancer) claimKnown(service *corev1.Service) {
 	for _, ingress := range service.Status.LoadBalancer.Ingress {
 		if address, err := netip.ParseAddr(ingress.IP); err == nil && wants(service) {
-			b.pool.Claim(address, string(service.UID))
+			for _, pool := range b.pools {
+				pool.Claim(address, string(service.UID))
+			}
 		}
 	}
 }
@@ -86,14 +98,17 @@ func (b *balancer) assign(namespace, name string) {
 		has := len(service.Status.LoadBalancer.Ingress) > 0
 		switch {
 		case wants(service) && !has:
-			address, err := b.choose(service)
-			if err != nil {
-				return err
-			}
 			mode := corev1.LoadBalancerIPModeVIP
-			service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address.String(), IPMode: &mode}}
+			for _, family := range service.Spec.IPFamilies {
+				address, err := b.choose(service, family)
+				if err != nil {
+					return err
+				}
+				service.Status.LoadBalancer.Ingress = append(service.Status.LoadBalancer.Ingress,
+					corev1.LoadBalancerIngress{IP: address.String(), IPMode: &mode})
+			}
 		case service.Spec.Type != corev1.ServiceTypeLoadBalancer && has:
-			b.pool.Release(string(service.UID))
+			b.release(service)
 			service.Status.LoadBalancer.Ingress = nil
 		default:
 			return nil
@@ -107,10 +122,10 @@ func (b *balancer) assign(namespace, name string) {
 }
 
 // choose honours spec.loadBalancerIP where the address is in the range and free.
-func (b *balancer) choose(service *corev1.Service) (netip.Addr, error) {
-	owner := string(service.UID)
-	if wanted, err := netip.ParseAddr(service.Spec.LoadBalancerIP); err == nil && b.pool.Claim(wanted, owner) {
+func (b *balancer) choose(service *corev1.Service, family corev1.IPFamily) (netip.Addr, error) {
+	owner, pool := string(service.UID), b.pools[family]
+	if wanted, err := netip.ParseAddr(service.Spec.LoadBalancerIP); err == nil && pool.Claim(wanted, owner) {
 		return wanted, nil
 	}
-	return b.pool.Take(owner)
+	return pool.Take(owner)
 }
