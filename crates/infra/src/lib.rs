@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ir::{
     Kind, ObjectRef,
-    infra::{DeployMode, Identity, Installation, Owner, Wish},
+    infra::{Identity, Installation, Owner, Wish},
 };
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub struct Context<'a> {
     /// The installation.
     pub installation: &'a Installation,
     /// The authority of the control plane's certificate in PEM (`ca.crt` of the Secret `envoy`), which proxies in
-    /// other namespaces cannot mount. Only [`DeployMode::GatewayNamespace`] needs it.
+    /// other namespaces cannot mount. Only [`GatewayNamespace`](ir::infra::DeployMode::GatewayNamespace) needs it.
     pub ca: Option<&'a str>,
 }
 

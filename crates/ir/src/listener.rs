@@ -26,6 +26,8 @@ pub struct Listener {
     pub transport: Transport,
     /// Fails to bind when another process listens there, instead of sharing the port with it unnoticed.
     pub exclusive: bool,
+    /// Takes IPv4 as well although the address is IPv6.
+    pub ipv4_compat: bool,
     /// Chains chosen by SNI, in the order of the Gateway's listeners.
     pub chains: Box<[FilterChain]>,
     /// The chain for everything else; all plain HTTP listeners of the port share it.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ir::infra::Wish;
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
 
 /// One fleet of proxies.
@@ -20,6 +21,8 @@ pub struct FleetSpec {
     pub gateway: Arc<str>,
     /// What its proxies listen on.
     pub sockets: Vec<SocketSpec>,
+    /// What it needs of a cluster; `None` on a host.
+    pub wish: Option<Arc<Wish>>,
 }
 
 /// One socket of a fleet.

@@ -15,7 +15,7 @@ mod stages;
 use std::{collections::BTreeMap, sync::Arc};
 
 use engine::{Counters, Dirty};
-use ir::{Problem, resource::ResourceUpdate, status::Status};
+use ir::{Problem, infra::Wish, resource::ResourceUpdate, status::Status};
 pub use store::{ChangeSet, Infrastructure, Settings};
 use store::{FactKey, Store};
 
@@ -33,6 +33,8 @@ pub struct Commit {
     pub resources: Vec<(Arc<str>, ResourceUpdate)>,
     /// Fleets that are gone.
     pub removed_fleets: Vec<Arc<str>>,
+    /// Wishes that changed, by fleet; `None` for a fleet that is gone or no longer runs in a cluster.
+    pub wishes: Vec<(Arc<str>, Option<Arc<Wish>>)>,
     /// Status that changed; `None` for an object that has none any more.
     pub statuses: Vec<(ir::ObjectRef, Option<Status>)>,
     /// Work done, by stage.
@@ -83,9 +85,19 @@ impl Pipeline {
         self.stages.fleets()
     }
 
+    /// What each fleet needs of a cluster, by name of the fleet.
+    pub fn wishes(&self) -> impl Iterator<Item = &Arc<Wish>> {
+        self.fleets().values().filter_map(|fleet| fleet.spec.wish.as_ref())
+    }
+
     /// Every status, by object.
     pub fn statuses(&self) -> impl Iterator<Item = &Status> {
         self.stages.statuses().into_iter()
+    }
+
+    /// The status of one object; `None` when it has none.
+    pub fn status(&self, object: &ir::ObjectRef) -> Option<&Status> {
+        self.stages.status(self.store.find(object)?)
     }
 
     /// Everything that translation found wrong, by object.

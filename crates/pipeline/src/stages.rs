@@ -17,7 +17,7 @@ use ir::{
     status::Status,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
-use store::{FactKey, ObjectId, Store};
+use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
     AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, Reader, RouteOutput, TableKey,
     VirtualHostKey, attach, gateway, route, status,
@@ -30,6 +30,11 @@ use crate::{
 };
 pub use explain::{Explanation, HostView};
 pub(crate) use publish::Publication;
+
+/// Parameters are judged by whoever makes objects of them.
+fn judge(parameters: &Arc<serde_json::Value>, installation: &ir::infra::Installation) -> Result<(), String> {
+    infra::judge(parameters, installation).map_err(|error| error.to_string())
+}
 
 /// A virtual host with its place among the others of its table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,12 +191,19 @@ impl Roots {
         if dirty.contains(FactKey::Settings) {
             // Classes of another controller have no status and so no reads that could wake them.
             roots.statuses.extend(store.of_kind(Kind::GatewayClass));
+            roots.statuses.extend(store.of_kind(Kind::EnvoyProxy));
         }
         for key in dirty.iter() {
+            if let FactKey::ReferrersOf(proxy) = key {
+                roots.statuses.insert(proxy);
+            }
             let FactKey::Object(id) = key else { continue };
+            roots.statuses.extend(store.fact(id).and_then(Fact::parameters));
             match store.object(id).map(|object| object.kind) {
                 Some(Kind::Gateway) => drop((roots.gateways.insert(id), roots.statuses.insert(id))),
-                Some(Kind::GatewayClass | Kind::Backend) => drop(roots.statuses.insert(id)),
+                Some(Kind::GatewayClass | Kind::Backend | Kind::EnvoyProxy) => {
+                    drop(roots.statuses.insert(id))
+                }
                 Some(kind) if route::of(kind).is_some() => {
                     roots.routes.insert(id);
                     roots.statuses.insert(id);
@@ -222,7 +234,7 @@ impl Stages {
         let Run { dirty, roots, publication } = run;
         let secret_gateways = &mut self.secret_gateways;
         let mut touched = Vec::new();
-        let unit = |id, reads: &mut Reads<Dep>| gateway::unit(id, &mut Reader::new(store, reads));
+        let unit = |id, reads: &mut Reads<Dep>| gateway::unit(id, &mut Reader::new(store, reads), judge);
         self.gateways.update(dirty, std::mem::take(&mut roots.gateways), unit, |change| {
             let id = change.key;
             let (old, new) = (change.old, change.new);
@@ -259,6 +271,8 @@ impl Stages {
                 }
             }
             roots.statuses.insert(id);
+            // An EnvoyProxy has no status while none of its Gateways is ours, so no read of it can tell.
+            roots.statuses.extend(store.fact(id).and_then(Fact::parameters));
             publication.gateway(id, old, new);
             publication.fixed(id, old, new);
         });
@@ -359,7 +373,8 @@ impl Stages {
         let unit = |id: ObjectId, reads: &mut Reads<Dep>| {
             let reader = &mut Reader::new(store, reads);
             match store.object(id)?.kind {
-                Kind::GatewayClass => status::gateway_class(id, reader),
+                Kind::GatewayClass => status::gateway_class(id, reader, judge),
+                Kind::EnvoyProxy => status::envoy_proxy(id, reader, judge, GatewayTable(gateways)),
                 Kind::Gateway => status::gateway(id, reader, gateways.get(id), counts),
                 Kind::Backend => status::backend(id, reader),
                 kind if route::of(kind).is_some() => {
@@ -398,6 +413,11 @@ impl Stages {
 
     pub(crate) fn fleets(&self) -> &BTreeMap<Arc<str>, Fleet> {
         &self.fleets
+    }
+
+    /// The status of one object.
+    pub(crate) fn status(&self, object: ObjectId) -> Option<&Status> {
+        self.statuses.get(object)
     }
 
     /// Every status, ordered by object.

@@ -223,7 +223,7 @@ impl Store {
             }
             _ => {}
         }
-        if let Some(proxy) = parameters(fact)
+        if let Some(proxy) = fact.parameters()
             && self.referrers.insert(proxy, id)
         {
             dirty.insert(FactKey::ReferrersOf(proxy));
@@ -258,7 +258,7 @@ impl Store {
             }
             _ => {}
         }
-        if let Some(proxy) = parameters(old).filter(|proxy| new.and_then(parameters) != Some(*proxy)) {
+        if let Some(proxy) = old.parameters().filter(|proxy| new.and_then(Fact::parameters) != Some(*proxy)) {
             self.referrers.remove(proxy, id);
             dirty.insert(FactKey::ReferrersOf(proxy));
         }
@@ -374,15 +374,6 @@ impl Store {
     /// How many facts and interned names there are: (facts, objects, names). For metrics and leak tests.
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.facts.len(), self.objects.len(), self.names.len())
-    }
-}
-
-/// The EnvoyProxy that an object refers to.
-fn parameters(fact: &Fact) -> Option<ObjectId> {
-    match fact {
-        Fact::GatewayClass(class) => class.parameters.as_ref()?.target,
-        Fact::Gateway(gateway) => gateway.parameters.as_ref()?.target,
-        _ => None,
     }
 }
 

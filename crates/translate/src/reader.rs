@@ -9,7 +9,9 @@ use store::{
     facts::{self, Fact, Target},
 };
 
-use crate::{AttachListener, GatewayOutput, Host, RouteOutput, Slot};
+use crate::{
+    AttachListener, Finding, GatewayOutput, Host, RouteOutput, Slot, gateway::parameters::INVALID_PARAMETERS,
+};
 
 /// Everything that a unit can depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -184,6 +186,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An EnvoyProxy.
+    pub fn envoy_proxy(&mut self, id: ObjectId) -> Option<&'a facts::EnvoyProxy> {
+        match self.fact(id)? {
+            Fact::EnvoyProxy(proxy) => Some(proxy),
+            _ => None,
+        }
+    }
+
+    /// The GatewayClasses and Gateways that refer to an EnvoyProxy, in no order that means anything.
+    pub fn referrers_of(&mut self, proxy: ObjectId) -> Vec<ObjectId> {
+        self.reads.record(Dep::Fact(FactKey::ReferrersOf(proxy)));
+        self.store.referrers_of(proxy).collect()
+    }
+
     /// The EndpointSlices of a Service, by name.
     pub fn slices_of(&mut self, service: ObjectId) -> Vec<&'a facts::EndpointSlice> {
         self.reads.record(Dep::Fact(FactKey::SlicesOf(service)));
@@ -239,6 +255,18 @@ impl<'a> GatewayTable<'a> {
     pub fn listeners(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> Option<&'a Arc<[AttachListener]>> {
         reader.record(Dep::Listeners(gateway));
         self.0.get(gateway).filter(|g| g.managed).map(|g| &g.listeners)
+    }
+
+    /// What is wrong with the parameters of a Gateway that is ours: `None` when there is no such Gateway.
+    pub(crate) fn invalid_parameters(
+        &self,
+        reader: &mut Reader<'_>,
+        gateway: ObjectId,
+    ) -> Option<Option<Finding>> {
+        reader.record(Dep::GatewayStatus(gateway));
+        let output = self.0.get(gateway).filter(|g| g.managed)?;
+        let invalid = output.status.conditions.iter().find(|c| c.reason == INVALID_PARAMETERS);
+        Some(invalid.map(|c| Finding::new("", INVALID_PARAMETERS, c.message.clone())))
     }
 
     /// The sockets of a Gateway.

@@ -5,30 +5,95 @@ use std::{borrow::Cow, collections::BTreeSet};
 use engine::Counts;
 use ir::{
     Condition, ConditionStatus,
-    status::{ListenerStatus, ParentStatus, Status, StatusBody},
+    status::{AncestorStatus, ListenerStatus, ParentStatus, Status, StatusBody},
 };
 use store::ObjectId;
 
 use crate::{
-    AttachOutput, Dep, Finding, GatewayOutput, ParentOutput, Reader, RouteOutput, route::RouteFindings,
+    AttachOutput, Dep, Finding, GatewayOutput, GatewayTable, ParentOutput, Reader, RouteOutput,
+    gateway::{Judge, parameters},
+    route::RouteFindings,
 };
 
-/// Status of a GatewayClass. `None` when it does not exist or another controller's.
-pub fn gateway_class(id: ObjectId, reader: &mut Reader<'_>) -> Option<Status> {
+/// Status of a GatewayClass. `None` when it does not exist or another controller's. `judge` says whether parameters can
+/// be used.
+pub fn gateway_class(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Status> {
     let class = reader.gateway_class(id)?;
     if class.controller_name != reader.settings().controller_name {
         return None;
     }
-    let accepted = Condition {
+    let object = reader.object(id);
+    let invalid = parameters::of_class(class, reader, judge).err();
+    let accepted = accepted(invalid.as_ref(), "The GatewayClass is valid", class.meta.generation);
+    let problems = invalid.into_iter().map(|finding| problem(&object, "Accepted", finding)).collect();
+    Some(Status { object, body: StatusBody::Conditions(vec![accepted]), problems })
+}
+
+/// `Accepted`, with what stands against it.
+fn accepted(finding: Option<&Finding>, message: &str, generation: i64) -> Condition {
+    Condition {
         kind: "Accepted",
-        status: ConditionStatus::True,
-        reason: "Accepted".into(),
-        message: "The GatewayClass is valid".to_owned(),
-        observed_generation: class.meta.generation,
-    };
+        status: if finding.is_none() { ConditionStatus::True } else { ConditionStatus::False },
+        reason: finding.map_or("Accepted", |finding| finding.reason).into(),
+        message: finding.map_or_else(|| message.to_owned(), |finding| finding.message.to_string()),
+        observed_generation: generation,
+    }
+}
+
+/// An error of an object.
+pub(crate) fn problem(object: &ir::ObjectRef, condition: &str, finding: Finding) -> ir::Problem {
+    ir::Problem {
+        object: object.into(),
+        field: finding.field,
+        severity: ir::Severity::Error,
+        condition: condition.to_owned(),
+        reason: finding.reason.to_owned(),
+        message: finding.message.into_owned(),
+    }
+}
+
+/// Status of an EnvoyProxy: one entry for each object of ours that refers to it, and thereby says whether it can be
+/// used there. `None` when there is none.
+pub fn envoy_proxy(
+    id: ObjectId,
+    reader: &mut Reader<'_>,
+    judge: Judge,
+    gateways: GatewayTable<'_>,
+) -> Option<Status> {
+    let proxy = reader.envoy_proxy(id)?;
+    let generation = proxy.meta.generation;
+    let mut ancestors: Vec<AncestorStatus> = (reader.referrers_of(id).into_iter())
+        .filter_map(|referrer| {
+            let ancestor = reader.object(referrer);
+            let invalid = match reader.gateway_class(referrer) {
+                Some(class) if class.controller_name == reader.settings().controller_name => {
+                    parameters::of_class(class, reader, judge).err()
+                }
+                Some(_) => return None,
+                None => gateways.invalid_parameters(reader, referrer)?,
+            };
+            let accepted = accepted(invalid.as_ref(), "The EnvoyProxy is accepted", generation);
+            let mut conditions = vec![accepted];
+            if proxy.spec.get("luaValidation").is_some() {
+                conditions.push(Condition {
+                    kind: "Warning",
+                    status: ConditionStatus::True,
+                    reason: "DeprecatedField".into(),
+                    message: "spec.luaValidation is deprecated, use spec.lua.validationType instead"
+                        .to_owned(),
+                    observed_generation: generation,
+                });
+            }
+            Some(AncestorStatus { ancestor, conditions })
+        })
+        .collect();
+    if ancestors.is_empty() {
+        return None;
+    }
+    ancestors.sort_by(|a, b| a.ancestor.cmp(&b.ancestor));
     Some(Status {
         object: reader.object(id),
-        body: StatusBody::Conditions(vec![accepted]),
+        body: StatusBody::Ancestors { ancestors },
         problems: Vec::new(),
     })
 }

@@ -50,6 +50,7 @@ pub fn of_socket(socket: &Socket, owner: ObjectRef, features: impl Fn(u16) -> Ht
         port: socket.port,
         transport: socket.transport,
         exclusive: socket.exclusive,
+        ipv4_compat: socket.ipv4_compat,
         chains: chains.into(),
         default_chain,
         owners: [owner].into(),

@@ -31,7 +31,7 @@ pub(super) fn parse_text(text: &str) -> Result<Bootstrap, String> {
 }
 
 fn yaml(text: &str) -> Result<Value, String> {
-    let mut documents = admission::documents::documents(text).map_err(|error| error.to_string())?.into_iter();
+    let mut documents = admission::documents(text).map_err(|error| error.to_string())?.into_iter();
     match (documents.next(), documents.next()) {
         (Some(only), None) if only.value.is_object() => Ok(only.value),
         _ => Err("the bootstrap must be one YAML mapping".to_owned()),

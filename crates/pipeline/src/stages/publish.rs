@@ -124,11 +124,17 @@ impl Stages {
         for (id, (old, new)) in &publication.gateways {
             match (old, new) {
                 (Some(old), None) => {
-                    fleets.remove(old);
+                    if fleets.remove(old).is_some_and(|fleet| fleet.spec.wish.is_some()) {
+                        commit.wishes.push((old.clone(), None));
+                    }
                     commit.removed_fleets.push(old.clone());
                 }
                 (_, Some(fleet)) => {
-                    fleets.entry(fleet.clone()).or_default().spec = self.spec(*id);
+                    let (state, spec) = (fleets.entry(fleet.clone()).or_default(), self.spec(*id));
+                    if state.spec.wish != spec.wish {
+                        commit.wishes.push((fleet.clone(), spec.wish.clone()));
+                    }
+                    state.spec = spec;
                     changes.entry(fleet.clone()).or_default();
                 }
                 (None, None) => {}
@@ -224,6 +230,7 @@ impl Stages {
     fn spec(&self, id: ObjectId) -> FleetSpec {
         self.gateways.get(id).map_or_else(FleetSpec::default, |gateway| FleetSpec {
             gateway: gateway.fleet.clone(),
+            wish: gateway.wish.clone(),
             sockets: (gateway.sockets.iter())
                 .map(|socket| SocketSpec {
                     name: socket.name.clone(),

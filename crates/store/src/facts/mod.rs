@@ -96,4 +96,13 @@ impl Fact {
             Fact::EnvoyProxy(f) => &f.meta,
         }
     }
+
+    /// The EnvoyProxy that a GatewayClass or Gateway refers to.
+    pub fn parameters(&self) -> Option<ObjectId> {
+        match self {
+            Fact::GatewayClass(class) => class.parameters.as_ref()?.target,
+            Fact::Gateway(gateway) => gateway.parameters.as_ref()?.target,
+            _ => None,
+        }
+    }
 }

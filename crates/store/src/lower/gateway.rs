@@ -59,7 +59,8 @@ impl Lowering<'_> {
             kind: text(kind),
             namespace: text(namespace),
             name: text(name),
-            target: (group == known.group() && kind == known.name()).then(|| self.object(known, namespace, name)),
+            target: (group == known.group() && kind == known.name())
+                .then(|| self.object(known, namespace, name)),
         }
     }
 

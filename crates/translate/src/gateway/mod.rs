@@ -2,13 +2,15 @@
 
 mod certificates;
 mod conflict;
+mod infra;
 mod listener;
 mod overlap;
+pub(crate) mod parameters;
 mod socket;
 
 use std::sync::Arc;
 
-use ir::{Condition, ConditionStatus, Metadata, ObjectRef};
+use ir::{Condition, ConditionStatus, Metadata, ObjectRef, infra::Wish};
 use store::{
     Infrastructure, NameId, ObjectId,
     facts::{self, AllowedNamespaces},
@@ -16,6 +18,7 @@ use store::{
 
 use crate::Reader;
 pub use listener::Judged;
+pub use parameters::Judge;
 pub use socket::{Chain, Socket};
 
 /// What the gateway stage says of one Gateway. Parts that different readers look at are kept apart, so that a rotated
@@ -38,6 +41,8 @@ pub struct GatewayOutput {
     pub certificates: Box<[ObjectId]>,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
+    /// What its proxies need of a cluster; `None` where they are not in one.
+    pub wish: Option<Arc<Wish>>,
     /// Conditions.
     pub status: GatewayConditions,
 }
@@ -91,26 +96,24 @@ pub struct AttachListener {
     pub metadata: Metadata,
 }
 
-/// Judges one Gateway. `None` when it does not exist.
-pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<GatewayOutput> {
+/// Judges one Gateway. `None` when it does not exist. `judge` says whether parameters can be used.
+pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<GatewayOutput> {
     let gateway = reader.gateway(id)?;
     let object = reader.object(id);
     let fleet: Arc<str> = format!("{}/{}", object.namespace, object.name).into();
     if !is_ours(gateway, reader) {
         return Some(GatewayOutput::empty(object, fleet, false));
     }
-    if let Some(problem) = unsupported_address(gateway) {
-        let mut output = GatewayOutput::empty(object, fleet, true);
-        output.status.generation = gateway.meta.generation;
-        output.status.conditions.push(condition(
-            gateway,
-            "Accepted",
-            ConditionStatus::False,
-            problem.reason,
-            problem.message.to_string(),
-        ));
-        return Some(output);
-    }
+    let in_cluster = reader.settings().infrastructure == Infrastructure::Kubernetes;
+    let usable = unsupported_address(gateway).map_or(Ok(()), Err).and_then(|()| {
+        let parameters = parameters::of_gateway(gateway, reader, judge)?;
+        let sinks = if in_cluster { infra::metric_sinks(&parameters, reader)? } else { [].into() };
+        Ok((parameters, sinks))
+    });
+    let (parameters, sinks) = match usable {
+        Ok(usable) => usable,
+        Err(finding) => return Some(refused(gateway, object, fleet, finding, in_cluster, reader)),
+    };
     let mut judged: Vec<Judged<'_>> = gateway
         .listeners
         .iter()
@@ -120,7 +123,8 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<GatewayOutput> {
     overlap::mark(&mut judged, reader);
     let listeners =
         judged.iter().enumerate().map(|(i, j)| attach_listener(gateway, &object, i, j, &judged)).collect();
-    let sockets = socket::group(gateway, &fleet, &judged, reader);
+    let sockets = socket::group(gateway, &fleet, &judged, &parameters, reader);
+    let wish = in_cluster.then(|| infra::wish(gateway, &object, &judged, &parameters, sinks, reader));
     let mut certificates: Vec<ObjectId> =
         judged.iter().filter(|j| j.ready()).flat_map(|j| j.certificates.iter().map(|c| c.id)).collect();
     certificates.sort_unstable();
@@ -134,8 +138,8 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<GatewayOutput> {
         listeners,
         sockets,
         certificates: certificates.into(),
-        ready_listener: (reader.settings().infrastructure == Infrastructure::Kubernetes)
-            .then(|| "0.0.0.0".into()),
+        ready_listener: in_cluster.then(|| parameters.bind_address().0.into()),
+        wish,
     })
 }
 
@@ -150,9 +154,35 @@ impl GatewayOutput {
             sockets: [].into(),
             certificates: [].into(),
             ready_listener: None,
+            wish: None,
             status: GatewayConditions::default(),
         }
     }
+}
+
+/// The output of a Gateway that is ours and cannot be accepted.
+fn refused(
+    gateway: &facts::Gateway,
+    object: ObjectRef,
+    fleet: Arc<str>,
+    finding: crate::Finding,
+    in_cluster: bool,
+    reader: &mut Reader<'_>,
+) -> GatewayOutput {
+    let wish = in_cluster.then(|| infra::on_hold(gateway, &object, reader).into());
+    let mut output = GatewayOutput::empty(object, fleet, true);
+    output.wish = wish;
+    let message = finding.message.to_string();
+    output.status.generation = gateway.meta.generation;
+    output.status.conditions.push(condition(
+        gateway,
+        "Accepted",
+        ConditionStatus::False,
+        finding.reason,
+        message,
+    ));
+    output.status.problems.push(crate::status::problem(&output.object, "Accepted", finding));
+    output
 }
 
 /// True when the Gateway's class names our controller. In standalone mode a class that does not exist counts as ours.

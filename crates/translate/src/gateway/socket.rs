@@ -8,7 +8,10 @@ use ir::{
 };
 use store::{Infrastructure, facts};
 
-use super::listener::{Judged, Protocol};
+use super::{
+    listener::{Judged, Protocol},
+    parameters::Parameters,
+};
 use crate::Reader;
 
 /// Offset of ports below 1024 in a cluster, where proxies run without privileges: Gateway port 80 is 10080 in the Pod.
@@ -29,6 +32,8 @@ pub struct Socket {
     pub transport: Transport,
     /// True on a host, where other processes may have the port.
     pub exclusive: bool,
+    /// True when IPv4 comes in too although the address is IPv6.
+    pub ipv4_compat: bool,
     /// Names of the listeners on it, in the order of the spec within each protocol.
     pub listeners: Box<[Arc<str>]>,
     /// Chains in the order of the listeners.
@@ -70,17 +75,22 @@ pub(super) fn group(
     gateway: &facts::Gateway,
     fleet: &str,
     judged: &[Judged<'_>],
+    parameters: &Parameters,
     reader: &mut Reader<'_>,
 ) -> Box<[Socket]> {
     let settings = reader.settings();
-    let addresses = addresses(gateway, &settings.infrastructure);
+    let addresses = addresses(gateway, parameters, &settings.infrastructure);
+    let ipv4_compat = settings.infrastructure == Infrastructure::Kubernetes && parameters.bind_address().1;
     let exclusive = settings.infrastructure != Infrastructure::Kubernetes;
     let mut order: Vec<usize> = (0..judged.len()).filter(|i| judged[*i].ready()).collect();
     order.sort_by_key(|i| rank(judged[*i].protocol));
     let mut sockets: Vec<Building> = Vec::new();
     for i in order {
         let listener = &judged[i];
-        let port = bound_port(listener.fact.port, &settings.infrastructure);
+        let port = match settings.infrastructure {
+            Infrastructure::Kubernetes => container_port(listener.fact.port, parameters.keeps_ports()),
+            Infrastructure::Host { .. } => listener.fact.port,
+        };
         let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
         let xds_name: Arc<str> = format!("{fleet}/{}", listener.fact.name).into();
         for (n, address) in addresses.iter().enumerate() {
@@ -91,7 +101,8 @@ pub(super) fn group(
                 // The name must be unique: further addresses of a Gateway add themselves to it.
                 let name = if n == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
                 let (address, listeners, chains) = (address.clone(), [].into(), [].into());
-                let socket = Socket { name, address, port, transport, exclusive, listeners, chains };
+                let socket =
+                    Socket { name, address, port, transport, exclusive, ipv4_compat, listeners, chains };
                 sockets.push(Building { address: n, socket, listeners: Vec::new(), chains: Vec::new() });
                 sockets.len() - 1
             });
@@ -170,9 +181,13 @@ fn chain(index: usize, listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, re
 }
 
 /// Addresses to bind: in a cluster all of the Pod's; on a host those of the Gateway, else the configured one.
-fn addresses(gateway: &facts::Gateway, infrastructure: &Infrastructure) -> Vec<Arc<str>> {
+fn addresses(
+    gateway: &facts::Gateway,
+    parameters: &Parameters,
+    infrastructure: &Infrastructure,
+) -> Vec<Arc<str>> {
     match infrastructure {
-        Infrastructure::Kubernetes => vec!["0.0.0.0".into()],
+        Infrastructure::Kubernetes => vec![parameters.bind_address().0.into()],
         Infrastructure::Host { listen } => {
             let given: Vec<Arc<str>> = (gateway.addresses.iter())
                 .filter(|address| &*address.kind == "IPAddress")
@@ -183,9 +198,7 @@ fn addresses(gateway: &facts::Gateway, infrastructure: &Infrastructure) -> Vec<A
     }
 }
 
-fn bound_port(port: u16, infrastructure: &Infrastructure) -> u16 {
-    match infrastructure {
-        Infrastructure::Kubernetes if port < FIRST_UNPRIVILEGED_PORT => port + PRIVILEGED_PORT_OFFSET,
-        _ => port,
-    }
+/// The port that Envoy binds in a Pod for a port of a Gateway.
+pub(super) fn container_port(port: u16, keep: bool) -> u16 {
+    if port < FIRST_UNPRIVILEGED_PORT && !keep { port + PRIVILEGED_PORT_OFFSET } else { port }
 }

@@ -3,20 +3,15 @@
 use envoy_api::core::{self, address, socket_address};
 use ir::{cluster::Address, listener::Transport};
 
-/// A socket to bind.
-pub(super) fn bind(address: &str, port: u16, transport: Transport) -> core::Address {
+/// A socket to bind. With `ipv4_compat` it takes IPv4 as well, for which the address must be IPv6.
+pub(super) fn bind(address: &str, port: u16, transport: Transport, ipv4_compat: bool) -> core::Address {
     let protocol = match transport {
         Transport::Tcp => socket_address::Protocol::Tcp,
         Transport::Udp => socket_address::Protocol::Udp,
     };
-    socket(address.to_owned(), port, protocol)
-}
-
-/// A TCP socket that takes IPv4 as well when the address is IPv6.
-pub(super) fn bind_both(address: &str, port: u16) -> core::Address {
-    let mut bound = bind(address, port, Transport::Tcp);
+    let mut bound = socket(address.to_owned(), port, protocol);
     if let Some(address::Address::SocketAddress(socket)) = &mut bound.address {
-        socket.ipv4_compat = address.contains(':');
+        socket.ipv4_compat = ipv4_compat;
     }
     bound
 }

@@ -45,7 +45,12 @@ pub fn listener(listener: &Listener) -> Vec<u8> {
     let mut fields = Fields::with_capacity(1600 + 2000 * chains);
     fields.message(&Message {
         name: listener.name.to_string(),
-        address: Some(address::bind(&listener.address, listener.port, listener.transport)),
+        address: Some(address::bind(
+            &listener.address,
+            listener.port,
+            listener.transport,
+            listener.ipv4_compat,
+        )),
         // Unset means true to Envoy: each worker has a socket of its own, and so may other processes of the user.
         enable_reuse_port: if listener.exclusive { boolean(false) } else { None },
         ..Default::default()

@@ -13,6 +13,7 @@ use envoy_api::{
     },
     well_known::boolean,
 };
+use ir::listener::Transport;
 
 /// Port of the readiness listener, on every proxy.
 pub const READY_PORT: u16 = 19003;
@@ -49,7 +50,7 @@ pub fn ready_listener(address: &str) -> Vec<u8> {
     };
     encode(&Listener {
         name: ready_listener_name(address),
-        address: Some(address::bind_both(address, READY_PORT)),
+        address: Some(address::bind(address, READY_PORT, Transport::Tcp, address.contains(':'))),
         filter_chains: vec![FilterChain {
             filters: vec![Filter {
                 name: "envoy.filters.network.http_connection_manager".to_owned(),

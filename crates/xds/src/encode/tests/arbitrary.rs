@@ -261,6 +261,7 @@ fn listener() -> impl Strategy<Value = Listener> {
             port,
             transport,
             exclusive: false,
+            ipv4_compat: false,
             chains,
             default_chain,
             owners: [].into(),

@@ -123,6 +123,7 @@ fn udp_listener() {
     let of = Listener {
         transport: Transport::Udp,
         exclusive: false,
+        ipv4_compat: false,
         ..on_port(name, 10080, vec![chain("udproute/default/udproute-1", network)], None)
     };
     let case = "gateway-with-listener-with-udproute-with-multiple-backends";

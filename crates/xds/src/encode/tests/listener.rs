@@ -42,6 +42,7 @@ pub(super) fn on_port(
         port,
         transport: Transport::Tcp,
         exclusive: false,
+        ipv4_compat: false,
         chains: chains.into(),
         default_chain: default,
         owners: [ObjectRef::new(Kind::Gateway, "default", "edge")].into(),

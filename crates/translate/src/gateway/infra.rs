@@ -1,0 +1,165 @@
+//! The wish of a Gateway's fleet.
+
+use std::sync::Arc;
+
+use ir::{
+    Kind, ObjectRef,
+    cluster::Address,
+    infra::{Identity, Layer4, MetricSink, Owner, ServicePort, Wish},
+};
+use serde_json::{Map, Value};
+use store::facts;
+
+use super::{
+    listener::{Judged, Protocol},
+    parameters::{INVALID_PARAMETERS, Parameters},
+    socket,
+};
+use crate::{Finding, Reader};
+
+/// What infrastructure depends on of an EnvoyProxy's `spec`: a change of anything else wakes nobody there.
+const FIELDS: [&str; 7] =
+    ["provider", "logging", "bootstrap", "concurrency", "extraArgs", "shutdown", "ipFamily"];
+/// The same of `telemetry.metrics`.
+const METRICS_FIELDS: [&str; 3] = ["prometheus", "sinks", "matches"];
+
+/// The wish of a Gateway that is served.
+pub(super) fn wish(
+    gateway: &facts::Gateway,
+    object: &ObjectRef,
+    judged: &[Judged<'_>],
+    parameters: &Parameters,
+    metric_sinks: Box<[MetricSink]>,
+    reader: &mut Reader<'_>,
+) -> Arc<Wish> {
+    Arc::new(Wish {
+        ports: ports(judged, parameters),
+        labels: gateway.labels.clone(),
+        annotations: gateway.annotations.clone(),
+        addresses: (gateway.addresses.iter())
+            .filter(|address| &*address.kind == "IPAddress")
+            .filter_map(|address| address.value.clone())
+            .collect(),
+        metric_sinks,
+        parameters: cut(&parameters.spec).into(),
+        on_hold: false,
+        ..on_hold(gateway, object, reader)
+    })
+}
+
+/// The wish of a Gateway that is not acceptable: whatever runs, stays.
+pub(super) fn on_hold(gateway: &facts::Gateway, object: &ObjectRef, reader: &mut Reader<'_>) -> Wish {
+    let class_uid = reader.gateway_class(gateway.class).map_or_else(|| "".into(), |class| class.uid.clone());
+    Wish {
+        fleet: format!("{}/{}", object.namespace, object.name).into(),
+        owner: Owner::Gateway(Identity { object: object.clone(), uid: gateway.uid.clone() }),
+        class: Identity { object: reader.object(gateway.class), uid: class_uid },
+        ports: [].into(),
+        labels: Default::default(),
+        annotations: Default::default(),
+        addresses: [].into(),
+        metric_sinks: [].into(),
+        parameters: Arc::default(),
+        on_hold: true,
+    }
+}
+
+/// Ports of the Service. Listeners that share a port and its transport share the Service's port, which has the name of
+/// the first.
+fn ports(judged: &[Judged<'_>], parameters: &Parameters) -> Box<[ServicePort]> {
+    let mut ports: Vec<ServicePort> = Vec::new();
+    for listener in judged.iter().filter(|listener| listener.ready()) {
+        let protocol = if listener.protocol == Protocol::Udp { Layer4::Udp } else { Layer4::Tcp };
+        let port = listener.fact.port;
+        if ports.iter().any(|there| there.port == port && there.protocol == protocol) {
+            continue;
+        }
+        ports.push(ServicePort {
+            name: format!("{}-{port}", listener.fact.protocol.to_ascii_lowercase()).into(),
+            port,
+            container_port: socket::container_port(port, parameters.keeps_ports()),
+            protocol,
+        });
+    }
+    ports.into()
+}
+
+/// The part of parameters that infrastructure depends on.
+fn cut(spec: &Value) -> Value {
+    let part = |from: &Value, fields: &[&str]| -> Map<String, Value> {
+        let kept = fields.iter().filter_map(|field| Some(((*field).to_owned(), from.get(*field)?.clone())));
+        kept.collect()
+    };
+    let mut cut = part(spec, &FIELDS);
+    if let Some(metrics) = spec.pointer("/telemetry/metrics").map(|metrics| part(metrics, &METRICS_FIELDS))
+        && !metrics.is_empty()
+    {
+        cut.insert("telemetry".to_owned(), serde_json::json!({ "metrics": metrics }));
+    }
+    Value::Object(cut)
+}
+
+/// Where metrics are sent. The list of sinks is never merged, so all of it is of the most specific EnvoyProxy that has
+/// one.
+pub(super) fn metric_sinks(
+    parameters: &Parameters,
+    reader: &mut Reader<'_>,
+) -> Result<Box<[MetricSink]>, Finding> {
+    const SINKS: &str = "/telemetry/metrics/sinks";
+    let Some(Value::Array(sinks)) = parameters.spec.pointer(SINKS) else { return Ok([].into()) };
+    let source = parameters.proxies.iter().find_map(|id| {
+        let proxy = reader.envoy_proxy(*id)?;
+        proxy.spec.pointer(SINKS).is_some().then_some(proxy)
+    });
+    let mut resolved = Vec::with_capacity(sinks.len());
+    for (index, sink) in sinks.iter().enumerate() {
+        let backend = source.and_then(|proxy| *proxy.sinks.get(index)?);
+        let address = match backend {
+            Some(backend) => of_backend(backend, reader),
+            None => of_host(sink),
+        };
+        let (host, port) = address.map_err(|message| {
+            let field = format!("spec.telemetry.metrics.sinks[{index}]");
+            let message =
+                format!("Invalid metrics backendRefs in the referenced EnvoyProxy: {field}: {message}");
+            Finding::new("spec.infrastructure.parametersRef", INVALID_PARAMETERS, message)
+        })?;
+        resolved.push(MetricSink { host, port, index });
+    }
+    Ok(resolved.into())
+}
+
+type SinkAddress = Result<(Arc<str>, u16), String>;
+
+fn of_backend(backend: facts::SinkBackend, reader: &mut Reader<'_>) -> SinkAddress {
+    let object = reader.object(backend.id);
+    match object.kind {
+        Kind::Service => {
+            reader.service(backend.id).ok_or_else(|| format!("{object} does not exist"))?;
+            let port = backend.port.ok_or_else(|| format!("a port of {object} must be named"))?;
+            let domain = &reader.settings().installation.dns_domain;
+            Ok((format!("{}.{}.svc.{domain}", object.name, object.namespace).into(), port))
+        }
+        _ => {
+            let found = reader.backend(backend.id).ok_or_else(|| format!("{object} does not exist"))?;
+            let facts::BackendKind::Endpoints(endpoints) = &found.kind else {
+                return Err(format!("{object} has no endpoints of its own"));
+            };
+            match endpoints.first().map(|endpoint| &endpoint.address) {
+                Some(Address::Host(host, port)) => Ok((host.clone(), *port)),
+                Some(Address::Ip(ip, port)) => Ok((ip.to_string().into(), *port)),
+                _ => Err(format!("{object} has no endpoint by host name or address")),
+            }
+        }
+    }
+}
+
+/// By `host` and `port`, or by the name of a Service where no object tells (the configuration file).
+fn of_host(sink: &Value) -> SinkAddress {
+    let collector = &sink["openTelemetry"];
+    let port = collector["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+    match (collector["host"].as_str(), port) {
+        (Some(host), Some(port)) => Ok((host.into(), port)),
+        _ => Err("host and port, or a Service or Backend in backendRefs, must be set".to_owned()),
+    }
+}

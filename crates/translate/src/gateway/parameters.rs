@@ -1,0 +1,186 @@
+//! Parameters: the EnvoyProxies that apply to a class or a Gateway, merged.
+
+use std::sync::Arc;
+
+use ir::infra::{DeployMode, Installation};
+use serde_json::{Map, Value};
+use store::{ObjectId, facts};
+
+use crate::{Finding, Reader};
+
+/// Says whether objects can be made with merged parameters; an error is a sentence. It is asked of whoever makes them.
+pub type Judge = fn(&Arc<Value>, &Installation) -> Result<(), String>;
+
+/// Reason of `Accepted` when parameters cannot be used.
+pub(crate) const INVALID_PARAMETERS: &str = "InvalidParameters";
+
+/// Merged parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameters {
+    /// The merged `spec`.
+    pub spec: Arc<Value>,
+    /// The EnvoyProxies that went into it, the most specific one first.
+    pub proxies: Vec<ObjectId>,
+}
+
+impl Parameters {
+    fn flag(&self, pointer: &str) -> bool {
+        self.spec.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Whether all Gateways of the class share one fleet.
+    fn merges_gateways(&self) -> bool {
+        self.flag("/mergeGateways")
+    }
+
+    /// Whether ports below 1024 are bound as they are.
+    pub(crate) fn keeps_ports(&self) -> bool {
+        self.flag("/provider/kubernetes/useListenerPortAsContainerPort")
+    }
+
+    /// The address that listeners bind in a Pod, and whether IPv4 comes in there too when it is IPv6.
+    pub(crate) fn bind_address(&self) -> (&'static str, bool) {
+        match self.spec.get("ipFamily").and_then(Value::as_str) {
+            Some("IPv6") => ("::", false),
+            Some("DualStack") => ("::", true),
+            _ => ("0.0.0.0", false),
+        }
+    }
+}
+
+/// One EnvoyProxy on the way to the merged parameters.
+struct Level {
+    id: Option<ObjectId>,
+    spec: Arc<Value>,
+}
+
+/// The parameters of a class.
+pub(crate) fn of_class(
+    class: &facts::GatewayClass,
+    reader: &mut Reader<'_>,
+    judge: Judge,
+) -> Result<Parameters, Finding> {
+    let level = level(class.parameters.as_ref(), "spec.parametersRef", reader)?;
+    let parameters = merged(None, level, reader).map_err(|message| invalid("spec.parametersRef", message))?;
+    check(&parameters, "spec.parametersRef", reader, judge)?;
+    Ok(parameters)
+}
+
+/// The parameters of a Gateway: its own over those of its class over those of the configuration file.
+pub(crate) fn of_gateway(
+    gateway: &facts::Gateway,
+    reader: &mut Reader<'_>,
+    judge: Judge,
+) -> Result<Parameters, Finding> {
+    const FIELD: &str = "spec.infrastructure.parametersRef";
+    let class = reader.gateway_class(gateway.class);
+    if let Some(class) = class {
+        of_class(class, reader, judge).map_err(|finding| {
+            let class = reader.object(gateway.class);
+            invalid(
+                "spec.gatewayClassName",
+                format!("The parameters of {class} cannot be used: {}", finding.message),
+            )
+        })?;
+    }
+    let of_class = level(class.and_then(|class| class.parameters.as_ref()), FIELD, reader)?;
+    let own = level(gateway.parameters.as_ref(), FIELD, reader)?;
+    let has_own = own.is_some();
+    let parameters = merged(own, of_class, reader).map_err(|message| invalid(FIELD, message))?;
+    if has_own {
+        check(&parameters, FIELD, reader, judge)?;
+    }
+    Ok(parameters)
+}
+
+fn invalid(field: &str, message: impl Into<String>) -> Finding {
+    Finding::new(field, INVALID_PARAMETERS, message.into())
+}
+
+fn level(
+    reference: Option<&facts::ParametersRef>,
+    field: &str,
+    reader: &mut Reader<'_>,
+) -> Result<Option<Level>, Finding> {
+    let Some(reference) = reference else { return Ok(None) };
+    let Some(id) = reference.target else {
+        let message = format!(
+            "Parameters must be an EnvoyProxy of group gateway.envoyproxy.io, not {} of group {}",
+            reference.kind, reference.group
+        );
+        return Err(invalid(field, message));
+    };
+    match reader.envoy_proxy(id) {
+        Some(proxy) => Ok(Some(Level { id: Some(id), spec: proxy.spec.clone() })),
+        None => Err(invalid(
+            field,
+            format!("EnvoyProxy {}/{} does not exist", reference.namespace, reference.name),
+        )),
+    }
+}
+
+/// Merges a Gateway's level over its class's, and the result over that of the configuration file. The first step goes
+/// by the Gateway's `mergeType`, the second by the class's, or the Gateway's where the class has none.
+fn merged(
+    gateway: Option<Level>,
+    class: Option<Level>,
+    reader: &mut Reader<'_>,
+) -> Result<Parameters, String> {
+    let installation = &reader.settings().installation;
+    let base = installation.base.clone().map(|spec| Level { id: None, spec });
+    let merge_type = |level: Option<&Level>| {
+        let text = level?.spec.get("mergeType")?.as_str()?;
+        Some(text.to_owned())
+    };
+    let (of_gateway, of_class) = (merge_type(gateway.as_ref()), merge_type(class.as_ref()));
+    let mut proxies = Vec::new();
+    let upper = over(gateway, class, of_gateway.as_deref(), &mut proxies)?;
+    let merge_type = of_class.or(of_gateway);
+    let spec = over(upper, base, merge_type.as_deref(), &mut proxies)?;
+    let empty = || Value::Object(Map::new()).into();
+    Ok(Parameters { spec: spec.map_or_else(empty, |level| level.spec), proxies })
+}
+
+/// One level over another.
+fn over(
+    upper: Option<Level>,
+    lower: Option<Level>,
+    merge_type: Option<&str>,
+    proxies: &mut Vec<ObjectId>,
+) -> Result<Option<Level>, String> {
+    let mut note = |level: &Level| proxies.extend(level.id);
+    let (upper, lower) = match (upper, lower) {
+        (Some(upper), Some(lower)) => (upper, lower),
+        (one, other) => {
+            let only = one.or(other);
+            only.iter().for_each(note);
+            return Ok(only.map(|level| Level { id: None, ..level }));
+        }
+    };
+    note(&upper);
+    let mut spec = Value::clone(&lower.spec);
+    match merge_type {
+        Some("StrategicMerge") => patch::strategic_merge(&mut spec, &upper.spec, &patch::ReplaceLists)
+            .map_err(|error| format!("The EnvoyProxies cannot be merged: {error}"))?,
+        Some("JSONMerge") => patch::json_merge(&mut spec, &upper.spec),
+        _ => return Ok(Some(Level { id: None, spec: upper.spec })),
+    }
+    note(&lower);
+    Ok(Some(Level { id: None, spec: spec.into() }))
+}
+
+/// What no schema can see, because it depends on the installation or on several objects.
+fn check(parameters: &Parameters, field: &str, reader: &mut Reader<'_>, judge: Judge) -> Result<(), Finding> {
+    let installation = &reader.settings().installation;
+    if parameters.merges_gateways() {
+        if parameters.spec.get("mergeBackends").is_some() {
+            return Err(invalid(field, "mergeGateways and mergeBackends cannot both be enabled"));
+        }
+        if installation.mode == DeployMode::GatewayNamespace {
+            let message = "mergeGateways needs proxies in the namespace of the control plane, but the configuration puts them beside their Gateways (provider.kubernetes.deploy.type: GatewayNamespace)";
+            return Err(invalid(field, message));
+        }
+    }
+    judge(&parameters.spec, installation)
+        .map_err(|message| invalid(field, format!("The EnvoyProxy is not valid: {message}")))
+}
