@@ -18,7 +18,8 @@ nothing = @echo "$1: not there yet"; echo "0 passed, 0 failed"
 summary = $(PYTHON) tools/test-summary
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools test test-unit test-wire test-e2e test-fuzz corpus fuzz bench lint clean
+.PHONY: help run tools test test-unit test-wire test-e2e test-fuzz corpus fuzz bench lint clean \
+  testbed test-testbed play
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +58,21 @@ ifneq ($(call have,$(E2E)),)
 else
 	$(call nothing,e2e)
 endif
+
+# The test bed's own scripts look for what was built here.
+export TESTBED_TARGET := $(abspath $(CARGO_TARGET_DIR))
+
+testbed: ## Build the Kubernetes test bed (Go; the first time 15 minutes of CPU)
+	@e2e/testbed/install
+	e2e/build
+
+test-testbed: testbed ## The test bed itself: a real API server, Pods as processes (needs root)
+	@e2e/test
+
+play: tools testbed ## A cluster on this machine with Ferrogate in it and the quickstart applied, until Ctrl-C
+	$(CARGO) build --package ferrogate
+	@"$(TESTBED_TARGET)/debug/ferrogate" manifests > "$(TESTBED_TARGET)/e2e/install.yaml"
+	@FERROGATE="$(TESTBED_TARGET)/debug/ferrogate" e2e/play "$(TESTBED_TARGET)/e2e/install.yaml" examples/kubernetes
 
 corpus: ## Compare with Envoy Gateway's status and xDS (needs the corpus folder)
 	$(CARGO) build --package ferrogate
