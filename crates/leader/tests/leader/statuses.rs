@@ -302,6 +302,31 @@ async fn what_the_api_server_drops_is_not_written_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wish_that_comes_during_a_write_is_written_even_if_the_api_server_drops_a_part() {
+    let fake = Fake::new();
+    let backend = "/apis/gateway.envoyproxy.io/v1alpha1/namespaces/shop/backends/cart";
+    fake.put(backend, json!({ "metadata": {}, "spec": {} }));
+    fake.prune("conditions");
+    fake.order("PUT", "/status", 1, Fault::Slow(Duration::from_secs(1)));
+    let running = started(&fake);
+    let wish = |message: &str| Status {
+        object: ObjectRef::new(Kind::Backend, "shop", "cart"),
+        body: StatusBody::Conditions(vec![condition(1, message)]),
+        problems: Vec::new(),
+    };
+    let said = |fake: &Fake, message: &str| {
+        let writes = fake.calls(&["PUT"], backend);
+        writes.iter().any(|call| call.body["status"]["conditions"][0]["message"] == message)
+    };
+    running.leader.statuses().set(&wish("first"));
+    fake.until("on its way", |fake| said(fake, "first")).await;
+    running.leader.statuses().set(&wish("second"));
+    fake.until("written too", |fake| said(fake, "second")).await;
+    pass(60.0).await;
+    assert_eq!(fake.calls(&["PUT"], backend).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_that_somebody_else_changes_is_mended() {
     let fake = Fake::new();
     fake.put(ROUTE, object());
