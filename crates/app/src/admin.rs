@@ -10,13 +10,13 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::encoding::text::encode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{run::Gateway, telemetry, view};
+use crate::{gateway::Gateway, telemetry, view};
 
 /// Binds the admin port before anything starts, so that a taken port is said at once.
 pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -50,7 +50,7 @@ pub(crate) async fn serve(
 
 async fn index() -> &'static str {
     "GET /healthz  alive\n\
-     GET /readyz   every proxy has its configuration\n\
+     GET /readyz   nothing is waited for\n\
      GET /metrics  Prometheus\n\
      GET /logging  log level; PUT a new one as the body\n\
      GET /status   every object with its status\n\
@@ -61,33 +61,18 @@ async fn index() -> &'static str {
      GET /audit    the incremental result against one from scratch; [] when equal\n"
 }
 
-/// Ready when files were read and every fleet has a proxy with everything.
-async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
-    if gateway.control.view().borrow().revision == 0 {
-        return (StatusCode::SERVICE_UNAVAILABLE, "files are not read yet\n".to_owned());
+/// Ready when nothing is waited for any more.
+pub(crate) async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
+    match gateway.ready() {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(waiting) => (StatusCode::SERVICE_UNAVAILABLE, waiting + "\n"),
     }
-    for key in gateway.feeds.keys() {
-        let ready =
-            gateway.feeds.status(&key).is_some_and(|s| s.acked.is_some_and(|acked| acked >= s.revision));
-        if !ready {
-            return (StatusCode::SERVICE_UNAVAILABLE, format!("fleet {key} does not have everything yet\n"));
-        }
-    }
-    (StatusCode::OK, "ok\n".to_owned())
 }
 
-async fn metrics(State(gateway): State<Gateway>) -> impl IntoResponse {
-    let mut registry = Registry::with_prefix("ferrogate");
-    gateway.feeds.metrics().register(&mut registry);
-    let sizes = gateway
-        .control
-        .query(|pipeline| (pipeline.store().sizes(), pipeline.counters(), pipeline.revision()))
-        .await;
-    if let Some(((facts, objects, names), counters, revision)) = sizes {
-        view::metrics::register(&mut registry, facts, objects + names, revision, &counters);
-    }
+/// Prometheus' text format.
+pub(crate) async fn metrics(State(gateway): State<Gateway>) -> impl IntoResponse {
     let mut text = String::new();
-    match encode(&mut text, &registry) {
+    match encode(&mut text, &gateway.metrics().await) {
         Ok(()) => (StatusCode::OK, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
@@ -101,8 +86,8 @@ async fn set_level(body: String) -> impl IntoResponse {
 }
 
 async fn status(State(gateway): State<Gateway>) -> Json<Vec<Value>> {
-    let statuses = gateway.statuses().await;
-    Json(statuses.iter().map(|status| view::status::document(status, &gateway.controller)).collect())
+    let (statuses, controller) = gateway.statuses().await;
+    Json(statuses.iter().map(|status| view::status::document(status, &controller)).collect())
 }
 
 async fn problems(State(gateway): State<Gateway>) -> Json<Vec<ir::Problem>> {

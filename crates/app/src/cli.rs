@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::{certgen, certificate, echo_command, manifests, run, shutdown, status, translate, version, view};
+use crate::{
+    certgen, certificate, echo_command, manifests, run, serve, shutdown, status, translate, version, view,
+};
 
 /// A Kubernetes-native API gateway: Gateway API in, real Envoy out.
 ///
@@ -26,6 +28,10 @@ enum Command {
     /// is said in the log and on the admin port, what is wrong with an object in `ferrogate status` too; everything
     /// else goes on.
     Run(Box<run::Args>),
+    /// Run the control plane in a Kubernetes cluster: follow its objects, keep one fleet of Envoys per Gateway
+    ///
+    /// Several replicas may run: each serves proxies, the one that leads writes statuses and infrastructure.
+    Server(Box<serve::Args>),
     /// Show what a running gateway says of its objects
     ///
     /// States that need attention begin with `!`; the exit code is then 1.
@@ -67,6 +73,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Server(args) => serve::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Translate(args) => translate::run(&args),
         Command::Echo(args) => echo_command::run(args),

@@ -70,7 +70,11 @@ impl Refusals {
                     refusals.accepted.insert((report.feed, report.name));
                 }
                 (ResourceType::Listener, Delivery::Rejected { message }) => {
-                    refusals.listeners.entry(report.feed).or_default().insert(report.name, message.clone());
+                    refusals
+                        .listeners
+                        .entry(report.feed)
+                        .or_default()
+                        .insert(report.name, message.to_string());
                 }
                 // A virtual host has the routes as owners; the Gateway owns the table, which others' mistakes can
                 // spoil.

@@ -69,11 +69,13 @@ impl Config {
     fn installation(&self) -> Installation {
         let kubernetes = &self.file.provider.kubernetes;
         let defaults = Installation::default();
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Into::into);
+        let variable =
+            |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Into::into);
         let image = kubernetes.shutdown_manager.as_ref().and_then(|manager| manager.image.as_deref());
         let injector_off = kubernetes.proxy_topology_injector.as_ref().and_then(|injector| injector.disabled);
         Installation {
-            controller_namespace: variable("ENVOY_GATEWAY_NAMESPACE").unwrap_or(defaults.controller_namespace),
+            controller_namespace: variable("ENVOY_GATEWAY_NAMESPACE")
+                .unwrap_or(defaults.controller_namespace),
             dns_domain: variable("KUBERNETES_CLUSTER_DOMAIN").unwrap_or(defaults.dns_domain),
             mode: match kubernetes.deploy.type_ {
                 KubernetesDeployModeType::ControllerNamespace => DeployMode::ControllerNamespace,

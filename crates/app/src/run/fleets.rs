@@ -7,7 +7,7 @@ use server::Server;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::control::{Control, View};
+use crate::control::{Control, View};
 
 /// How proxies are run.
 #[derive(Clone, Debug)]

@@ -1,8 +1,7 @@
 //! `ferrogate run`: the gateway on one machine. Files in, one Envoy per Gateway out.
 
-mod conditions;
-mod control;
 mod fleets;
+mod verdict;
 mod welcome;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -15,9 +14,15 @@ use pipeline::Infrastructure;
 use server::{BySocket, Feeds, Server};
 use tokio_util::sync::CancellationToken;
 
-use crate::{admin, config, telemetry};
-pub(crate) use control::Control;
-use fleets::Fleets;
+use crate::{
+    admin,
+    conditions::{self, Refusals},
+    config,
+    control::Control,
+    gateway::{Gateway, Plane},
+    telemetry,
+};
+pub(crate) use fleets::Fleets;
 
 /// Arguments of `ferrogate run`.
 #[derive(Debug, clap::Args)]
@@ -62,46 +67,41 @@ pub(crate) struct Args {
 
 /// An environment variable that is set but empty counts as unset, as in most programs: manifests and shells write
 /// `NAME=` for "none".
-fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
+pub(crate) fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
     let empty =
         arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
     if empty { arg.env(clap::builder::Resettable::Reset) } else { arg }
 }
 
-/// Everything that the admin port looks at.
-#[derive(Clone)]
-pub(crate) struct Gateway {
-    /// The pipeline.
-    pub control: Control,
-    /// The xDS server's resources.
-    pub feeds: Feeds,
-    /// The proxies.
-    pub fleets: Fleets,
-    /// `gateway.controllerName`.
-    pub controller: Arc<str>,
+/// Every status, completed by what the proxies say.
+pub(crate) async fn statuses(gateway: &Gateway, fleets: &Fleets) -> Vec<Status> {
+    let mut statuses = gateway.control.statuses().await;
+    let refusals = Refusals::of(gateway.feeds.deliveries().all());
+    let specs = gateway.control.view().borrow().fleets.clone();
+    let proxies = fleets.states().await;
+    for status in &mut statuses {
+        conditions::complete(status, &refusals, |fleet| {
+            let sockets = specs.get(fleet).map_or(&[][..], |spec| &spec.sockets);
+            let feed = gateway.feeds.status(fleet);
+            verdict::of(fleet, sockets, &refusals, proxies.get(fleet), feed.as_ref())
+        });
+    }
+    statuses
 }
 
-impl Gateway {
-    /// Every status, completed by what the data plane says.
-    pub(crate) async fn statuses(&self) -> Vec<Status> {
-        let mut statuses = self.control.statuses().await;
-        let data_plane = self.data_plane().await;
-        for status in &mut statuses {
-            data_plane.complete(status);
-        }
-        statuses
+/// Ready when files were read and every fleet has a proxy with everything.
+pub(crate) fn ready(gateway: &Gateway) -> Result<(), String> {
+    if gateway.control.view().borrow().revision == 0 {
+        return Err("files are not read yet".to_owned());
     }
-
-    async fn data_plane(&self) -> conditions::DataPlane {
-        let keys = self.feeds.keys();
-        let specs = self.control.view().borrow().fleets.clone();
-        conditions::DataPlane {
-            reports: self.feeds.deliveries().all(),
-            feeds: keys.into_iter().filter_map(|key| Some((key.clone(), self.feeds.status(&key)?))).collect(),
-            specs,
-            proxies: self.fleets.states().await,
+    for key in gateway.feeds.keys() {
+        let ready =
+            gateway.feeds.status(&key).is_some_and(|s| s.acked.is_some_and(|acked| acked >= s.revision));
+        if !ready {
+            return Err(format!("fleet {key} does not have everything yet"));
         }
     }
+    Ok(())
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -119,7 +119,6 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let admission = Arc::new(Admission::new());
     let config = config::load(&admission, args.config.as_deref())?;
     let settings = config.settings(Infrastructure::Host { listen: args.listen.to_string().into() });
-    let controller = settings.controller_name.clone();
     let envoy = EnvoyBinary::locate(args.envoy.as_deref()).await?;
     let run_dir = match &args.run_dir {
         Some(path) => RunDir::create(path)?,
@@ -131,7 +130,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     // Then the row from files to proxies.
     let feeds = Feeds::default();
-    let control = Control::start(settings, feeds.clone()).context("cannot start the pipeline's thread")?;
+    let (control, pipeline_ended) =
+        Control::start(settings, feeds.clone(), ()).context("cannot start the pipeline's thread")?;
     let server = Server::new(feeds.clone(), BySocket);
     let proxies = fleets::Settings {
         envoy,
@@ -139,12 +139,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         concurrency: args.concurrency,
         drain: Duration::from_secs(args.drain_timeout),
     };
-    let gateway = Gateway {
-        control: control.clone(),
-        feeds: feeds.clone(),
-        fleets: Fleets::new(proxies, run_dir, server),
-        controller,
-    };
+    let fleets = Fleets::new(proxies, run_dir, server);
+    let gateway =
+        Gateway { control: control.clone(), feeds: feeds.clone(), plane: Plane::Host(fleets.clone()) };
     let mut options = provider::file::Options::new(args.paths.iter().cloned());
     if args.lenient {
         options.unknown_fields = UnknownFields::Drop;
@@ -153,14 +150,16 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let pump = tokio::spawn(pump(updates, control.clone()));
     let admin = tokio::spawn(admin::serve(admin, gateway.clone(), shutdown.clone()));
     let welcome = tokio::spawn(welcome::say(gateway.clone(), args.admin, shutdown.clone()));
-    let fleets = gateway.fleets.clone();
     let following = tokio::spawn({
         let shutdown = shutdown.clone();
         async move { fleets.follow(&control, shutdown).await }
     });
 
     // Until told to stop: proxies drain first, while everything that they need still runs.
-    terminated().await?;
+    tokio::select! {
+        terminated = terminated() => terminated?,
+        () = pipeline_ended => anyhow::bail!("the pipeline's thread has ended"),
+    }
     tracing::info!("stopping: proxies drain");
     shutdown.cancel();
     following.await?;
@@ -174,7 +173,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Completes at the first SIGINT or SIGTERM. A second one ends the process at once.
-async fn terminated() -> anyhow::Result<()> {
+pub(crate) async fn terminated() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
@@ -212,7 +211,7 @@ async fn pump(mut updates: provider::file::Updates, control: Control) {
             }
         }
         known = problems;
-        control.update(update).await;
+        control.update(update.into()).await;
     }
     tracing::error!("files are not followed any more: the watch has ended");
 }

@@ -5,8 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use pipeline::HostView;
 use tokio_util::sync::CancellationToken;
 
-use super::Gateway;
-use crate::view;
+use crate::{gateway::Gateway, view};
 
 /// Commands shown; a person tries a few.
 const SHOWN: usize = 8;

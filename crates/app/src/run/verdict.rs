@@ -1,0 +1,37 @@
+//! What becomes of a Gateway whose proxy is a process of this host.
+
+use std::sync::Arc;
+
+use host::State;
+use pipeline::SocketSpec;
+use server::FeedStatus;
+
+use crate::conditions::{Refusals, Verdict, Word};
+
+/// Judges one fleet.
+pub(crate) fn of(
+    fleet: &str,
+    sockets: &[SocketSpec],
+    refusals: &Refusals,
+    proxy: Option<&State>,
+    feed: Option<&FeedStatus>,
+) -> Verdict {
+    let mut addresses: Vec<Arc<str>> = sockets.iter().map(|socket| socket.address.clone()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let programmed = refusals.gateway(fleet).unwrap_or_else(|| programmed(proxy, feed));
+    Verdict { addresses, programmed, listeners: refusals.sockets(fleet, sockets) }
+}
+
+fn programmed(proxy: Option<&State>, feed: Option<&FeedStatus>) -> Word {
+    match (proxy, feed) {
+        (Some(State::BackOff { message, .. }), _) => {
+            Word::no("NoResources", format!("Envoy does not run: {message}"))
+        }
+        (Some(State::Ready { .. }), Some(feed)) if feed.acked.is_some_and(|acked| acked >= feed.revision) => {
+            Word::programmed("The proxy runs with this configuration")
+        }
+        (Some(_), _) => Word::no("Pending", "The proxy does not have everything yet"),
+        (None, _) => Word::no("NoResources", "No proxy runs for the Gateway"),
+    }
+}

@@ -1,0 +1,260 @@
+//! The flow behind the pipeline against an API server in this process.
+
+#[path = "../../../../leader/tests/leader/fake.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of the leader, which use all of it")]
+mod fake;
+
+use std::{sync::Arc, time::Duration};
+
+use api::Object;
+use leader::{Leader, Rate, Settings, lease::Timing};
+use pipeline::{ChangeSet, Pipeline};
+use provider::kubernetes::{FleetState, Observed, ProxyService, Workload, WorkloadKind};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{Publisher, Target};
+use crate::control::Outlet;
+use fake::Fake;
+
+const GATEWAY: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/eg";
+const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/shop";
+const CLASS: &str = "/apis/gateway.networking.k8s.io/v1/gatewayclasses/ours";
+const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/envoy-gateway-system/leases/5b9825d2.gateway.envoyproxy.io";
+const WRITES: &[&str] = &["PUT", "PATCH", "POST", "DELETE"];
+
+fn objects() -> [(&'static str, Value); 3] {
+    let group = "gateway.networking.k8s.io/v1";
+    let metadata = |name: &str| json!({ "name": name, "namespace": "default", "generation": 1, "uid": "u1" });
+    [
+        (
+            CLASS,
+            json!({
+                "apiVersion": group, "kind": "GatewayClass", "metadata": { "name": "ours", "generation": 1 },
+                "spec": { "controllerName": "gateway.envoyproxy.io/gatewayclass-controller" }
+            }),
+        ),
+        (
+            GATEWAY,
+            json!({
+                "apiVersion": group, "kind": "Gateway", "metadata": metadata("eg"),
+                "spec": {
+                    "gatewayClassName": "ours",
+                    "listeners": [{
+                        "name": "http", "port": 80, "protocol": "HTTP",
+                        "allowedRoutes": { "namespaces": { "from": "Same" } }
+                    }]
+                }
+            }),
+        ),
+        (
+            ROUTE,
+            json!({
+                "apiVersion": group, "kind": "HTTPRoute", "metadata": metadata("shop"),
+                "spec": { "parentRefs": [{ "name": "eg" }], "rules": [{}] }
+            }),
+        ),
+    ]
+}
+
+/// A control plane whose objects come from a test.
+struct Plant {
+    pipeline: Pipeline,
+    publisher: Publisher,
+    fake: Fake,
+    leader: Leader,
+    stop: CancellationToken,
+}
+
+impl Drop for Plant {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Plant {
+    fn new(fake: &Fake, identity: &str, election: Option<Timing>) -> Plant {
+        let settings = Settings {
+            namespace: "envoy-gateway-system".to_owned(),
+            identity: identity.to_owned(),
+            controller: pipeline::Settings::default().controller_name,
+            mode: ir::infra::DeployMode::ControllerNamespace,
+            namespaces: Vec::new(),
+            election,
+            rate: Rate { qps: 1000, burst: 1000 },
+        };
+        let (leader, task) = Leader::new(fake.client(), settings).unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(task.run(stop.clone().cancelled_owned()));
+        let publisher = Publisher::new(server::Feeds::default());
+        publisher.aim(Target { leader: leader.clone(), observed: Observed::default(), ca: None });
+        let pipeline = Pipeline::new(pipeline::Settings::default());
+        Plant { pipeline, publisher, fake: fake.clone(), leader, stop }
+    }
+
+    fn commit(&mut self, apply: &[Value]) {
+        let apply = apply.iter().map(|object| Object::from_json(object).unwrap()).collect();
+        let commit = self.pipeline.commit(ChangeSet { apply, ..ChangeSet::default() });
+        self.publisher.committed(&self.pipeline, &commit);
+    }
+
+    /// Everything at once, as from the first lists.
+    fn cold_start(&mut self) {
+        let objects: Vec<Value> = objects().into_iter().map(|(_, object)| object).collect();
+        self.commit(&objects);
+        self.leader.synced();
+    }
+
+    fn condition(&self, path: &str, list: &str, kind: &str) -> Value {
+        let object = self.fake.get(path).unwrap();
+        let conditions = object.pointer(list).and_then(Value::as_array).cloned().unwrap_or_default();
+        conditions.into_iter().find(|condition| condition["type"] == kind).unwrap_or_default()
+    }
+
+    async fn until_programmed(&self, status: &str) {
+        let programmed =
+            |_: &Fake| self.condition(GATEWAY, "/status/conditions", "Programmed")["status"] == status;
+        self.fake.until("programmed", programmed).await;
+    }
+
+    /// Long enough for everything that is due.
+    async fn rest(&self) {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+}
+
+fn cluster() -> Fake {
+    let fake = Fake::new();
+    for (path, object) in objects() {
+        fake.put(path, object);
+    }
+    fake
+}
+
+/// A fleet that runs.
+fn observed(available: u32) -> Observed {
+    let service = ProxyService {
+        namespace: "envoy-gateway-system".into(),
+        name: "envoy-default-eg".into(),
+        kind: "ClusterIP".into(),
+        load_balancer: Vec::new(),
+        external_ips: Vec::new(),
+        cluster_ips: vec!["10.0.0.7".into()],
+        ports: Vec::new(),
+    };
+    let workload = Workload {
+        kind: WorkloadKind::Deployment,
+        namespace: "envoy-gateway-system".into(),
+        name: "envoy-default-eg".into(),
+        generation: 1,
+        observed_generation: 1,
+        desired: 1,
+        updated: available,
+        available,
+    };
+    let state = FleetState { services: vec![Arc::new(service)], workloads: vec![Arc::new(workload)] };
+    let fleets = [(Arc::from("default/eg"), state)].into();
+    Observed { fleets: Arc::new(fleets), ..Observed::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_start_writes_each_status_once_and_makes_the_infrastructure() {
+    let mut plant = Plant::new(&cluster(), "one", None);
+    plant.cold_start();
+    plant.until_programmed("False").await;
+    plant.rest().await;
+    let programmed = plant.condition(GATEWAY, "/status/conditions", "Programmed");
+    assert_eq!(programmed["reason"], "AddressNotAssigned");
+    assert_eq!(plant.condition(CLASS, "/status/conditions", "Accepted")["status"], "True");
+    assert_eq!(plant.condition(ROUTE, "/status/parents/0/conditions", "Accepted")["status"], "True");
+    for path in [GATEWAY, CLASS, ROUTE] {
+        let writes = plant.fake.calls(WRITES, &format!("{path}/status"));
+        assert_eq!(writes.len(), 1, "{path}: {writes:#?}");
+    }
+    let paths = plant.fake.paths();
+    for kind in ["deployments", "services", "serviceaccounts", "configmaps"] {
+        let start = format!("/namespaces/envoy-gateway-system/{kind}/");
+        assert_eq!(paths.iter().filter(|path| path.contains(&start)).count(), 1, "{kind}: {paths:?}");
+    }
+    let class = plant.fake.get(CLASS).unwrap();
+    assert_eq!(
+        class["metadata"]["finalizers"],
+        json!(["gateway-exists-finalizer.gateway.networking.k8s.io"])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_is_programmed_with_an_address_and_a_proxy_in_one_write_each() {
+    let mut plant = Plant::new(&cluster(), "one", None);
+    plant.cold_start();
+    plant.until_programmed("False").await;
+    plant.rest().await;
+    plant.fake.forget_calls();
+
+    plant.publisher.observe(observed(1));
+    plant.publisher.refresh(&plant.pipeline);
+    plant.until_programmed("True").await;
+    plant.rest().await;
+    let gateway = plant.fake.get(GATEWAY).unwrap();
+    assert_eq!(gateway["status"]["addresses"], json!([{ "type": "IPAddress", "value": "10.0.0.7" }]));
+    assert_eq!(plant.fake.calls(WRITES, "").len(), 1, "{:#?}", plant.fake.calls(WRITES, ""));
+
+    // The same again, and news that matter to nobody.
+    plant.publisher.observe(observed(2));
+    plant.publisher.refresh(&plant.pipeline);
+    plant.rest().await;
+    assert_eq!(plant.fake.calls(WRITES, "").len(), 1);
+
+    plant.publisher.observe(observed(0));
+    plant.publisher.refresh(&plant.pipeline);
+    plant.until_programmed("False").await;
+    assert_eq!(plant.condition(GATEWAY, "/status/conditions", "Programmed")["reason"], "NoResources");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_does_not_lead_writes_nothing() {
+    let fake = cluster();
+    let held = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "spec": {
+            "holderIdentity": "another", "leaseDurationSeconds": 3600, "leaseTransitions": 1,
+            "acquireTime": "2026-01-01T00:00:00.000000Z", "renewTime": "2026-01-01T00:00:00.000000Z"
+        }
+    });
+    fake.put(LEASE, held);
+    let mut plant = Plant::new(&fake, "two", Some(Timing::default()));
+    plant.cold_start();
+    plant.publisher.observe(observed(1));
+    plant.publisher.refresh(&plant.pipeline);
+    plant.rest().await;
+    assert!(!plant.fake.calls(&["GET"], "leases").is_empty(), "it asks for the Lease");
+    let writes = plant.fake.calls(WRITES, "");
+    assert!(writes.is_empty(), "{writes:#?}");
+    let statuses = plant.publisher.statuses(&plant.pipeline);
+    assert_eq!(statuses.len(), 3, "it knows them all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_before_everything_was_read() {
+    let mut plant = Plant::new(&cluster(), "one", None);
+    let [(_, class), ..] = objects();
+    plant.commit(&[class]);
+    plant.rest().await;
+    assert!(plant.fake.calls(&[], "").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_target_is_given_everything() {
+    let mut plant = Plant::new(&cluster(), "one", None);
+    plant.cold_start();
+    plant.until_programmed("False").await;
+    let other = cluster();
+    let next = Plant::new(&other, "two", None);
+    plant.publisher.aim(Target { leader: next.leader.clone(), observed: observed(1), ca: None });
+    plant.commit(&[]);
+    next.leader.synced();
+    next.until_programmed("True").await;
+    next.rest().await;
+    assert_eq!(next.fake.calls(WRITES, "/status").len(), 3);
+}
