@@ -1,5 +1,6 @@
 //! The same against a real API server, where there is one: `FERROGATE_TESTBED_KUBECONFIG` names its kubeconfig. It
-//! must know the CRDs of Gateway API.
+//! must know the CRDs of Gateway API, and its user must be allowed everything. The leader itself has no more rights than
+//! Envoy Gateway's chart gives a controller, so that its image can be changed and nothing else.
 
 use std::{collections::BTreeMap, env, path::Path, time::Duration};
 
@@ -33,7 +34,7 @@ impl Bed {
             eprintln!("SKIPPED {test}: FERROGATE_TESTBED_KUBECONFIG names no kubeconfig of an API server");
             return None;
         };
-        let client = client(Path::new(&file)).await;
+        let client = client(Path::new(&file), None).await;
         let bed = Bed { client, namespace: format!("leader-{test}-{}", std::process::id()) };
         let namespace =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": bed.namespace } });
@@ -59,20 +60,68 @@ impl Bed {
         api.create(&PostParams::default(), &object(document)).await.unwrap()
     }
 
+    /// A client with the rights of a controller that Envoy Gateway's chart has installed in the namespace.
+    async fn controller(&self) -> Client {
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
+        let gateway_api = "gateway.networking.k8s.io";
+        let statuses = ["gatewayclasses/status", "gateways/status", "httproutes/status"];
+        let infra = ["create", "get", "list", "delete", "deletecollection", "patch", "watch"];
+        let cluster = [
+            rule(gateway_api, &["gatewayclasses"], &["get", "list", "patch", "update", "watch"]),
+            rule(gateway_api, &["gateways", "httproutes"], &["get", "list", "watch"]),
+            rule(gateway_api, &statuses, &["update"]),
+        ];
+        let own = [
+            rule("", &["serviceaccounts", "services", "configmaps"], &infra),
+            rule("apps", &["deployments", "daemonsets"], &infra),
+            rule("autoscaling", &["horizontalpodautoscalers"], &infra),
+            rule("policy", &["poddisruptionbudgets"], &infra),
+            rule(
+                "coordination.k8s.io",
+                &["leases"],
+                &["get", "list", "watch", "create", "update", "patch", "delete"],
+            ),
+        ];
+        let user = format!("system:serviceaccount:{}:envoy-gateway", self.namespace);
+        for (kind, namespace, rules) in
+            [("ClusterRole", "", &cluster[..]), ("Role", &*self.namespace, &own[..])]
+        {
+            let metadata = json!({ "name": self.namespace });
+            let role = json!({ "apiVersion": rbac, "kind": kind, "metadata": metadata, "rules": rules });
+            self.api(rbac, kind, namespace).create(&PostParams::default(), &object(role)).await.unwrap();
+            let binding = format!("{kind}Binding");
+            let document = json!({ "apiVersion": rbac, "kind": binding, "metadata": metadata,
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": self.namespace },
+                "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }] });
+            self.api(rbac, &binding, namespace)
+                .create(&PostParams::default(), &object(document))
+                .await
+                .unwrap();
+        }
+        let file = env::var_os("FERROGATE_TESTBED_KUBECONFIG").unwrap();
+        client(Path::new(&file), Some(user)).await
+    }
+
     fn settings(&self) -> Settings {
         Settings { namespace: self.namespace.clone(), ..elected("testbed") }
     }
 
     async fn close(self) {
-        self.api("v1", "Namespace", "").delete(&self.namespace, &DeleteParams::default()).await.unwrap();
+        let all = DeleteParams::default();
+        for kind in ["ClusterRole", "ClusterRoleBinding"] {
+            self.api("rbac.authorization.k8s.io/v1", kind, "").delete(&self.namespace, &all).await.unwrap();
+        }
+        self.api("v1", "Namespace", "").delete(&self.namespace, &all).await.unwrap();
     }
 }
 
-async fn client(file: &Path) -> Client {
+async fn client(file: &Path, user: Option<String>) -> Client {
     let kubeconfig = Kubeconfig::read_from(file).unwrap();
     let options = KubeConfigOptions::default();
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
     config.default_retry = false;
+    config.auth_info.impersonate = user;
     Client::try_from(config).unwrap()
 }
 
@@ -124,31 +173,53 @@ fn route_status(namespace: &str, generation: i64) -> Status {
     }
 }
 
-#[tokio::test]
-async fn statuses_of_all_kinds_are_written() {
-    let Some(bed) = Bed::open("statuses").await else { return };
-    let class_name = bed.namespace.clone();
-    let classes = bed.api(GATEWAY_API, "GatewayClass", "");
-    let class = json!({ "apiVersion": GATEWAY_API, "kind": "GatewayClass", "metadata": { "name": class_name },
-        "spec": { "controllerName": CONTROLLER } });
-    classes.create(&PostParams::default(), &object(class)).await.unwrap();
-    bed.create(json!({ "apiVersion": GATEWAY_API, "kind": "Gateway", "metadata": { "name": "edge" },
-        "spec": { "gatewayClassName": class_name, "listeners": [{ "name": "web", "port": 80, "protocol": "HTTP" }] } }))
-        .await;
-    bed.create(json!({ "apiVersion": GATEWAY_API, "kind": "HTTPRoute", "metadata": { "name": "web" },
-        "spec": { "parentRefs": [{ "name": "edge" }] } }))
-        .await;
-    // What another controller has written stays.
-    let routes = bed.own(GATEWAY_API, "HTTPRoute");
-    let others = json!({ "status": { "parents": [{ "parentRef": { "name": "other" }, "controllerName": "example.com/others",
-        "conditions": [{ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "theirs",
-            "lastTransitionTime": "2026-01-01T00:00:00Z" }] }] } });
-    routes.patch_status("web", &PatchParams::default(), &Patch::Merge(&others)).await.unwrap();
+impl Bed {
+    /// A class of ours, a Gateway, and a route that another controller has written to. Yields the name of the class.
+    async fn configure(&self) -> String {
+        let class = json!({ "apiVersion": GATEWAY_API, "kind": "GatewayClass", "metadata": { "name": self.namespace },
+            "spec": { "controllerName": CONTROLLER } });
+        self.classes().create(&PostParams::default(), &object(class)).await.unwrap();
+        self.create(json!({ "apiVersion": GATEWAY_API, "kind": "Gateway", "metadata": { "name": "edge" },
+            "spec": { "gatewayClassName": self.namespace,
+                "listeners": [{ "name": "web", "port": 80, "protocol": "HTTP" }] } }))
+            .await;
+        self.create(json!({ "apiVersion": GATEWAY_API, "kind": "HTTPRoute", "metadata": { "name": "web" },
+            "spec": { "parentRefs": [{ "name": "edge" }] } }))
+            .await;
+        let others = json!({ "status": { "parents": [{ "parentRef": { "name": "other" },
+            "controllerName": "example.com/others",
+            "conditions": [{ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "theirs",
+                "lastTransitionTime": "2026-01-01T00:00:00Z" }] }] } });
+        self.routes().patch_status("web", &PatchParams::default(), &Patch::Merge(&others)).await.unwrap();
+        self.namespace.clone()
+    }
 
-    let running = Running::synced(bed.client.clone(), bed.settings());
+    fn classes(&self) -> Api<DynamicObject> {
+        self.api(GATEWAY_API, "GatewayClass", "")
+    }
+
+    fn routes(&self) -> Api<DynamicObject> {
+        self.own(GATEWAY_API, "HTTPRoute")
+    }
+
+    async fn unconfigure(self) {
+        self.classes().delete(&self.namespace, &DeleteParams::default()).await.unwrap();
+        self.close().await;
+    }
+}
+
+fn parents(route: &Value) -> usize {
+    route["status"]["parents"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn statuses_and_finalizers_are_written() {
+    let Some(bed) = Bed::open("statuses").await else { return };
+    let class = bed.configure().await;
+    let running = Running::synced(bed.controller().await, bed.settings());
     let statuses = running.leader.statuses();
     statuses.set(&Status {
-        object: ObjectRef::new(Kind::GatewayClass, "", &class_name),
+        object: ObjectRef::new(Kind::GatewayClass, "", &class),
         body: StatusBody::Conditions(vec![condition("Accepted", 1)]),
         problems: Vec::new(),
     });
@@ -166,25 +237,38 @@ async fn statuses_of_all_kinds_are_written() {
         },
         problems: Vec::new(),
     });
-    statuses.set(&route_status(&bed.namespace, 1));
-    running.leader.classes().set(&class_name, true);
-
-    let parents = |route: &Value| route["status"]["parents"].as_array().map_or(0, Vec::len);
-    let route = until(&routes, "web", "written", |route| parents(route) == 2).await;
-    assert_eq!(route["status"]["parents"][0]["conditions"][0]["message"], "theirs");
-    assert_eq!(route["status"]["parents"][1]["controllerName"], CONTROLLER);
-    assert_eq!(route["spec"]["parentRefs"][0]["name"], "edge", "the spec is as it was");
+    running.leader.classes().set(&class, true);
     let gateway = until(&bed.own(GATEWAY_API, "Gateway"), "edge", "programmed", |gateway| {
         gateway["status"]["conditions"][1]["status"] == "True"
     })
     .await;
     assert_eq!(gateway["status"]["listeners"][0]["attachedRoutes"], 1);
     let finalizer = "gateway-exists-finalizer.gateway.networking.k8s.io";
-    until(&classes, &class_name, "accepted and kept", |class| {
+    until(&bed.classes(), &class, "accepted and kept", |class| {
         class["status"]["conditions"][0]["status"] == "True"
             && class["metadata"]["finalizers"] == json!([finalizer])
     })
     .await;
+    running.leader.classes().set(&class, false);
+    until(&bed.classes(), &class, "free", |class| class["metadata"]["finalizers"].is_null()).await;
+    running.stop().await;
+    let lease = bed.own("coordination.k8s.io/v1", "Lease").get(leader::lease::NAME).await.unwrap();
+    assert_eq!(lease.data["spec"]["holderIdentity"], "");
+    bed.unconfigure().await;
+}
+
+#[tokio::test]
+async fn entries_of_routes_are_written_kept_and_taken_away() {
+    let Some(bed) = Bed::open("entries").await else { return };
+    bed.configure().await;
+    let routes = bed.routes();
+    let running = Running::synced(bed.controller().await, bed.settings());
+    let statuses = running.leader.statuses();
+    statuses.set(&route_status(&bed.namespace, 1));
+    let route = until(&routes, "web", "written", |route| parents(route) == 2).await;
+    assert_eq!(route["status"]["parents"][0]["conditions"][0]["message"], "theirs");
+    assert_eq!(route["status"]["parents"][1]["controllerName"], CONTROLLER);
+    assert_eq!(route["spec"]["parentRefs"][0]["name"], "edge", "the spec is as it was");
 
     // The API server keeps what we write as we write it: nothing is written twice.
     let version = route["metadata"]["resourceVersion"].as_str().unwrap();
@@ -206,13 +290,8 @@ async fn statuses_of_all_kinds_are_written() {
     .await;
     statuses.clear(&object_ref);
     until(&routes, "web", "left", |route| parents(route) == 1).await;
-    running.leader.classes().set(&class_name, false);
-    until(&classes, &class_name, "free", |class| class["metadata"]["finalizers"].is_null()).await;
     running.stop().await;
-    let lease = bed.own("coordination.k8s.io/v1", "Lease").get(leader::lease::NAME).await.unwrap();
-    assert_eq!(lease.data["spec"]["holderIdentity"], "");
-    classes.delete(&class_name, &DeleteParams::default()).await.unwrap();
-    bed.close().await;
+    bed.unconfigure().await;
 }
 
 fn labels() -> BTreeMap<String, String> {
@@ -283,7 +362,7 @@ async fn infrastructure_is_applied_mended_switched_and_deleted() {
     let patch = PatchParams::apply("envoy-gateway").force();
     let uid = deployments.patch("envoy-edge", &patch, &Patch::Apply(&old)).await.unwrap().metadata.uid;
 
-    let running = Running::synced(bed.client.clone(), bed.settings());
+    let running = Running::synced(bed.controller().await, bed.settings());
     let fleets = running.leader.fleets();
     fleets.set(fleet(&bed, objects(&bed, workload(&bed, "Deployment", "one"))));
     applied(&running).await;
