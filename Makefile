@@ -19,7 +19,7 @@ summary = $(PYTHON) tools/test-summary
 
 .DEFAULT_GOAL := help
 .PHONY: help run tools test test-unit test-wire test-e2e test-fuzz corpus fuzz bench lint clean \
-  testbed test-testbed play
+  testbed test-testbed conformance play
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ testbed: ## Build the Kubernetes test bed (Go; the first time 15 minutes of CPU)
 
 test-testbed: testbed ## The test bed itself: a real API server, Pods as processes (needs root)
 	@e2e/test
+
+conformance: tools testbed ## The official conformance suite in a test bed (needs root); MODE=GatewayNamespace for the other mode
+	$(CARGO) build --package ferrogate
+	@e2e/conform
 
 play: tools testbed ## A cluster on this machine with Ferrogate in it and the quickstart applied, until Ctrl-C
 	$(CARGO) build --package ferrogate
