@@ -19,7 +19,7 @@ use std::{
 };
 
 use api::Object;
-use ir::{ObjectRef, Problem};
+use ir::{Kind, ObjectRef, Problem};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
@@ -344,11 +344,10 @@ impl Hub {
     fn failed(&mut self, id: SourceId, failure: Failure) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let known = source.failure.as_ref().is_some_and(|known| known.kind == failure.kind);
-        if failure.kind == FailureKind::Forbidden {
-            // What is in force stays: a Role may be away for a moment while it is replaced.
-            source.done = true;
-            self.problems_changed |= !known;
-        }
+        let forbidden = |failure: &Failure| failure.kind == FailureKind::Forbidden;
+        // What is in force stays: a Role may be away for a moment while it is replaced.
+        source.done |= forbidden(&failure);
+        self.problems_changed |= source.failure.as_ref().is_some_and(forbidden) != forbidden(&failure);
         if !known {
             problems::log_failure(source.view(), &failure);
         }
@@ -405,7 +404,6 @@ impl Hub {
         if source.objects.get(name).is_some_and(|seen| !newer(seen)) {
             self.forget(id, name);
         }
-        self.namespace_deleted(id, name);
     }
 
     /// What an object is to us becomes what is in force.
@@ -450,8 +448,10 @@ impl Hub {
         source.objects.remove(name);
         match source.resource.object_kind() {
             Some(kind) => {
-                if kind == ir::Kind::Service {
-                    self.observer.service(name, None);
+                match kind {
+                    Kind::Service => self.observer.service(name, None),
+                    Kind::Namespace => self.namespace_gone(&name.name),
+                    _ => {}
                 }
                 self.withdraw(&name.object(kind));
             }

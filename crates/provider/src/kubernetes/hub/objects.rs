@@ -80,12 +80,12 @@ impl Hub {
         }
     }
 
-    /// A Secret or ConfigMap is wanted as of now: it is fetched, unless its first list is still to come.
+    /// A Secret or ConfigMap is wanted as of now: it is fetched, unless its source is still to be started. One that is
+    /// started may be listing already, and may have passed over it.
     pub(super) fn want(&mut self, name: &ObjectRef) {
         debug_assert!(by_reference(name.kind));
         let Some(id) = self.source_of(name) else { return };
-        if self.is_selected(id, &name.namespace)
-            && self.sources.get(&id).is_some_and(|source| source.epoch > 0)
+        if self.is_selected(id, &name.namespace) && self.sources.get(&id).is_some_and(|source| source.started)
         {
             self.order_get(id, name.clone());
         }

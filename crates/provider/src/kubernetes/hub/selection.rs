@@ -62,12 +62,12 @@ impl Hub {
     /// A namespace counts as of now: what is in it was passed over so far.
     fn select(&mut self, namespace: &Arc<str>) {
         self.selected.insert(namespace.clone());
-        let begun = |id: &SourceId| {
+        let started = |id: &SourceId| {
             let source = self.sources.get(id)?;
-            let fits = source.resource.namespaced && source.namespace.is_none() && source.epoch > 0;
+            let fits = source.resource.namespaced && source.namespace.is_none() && source.started;
             (fits && !source.resource.by_reference()).then_some(*id)
         };
-        let sources: Vec<SourceId> = self.sources.keys().filter_map(begun).collect();
+        let sources: Vec<SourceId> = self.sources.keys().filter_map(started).collect();
         for id in sources {
             self.order_list(id, namespace.clone());
         }
@@ -93,10 +93,9 @@ impl Hub {
     }
 
     /// Deselects a Namespace that is gone.
-    pub(super) fn namespace_deleted(&mut self, id: SourceId, name: &Name) {
-        let kind = self.sources.get(&id).and_then(|source| source.resource.object_kind());
-        if kind == Some(Kind::Namespace) && self.selected.contains(&name.name) {
-            self.deselect(&name.name.clone());
+    pub(super) fn namespace_gone(&mut self, namespace: &Arc<str>) {
+        if self.selected.contains(namespace) {
+            self.deselect(namespace);
         }
     }
 }

@@ -16,6 +16,7 @@ enum Step {
     DeleteGateway(u8),
     DeleteSecret(u8),
     Team(u8, bool),
+    DeleteNamespace(u8),
     Cut,
     Bookmark,
     Compact,
@@ -27,8 +28,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     use Step::{
-        Bookmark, Compact, Cut, DeleteGateway, DeleteRoute, DeleteSecret, Gateway, Heal, Pause, Route,
-        Secret, Streaming, Team, Trouble, Undecodable,
+        Bookmark, Compact, Cut, DeleteGateway, DeleteNamespace, DeleteRoute, DeleteSecret, Gateway, Heal,
+        Pause, Route, Secret, Streaming, Team, Trouble, Undecodable,
     };
     prop_oneof![
         6 => (0..6_u8, any::<u8>()).prop_map(|(name, value)| Route(name, value)),
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..4_u8).prop_map(DeleteGateway),
         2 => (0..3_u8).prop_map(DeleteSecret),
         2 => (0..2_u8, any::<bool>()).prop_map(|(name, team)| Team(name, team)),
+        1 => (0..2_u8).prop_map(DeleteNamespace),
         3 => Just(Cut),
         1 => Just(Bookmark),
         2 => Just(Compact),
@@ -79,6 +81,7 @@ async fn take(fake: &Fake, step: Step) {
         Step::Team(name, team) => {
             fake.put(NAMESPACES, namespace(space(name), if team { "blue" } else { "red" }));
         }
+        Step::DeleteNamespace(name) => fake.delete(NAMESPACES, "", space(name)),
         Step::Cut => fake.cut(),
         Step::Bookmark => fake.bookmark(),
         Step::Compact => fake.compact(),
