@@ -251,7 +251,7 @@ impl State {
             match pipeline.status(object) {
                 // A route without parents of ours has nothing to say, and what it said before goes.
                 Some(Status { body: StatusBody::Route { parents }, .. }) if parents.is_empty() => {
-                    writer.clear(object)
+                    writer.clear(object);
                 }
                 Some(status) => writer.set(&self.completed(status)),
                 None if store.find(object).is_some_and(|id| store.fact(id).is_some()) => writer.clear(object),

@@ -1,6 +1,6 @@
 //! Tasks with names: one that ends by itself, or panics, is a failure of the process and never goes unnoticed.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,8 @@ const FAREWELL: Duration = Duration::from_secs(6);
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     running: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
+    /// A handful.
+    names: Vec<(Id, &'static str)>,
     stop: CancellationToken,
 }
 
@@ -25,7 +26,7 @@ impl Tasks {
     /// Starts one. It must not end before [`Tasks::stop`].
     pub(crate) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let id = self.running.spawn(task).id();
-        self.names.insert(id, name);
+        self.names.push((id, name));
     }
 
     /// Completes when one of them has ended, with what happened. Cancel safe.
@@ -39,7 +40,7 @@ impl Tasks {
     }
 
     fn name(&self, id: Id) -> &'static str {
-        self.names.get(&id).copied().unwrap_or("unknown")
+        self.names.iter().find(|(known, _)| *known == id).map_or("unknown", |(_, name)| name)
     }
 
     /// Ends all of them; those that take too long are cut off.

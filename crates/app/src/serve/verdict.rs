@@ -144,6 +144,8 @@ fn node_addresses(node: &Node) -> &[IpAddr] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use provider::kubernetes::{LoadBalancerAddress, Workload, WorkloadKind};
 
     use super::*;
@@ -174,17 +176,19 @@ mod tests {
         Infrastructure { services: vec![Arc::new(service)], workloads: vec![Arc::new(workload)] }
     }
 
-    fn judge(infrastructure: &Infrastructure, change: impl FnOnce(&mut Known<'_>)) -> (Vec<Arc<str>>, Word) {
-        let nodes = BTreeMap::from([
-            (
-                "a".into(),
-                Node { internal: vec![[10, 1, 0, 1].into()], external: vec![[192, 0, 2, 9].into()] },
-            ),
-            ("b".into(), Node { internal: vec![[10, 1, 0, 2].into()], external: Vec::new() }),
-        ]);
+    static NODES: LazyLock<BTreeMap<Arc<str>, Node>> = LazyLock::new(|| {
+        let inside = Node { internal: vec![[10, 1, 0, 2].into()], external: Vec::new() };
+        let outside = Node { internal: vec![[10, 1, 0, 1].into()], external: vec![[192, 0, 2, 9].into()] };
+        BTreeMap::from([("a".into(), outside), ("b".into(), inside)])
+    });
+
+    fn judge<'a>(
+        infrastructure: &'a Infrastructure,
+        change: impl FnOnce(&mut Known<'a>),
+    ) -> (Vec<Arc<str>>, Word) {
         let mut known = Known {
             infrastructure: Some(infrastructure),
-            nodes: &nodes,
+            nodes: &NODES,
             feed: None,
             asks_address: false,
             asks_hostname: false,
