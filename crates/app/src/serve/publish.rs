@@ -182,10 +182,7 @@ impl State {
                 None
             }
         };
-        let namespace = match self.installation.mode {
-            DeployMode::ControllerNamespace => &self.installation.controller_namespace,
-            DeployMode::GatewayNamespace => &wish.owner.identity().object.namespace,
-        };
+        let namespace = namespace(&self.installation, &wish.owner.identity().object);
         target.leader.fleets().set(leader::Fleet {
             name: wish.fleet.clone(),
             namespace: namespace.to_string(),
@@ -217,6 +214,7 @@ impl State {
                 name: fleet,
                 sockets: &known.spec.sockets,
                 infrastructure: target.observed.fleets.get(fleet),
+                namespace: namespace(&self.installation, &gateway),
                 nodes: &target.observed.nodes,
                 feed: self.feeds.status(fleet),
                 refusals: &self.refusals,
@@ -280,5 +278,13 @@ impl State {
             writer.gone(class);
         }
         self.classes = now;
+    }
+}
+
+/// Where the proxies of an owner run.
+fn namespace<'a>(installation: &'a Installation, owner: &'a ObjectRef) -> &'a Arc<str> {
+    match installation.mode {
+        DeployMode::ControllerNamespace => &installation.controller_namespace,
+        DeployMode::GatewayNamespace => &owner.namespace,
     }
 }

@@ -22,6 +22,8 @@ const MAX_ADDRESSES: usize = 16;
 pub(crate) struct Known<'a> {
     /// Its Services and workloads.
     pub infrastructure: Option<&'a Infrastructure>,
+    /// Where they belong. Those elsewhere are left from another `provider.kubernetes.deploy.type`.
+    pub namespace: &'a str,
     /// All Nodes.
     pub nodes: &'a BTreeMap<Arc<str>, Node>,
     /// How far its proxies are that are connected to this replica.
@@ -51,7 +53,8 @@ impl Known<'_> {
 
     /// One of several stays: while the name of a Service changes, the first by name.
     fn service(&self) -> Option<&ProxyService> {
-        self.infrastructure?.services.first().map(AsRef::as_ref)
+        let mut services = self.infrastructure?.services.iter();
+        services.find(|service| &*service.namespace == self.namespace).map(AsRef::as_ref)
     }
 
     fn addresses_of(&self, service: &ProxyService) -> Vec<Arc<str>> {
@@ -88,8 +91,8 @@ impl Known<'_> {
         if let Some(word) = self.unreachable(addresses) {
             return word;
         }
-        let workloads = self.infrastructure.map_or(&[][..], |found| &found.workloads);
-        if workloads.iter().all(|workload| workload.available == 0) {
+        let mut workloads = self.infrastructure.iter().flat_map(|found| &found.workloads);
+        if !workloads.any(|workload| &*workload.namespace == self.namespace && workload.available > 0) {
             return Word::no("NoResources", self.why("No proxy of the Gateway is available"));
         }
         // A replica that no proxy of the fleet has chosen knows from their readiness that they are served by another.
@@ -188,6 +191,7 @@ mod tests {
     ) -> (Vec<Arc<str>>, Word) {
         let mut known = Known {
             infrastructure: Some(infrastructure),
+            namespace: "system",
             nodes: &NODES,
             feed: None,
             asks_address: false,
@@ -260,6 +264,12 @@ mod tests {
         assert_eq!(judge(&found, |known| known.feed = Some(&elsewhere)).1.reason, "Programmed");
         let behind = FeedStatus { acked: Some(3), ..fresh };
         assert_eq!(judge(&found, |known| known.feed = Some(&behind)).1.reason, "Programmed");
+    }
+
+    #[test]
+    fn what_another_mode_has_left_behind_does_not_count() {
+        let elsewhere = judge(&found(service("ClusterIP"), 1), |known| known.namespace = "default");
+        assert_eq!((elsewhere.0.len(), elsewhere.1.reason), (0, "AddressNotAssigned"));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct Inputs<'a> {
     pub(super) name: &'a Arc<str>,
     pub(super) sockets: &'a [SocketSpec],
     pub(super) infrastructure: Option<&'a Infrastructure>,
+    /// The namespace that it belongs to.
+    pub(super) namespace: &'a str,
     pub(super) nodes: &'a BTreeMap<Arc<str>, Node>,
     pub(super) feed: Option<FeedStatus>,
     pub(super) refusals: &'a Refusals,
@@ -73,6 +75,7 @@ impl FleetRecord {
         let failure = self.failure.as_deref().or(inputs.errors.first().map(String::as_str));
         let known = Known {
             infrastructure: inputs.infrastructure,
+            namespace: inputs.namespace,
             nodes: inputs.nodes,
             feed: inputs.feed.as_ref(),
             asks_address: self.asks_address,
