@@ -21,6 +21,8 @@ pub(crate) enum To {
     Xds,
     /// What is wrong with the objects, as a list.
     Problems,
+    /// Kubernetes objects that run the proxies of each Gateway.
+    Infra,
     /// Outputs of every stage, with what each was made from.
     Ir,
 }
@@ -81,6 +83,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         To::Problems => {
             let problems: Vec<Problem> = loaded.problems.into_iter().chain(pipeline.problems()).collect();
             view::print(&problems, args.output)?;
+        }
+        To::Infra => {
+            let installation = &pipeline.store().settings().installation;
+            let context = infra::Context { installation, ca: None };
+            let mut documents = Vec::new();
+            for wish in pipeline.wishes().filter(|wish| !wish.on_hold) {
+                // What cannot be rendered is judged before, and then there is no wish but one on hold.
+                documents
+                    .extend(infra::render(wish, &context)?.objects.into_iter().map(|object| object.body));
+            }
+            view::print_documents(&documents, args.output)?;
         }
         To::Ir => view::print(&view::ir::stages(&pipeline, "", ""), args.output)?,
     }

@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ir::{
     Kind, ObjectRef,
-    infra::{Identity, Installation, Owner, Wish},
+    infra::{Identity, Installation, Layer4, Owner, ServicePort, Wish},
 };
 use serde_json::Value;
 
@@ -101,7 +101,14 @@ pub fn judge(parameters: &Arc<Value>, installation: &Installation) -> Result<(),
         fleet: "default/gateway".into(),
         owner: Owner::Gateway(identity(Kind::Gateway, "default", "gateway")),
         class: identity(Kind::GatewayClass, "", "class"),
-        ports: [].into(),
+        // With no port there is no Service, and its patch would not be judged.
+        ports: [ServicePort {
+            name: "http-80".into(),
+            port: 80,
+            container_port: 10_080,
+            protocol: Layer4::Tcp,
+        }]
+        .into(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         addresses: [].into(),

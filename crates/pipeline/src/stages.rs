@@ -202,7 +202,7 @@ impl Roots {
             match store.object(id).map(|object| object.kind) {
                 Some(Kind::Gateway) => drop((roots.gateways.insert(id), roots.statuses.insert(id))),
                 Some(Kind::GatewayClass | Kind::Backend | Kind::EnvoyProxy) => {
-                    drop(roots.statuses.insert(id))
+                    roots.statuses.insert(id);
                 }
                 Some(kind) if route::of(kind).is_some() => {
                     roots.routes.insert(id);

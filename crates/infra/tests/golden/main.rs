@@ -6,6 +6,7 @@
 
 mod types;
 mod validate;
+mod wishes;
 
 use std::{
     fmt::Write as _,

@@ -62,6 +62,7 @@ pub(crate) fn of_class(
 ) -> Result<Parameters, Finding> {
     let level = level(class.parameters.as_ref(), "spec.parametersRef", reader)?;
     let parameters = merged(None, level, reader).map_err(|message| invalid("spec.parametersRef", message))?;
+    check_merging(&parameters, "spec.parametersRef", reader)?;
     check(&parameters, "spec.parametersRef", reader, judge)?;
     Ok(parameters)
 }
@@ -85,12 +86,27 @@ pub(crate) fn of_gateway(
     }
     let of_class = level(class.and_then(|class| class.parameters.as_ref()), FIELD, reader)?;
     let own = level(gateway.parameters.as_ref(), FIELD, reader)?;
-    let has_own = own.is_some();
+    let unchecked = own.is_some() || class.is_none();
     let parameters = merged(own, of_class, reader).map_err(|message| invalid(FIELD, message))?;
-    if has_own {
+    if unchecked {
         check(&parameters, FIELD, reader, judge)?;
     }
     Ok(parameters)
+}
+
+/// Merged Gateways share proxies, which a Gateway's own EnvoyProxy has no say in.
+fn check_merging(parameters: &Parameters, field: &str, reader: &mut Reader<'_>) -> Result<(), Finding> {
+    if !parameters.merges_gateways() {
+        return Ok(());
+    }
+    let message = if parameters.spec.get("mergeBackends").is_some() {
+        "mergeGateways and mergeBackends cannot both be enabled"
+    } else if reader.settings().installation.mode == DeployMode::GatewayNamespace {
+        "mergeGateways needs proxies in the namespace of the control plane, but the configuration puts them beside their Gateways (provider.kubernetes.deploy.type: GatewayNamespace)"
+    } else {
+        "mergeGateways is not supported yet; without it each Gateway has proxies and addresses of its own"
+    };
+    Err(invalid(field, message))
 }
 
 fn invalid(field: &str, message: impl Into<String>) -> Finding {
@@ -171,16 +187,10 @@ fn over(
 
 /// What no schema can see, because it depends on the installation or on several objects.
 fn check(parameters: &Parameters, field: &str, reader: &mut Reader<'_>, judge: Judge) -> Result<(), Finding> {
-    let installation = &reader.settings().installation;
-    if parameters.merges_gateways() {
-        if parameters.spec.get("mergeBackends").is_some() {
-            return Err(invalid(field, "mergeGateways and mergeBackends cannot both be enabled"));
-        }
-        if installation.mode == DeployMode::GatewayNamespace {
-            let message = "mergeGateways needs proxies in the namespace of the control plane, but the configuration puts them beside their Gateways (provider.kubernetes.deploy.type: GatewayNamespace)";
-            return Err(invalid(field, message));
-        }
+    if parameters.spec.as_object().is_none_or(Map::is_empty) {
+        return Ok(());
     }
+    let installation = &reader.settings().installation;
     judge(&parameters.spec, installation)
         .map_err(|message| invalid(field, format!("The EnvoyProxy is not valid: {message}")))
 }
