@@ -85,7 +85,7 @@ pub fn render(wish: &Wish, context: &Context<'_>) -> Result<Rendered, RenderErro
     objects.push(workload);
     objects.extend(scaling::autoscaler(&fleet, &workload_name)?);
     objects.extend(scaling::disruption_budget(&fleet)?);
-    Ok(Rendered { fleet: wish.fleet.clone(), namespace: fleet.namespace.clone(), objects })
+    Ok(Rendered { fleet: wish.fleet.clone(), namespace: fleet.namespace, objects })
 }
 
 /// Says whether objects can be rendered with these parameters (the merged `spec` of EnvoyProxies), whatever the

@@ -90,17 +90,17 @@ fn view(name: &str) -> String {
     for fleet in fleets {
         for object in fleet.objects {
             let mut body = object.body;
-            // One line of 4 kB for each Pod says nothing to a reader; bootstraps have their own cases.
+            // One line of 4 kB for each Pod says nothing to a reader; bootstraps have cases of their own.
             let args = body
                 .pointer_mut("/spec/template/spec/containers/0/args")
                 .and_then(|args| args.as_array_mut());
-            if let Some(args) = args {
+            let bootstrap = args.map(|args| {
                 let at = args.iter().position(|arg| arg == "--config-yaml").unwrap() + 1;
-                args[at] = if name.starts_with("bootstrap") {
-                    serde_json::from_str(args[at].as_str().unwrap()).unwrap()
-                } else {
-                    "(bootstrap)".into()
-                };
+                std::mem::replace(&mut args[at], "(bootstrap)".into())
+            });
+            if name.starts_with("bootstrap") {
+                let Some(bootstrap) = bootstrap else { continue };
+                body = serde_json::from_str(bootstrap.as_str().unwrap()).unwrap();
             }
             let _ = write!(out, "---\n{}", serde_yaml_ng::to_string(&body).unwrap());
         }
