@@ -1,6 +1,13 @@
 //! The same against a real API server, where there is one: `FERROGATE_TESTBED_KUBECONFIG` names its kubeconfig. It
 //! must know the CRDs of Gateway API.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "functions shared by tests fail by panicking, and tell what they skip"
+)]
+
 use std::{collections::BTreeMap, env, path::Path, time::Duration};
 
 use ir::{Kind, ObjectRef};
