@@ -8,7 +8,7 @@ use ir::{Kind, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that are made.
-pub(crate) const KINDS: [Kind; 10] = [
+pub(crate) const KINDS: [Kind; 11] = [
     Kind::HttpRoute,
     Kind::Gateway,
     Kind::Service,
@@ -19,6 +19,7 @@ pub(crate) const KINDS: [Kind; 10] = [
     Kind::GatewayClass,
     Kind::Namespace,
     Kind::ConfigMap,
+    Kind::EnvoyProxy,
 ];
 /// Names of everything.
 pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
@@ -127,9 +128,13 @@ impl<'a> Choices<'a> {
     pub(crate) fn object(&mut self, kind: Kind) -> Value {
         let mut metadata = self.metadata(kind);
         let body = match kind {
-            Kind::GatewayClass => json!({"spec": {
-                "controllerName": self.of(&[store::DEFAULT_CONTROLLER_NAME, "example.com/other"]),
-            }}),
+            Kind::GatewayClass => {
+                let mut spec = json!({
+                    "controllerName": self.of(&[store::DEFAULT_CONTROLLER_NAME, "example.com/other"]),
+                });
+                self.maybe(&mut spec, "parametersRef", |c| c.parameters(true));
+                json!({ "spec": spec })
+            }
             Kind::Gateway => self.gateway(),
             Kind::HttpRoute => self.route(),
             Kind::ReferenceGrant => self.grant(),
@@ -143,6 +148,7 @@ impl<'a> Choices<'a> {
             Kind::Secret => return self.secret(&metadata),
             Kind::ConfigMap => json!({"data": {"k": self.of(&["v", "w"])}}),
             Kind::Backend => self.backend(),
+            Kind::EnvoyProxy => self.envoy_proxy(),
         };
         let mut document =
             json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata});
@@ -164,6 +170,37 @@ impl<'a> Choices<'a> {
                 _ => json!([{"type": "example.com/own", "value": "x"}]),
             };
         }
+        if self.pick(4) == 3 {
+            spec["infrastructure"] = json!({"labels": {"team": self.of(&["x", "y"])}});
+            self.maybe(&mut spec["infrastructure"], "parametersRef", |c| c.parameters(false));
+        }
+        json!({"spec": spec})
+    }
+
+    /// A reference to an EnvoyProxy, or to something else.
+    fn parameters(&mut self, namespaced: bool) -> Value {
+        let kind = self.of(&["EnvoyProxy", "EnvoyProxy", "Other"]);
+        let mut reference = json!({"group": "gateway.envoyproxy.io", "kind": kind, "name": self.name()});
+        if namespaced {
+            reference["namespace"] = self.namespace().into();
+        }
+        reference
+    }
+
+    fn envoy_proxy(&mut self) -> Value {
+        let mut spec = json!({});
+        self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
+        self.maybe(&mut spec, "concurrency", |c| (1 + c.pick(2)).into());
+        self.maybe(&mut spec, "provider", |c| {
+            json!({"type": "Kubernetes", "kubernetes": {
+                "envoyDeployment": {"replicas": 1 + c.pick(3)},
+                "envoyService": {"type": c.of(&["ClusterIP", "LoadBalancer", "NodePort"])},
+            }})
+        });
+        self.maybe(&mut spec, "telemetry", |c| {
+            let backend = json!({"name": c.name(), "port": 80, "namespace": c.namespace()});
+            json!({"metrics": {"sinks": [{"type": "OpenTelemetry", "openTelemetry": {"backendRefs": [backend]}}]}})
+        });
         json!({"spec": spec})
     }
 
