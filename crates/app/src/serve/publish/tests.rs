@@ -101,7 +101,9 @@ impl Plant {
 
     /// Everything at once, as from the first lists.
     fn cold_start(&mut self) {
-        let objects: Vec<Value> = objects().into_iter().map(|(_, object)| object).collect();
+        let mut objects: Vec<Value> = objects().into_iter().map(|(_, object)| object).collect();
+        // No route attaches from a namespace that is not there.
+        objects.push(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "default" } }));
         self.commit(&objects);
         self.leader.synced();
     }
