@@ -103,7 +103,7 @@ mod tests {
 
     const AUDIENCE: &str = "envoy-gateway.system.svc.cluster.local";
 
-    fn judge(status: serde_json::Value) -> Result<TokenIdentity, String> {
+    fn judge(status: &serde_json::Value) -> Result<TokenIdentity, String> {
         let review = json!({ "metadata": {}, "spec": {}, "status": status });
         identity(&serde_json::from_value(review).unwrap(), AUDIENCE)
     }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_token_of_a_pod_names_it() {
-        let found = judge(status()).unwrap();
+        let found = judge(&status()).unwrap();
         assert_eq!(
             (&*found.namespace, &*found.pod, found.pod_uid.as_deref()),
             ("shop", "envoy-1", Some("u1"))
@@ -133,15 +133,15 @@ mod tests {
         let mut refused = status();
         refused["authenticated"] = false.into();
         refused["error"] = "expired".into();
-        assert!(judge(refused).unwrap_err().contains("expired"));
+        assert!(judge(&refused).unwrap_err().contains("expired"));
         let mut foreign = status();
         foreign["audiences"] = json!(["https://kubernetes.default.svc"]);
-        assert!(judge(foreign).unwrap_err().contains("not meant for"));
+        assert!(judge(&foreign).unwrap_err().contains("not meant for"));
         let mut person = status();
         person["user"]["username"] = "alice".into();
-        assert!(judge(person).unwrap_err().contains("not a service account"));
+        assert!(judge(&person).unwrap_err().contains("not a service account"));
         let mut unbound = status();
         unbound["user"]["extra"] = json!({});
-        assert!(judge(unbound).unwrap_err().contains("not bound to a Pod"));
+        assert!(judge(&unbound).unwrap_err().contains("not bound to a Pod"));
     }
 }

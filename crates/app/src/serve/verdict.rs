@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(judge(&found, |known| known.feed = Some(&fresh)).1.reason, "Pending");
         let again = judge(&found, |known| (known.feed, known.programmed) = (Some(&fresh), true));
         assert_eq!(again.1.reason, "Programmed");
-        let elsewhere = FeedStatus { streams: 0, ..fresh.clone() };
+        let elsewhere = FeedStatus { streams: 0, ..fresh };
         assert_eq!(judge(&found, |known| known.feed = Some(&elsewhere)).1.reason, "Programmed");
         let behind = FeedStatus { acked: Some(3), ..fresh };
         assert_eq!(judge(&found, |known| known.feed = Some(&behind)).1.reason, "Programmed");
