@@ -134,7 +134,8 @@ fn owned(old: Option<&Map<String, Value>>, wish: Value, context: Merge<'_>) -> M
 /// Merges the conditions of each member of a list, whose members are told apart by the field `key`.
 fn judge_each(wished: &mut Value, live: Option<&Value>, key: &str, context: Merge<'_>) {
     for member in wished.as_array_mut().into_iter().flatten() {
-        let live = live.and_then(Value::as_array).and_then(|live| live.iter().find(|live| live[key] == member[key]));
+        let live =
+            live.and_then(Value::as_array).and_then(|live| live.iter().find(|live| live[key] == member[key]));
         let conditions = member["conditions"].take();
         member["conditions"] = judged(live.map(|live| &live["conditions"]), conditions, context);
     }

@@ -21,7 +21,7 @@ fn edges_follow_the_table() {
             .starts_with("crate translate must not use")
     );
     assert!(
-        forbidden_for_tests("server", &[("kube", None)])[0].contains("only api, admission, provider may")
+        forbidden_for_tests("server", &[("kube", None)])[0].contains("only api, admission, provider, leader")
     );
     assert_eq!(forbidden_for_tests("stray", &[]).len(), 1);
 }

@@ -258,7 +258,8 @@ pub struct ProxyAccessLogSetting {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub matches: Vec<String>,
-    /// Where lines go.
+    /// Where lines go; at least one when given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 50))]
     pub sinks: Vec<ProxyAccessLogSink>,
     /// Which requests it is about; those of listeners and routes when unset.
