@@ -61,8 +61,11 @@ fn judge(admission: &Admission, case: &Path) -> Judged {
 }
 
 /// Objects that an API server refuses although the corpus has a status for them: it was made without one. Here a TLS
-/// listener has no `tls`, which a CEL rule of Gateway API 1.6.1 asks for.
-const REFUSED_ALL_THE_SAME: [(&str, &str); 1] = [("operations__egctl--2", "Gateway default/eg")];
+/// listener has no `tls`, which a CEL rule of Gateway API 1.6.1 asks for, and an access log has no `sinks`.
+const REFUSED_ALL_THE_SAME: [(&str, &str); 2] = [
+    ("operations__egctl--2", "Gateway default/eg"),
+    ("observability__proxy-accesslog--4", "EnvoyProxy envoy-gateway-system/otel-access-logging"),
+];
 
 /// Kinds without part in translation; cases may hold them.
 const BYSTANDERS: [&str; 3] = ["Deployment", "ServiceAccount", "ClusterTrustBundle"];

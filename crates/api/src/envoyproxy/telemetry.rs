@@ -258,8 +258,7 @@ pub struct ProxyAccessLogSetting {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub matches: Vec<String>,
-    /// Where lines go; at least one when given.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Where lines go.
     #[schemars(length(min = 1, max = 50))]
     pub sinks: Vec<ProxyAccessLogSink>,
     /// Which requests it is about; those of listeners and routes when unset.
