@@ -105,14 +105,18 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         return Some(GatewayOutput::empty(object, fleet, false));
     }
     let in_cluster = reader.settings().infrastructure == Infrastructure::Kubernetes;
-    let usable = unsupported_address(gateway).map_or(Ok(()), Err).and_then(|()| {
-        let parameters = parameters::of_gateway(gateway, reader, judge)?;
+    if let Some(finding) = unsupported_address(gateway) {
+        return Some(refused(gateway, object, fleet, finding, in_cluster, reader));
+    }
+    let usable = parameters::of_gateway(gateway, reader, judge).and_then(|parameters| {
         let sinks = if in_cluster { infra::metric_sinks(&parameters, reader)? } else { [].into() };
         Ok((parameters, sinks))
     });
-    let (parameters, sinks) = match usable {
-        Ok(usable) => usable,
-        Err(finding) => return Some(refused(gateway, object, fleet, finding, in_cluster, reader)),
+    // Without usable parameters nothing of the infrastructure changes, but what runs goes on serving, and goes on
+    // following its listeners and routes: a typing error in one place must not stop traffic.
+    let (parameters, sinks, unusable) = match usable {
+        Ok((parameters, sinks)) => (parameters, sinks, None),
+        Err(finding) => (parameters::Parameters::defaults(), [].into(), Some(finding)),
     };
     let mut judged: Vec<Judged<'_>> = gateway
         .listeners
@@ -124,13 +128,20 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
     let listeners =
         judged.iter().enumerate().map(|(i, j)| attach_listener(gateway, &object, i, j, &judged)).collect();
     let sockets = socket::group(gateway, &fleet, &judged, &parameters, reader);
-    let wish = in_cluster.then(|| infra::wish(gateway, &object, &judged, &parameters, sinks, reader));
+    let wish = in_cluster.then(|| match unusable {
+        Some(_) => infra::on_hold(gateway, &object, reader).into(),
+        None => infra::wish(gateway, &object, &judged, &parameters, sinks, reader),
+    });
     let mut certificates: Vec<ObjectId> =
         judged.iter().filter(|j| j.ready()).flat_map(|j| j.certificates.iter().map(|c| c.id)).collect();
     certificates.sort_unstable();
     certificates.dedup();
+    let mut status = conditions(gateway, &object, judged);
+    if let Some(finding) = unusable {
+        not_accepted(gateway, &object, finding, &mut status);
+    }
     Some(GatewayOutput {
-        status: conditions(gateway, &object, judged),
+        status,
         object,
         managed: true,
         served: true,
@@ -172,17 +183,23 @@ fn refused(
     let wish = in_cluster.then(|| infra::on_hold(gateway, &object, reader).into());
     let mut output = GatewayOutput::empty(object, fleet, true);
     output.wish = wish;
-    let message = finding.message.to_string();
     output.status.generation = gateway.meta.generation;
-    output.status.conditions.push(condition(
-        gateway,
-        "Accepted",
-        ConditionStatus::False,
-        finding.reason,
-        message,
-    ));
-    output.status.problems.push(crate::status::problem(&output.object, "Accepted", finding));
+    not_accepted(gateway, &output.object, finding, &mut output.status);
     output
+}
+
+/// Says why a Gateway is not accepted, in place of what its listeners gave.
+fn not_accepted(
+    gateway: &facts::Gateway,
+    object: &ObjectRef,
+    finding: crate::Finding,
+    status: &mut GatewayConditions,
+) {
+    let message = finding.message.to_string();
+    status.conditions.retain(|condition| condition.kind != "Accepted");
+    let accepted = condition(gateway, "Accepted", ConditionStatus::False, finding.reason, message);
+    status.conditions.insert(0, accepted);
+    status.problems.push(crate::status::problem(object, "Accepted", finding));
 }
 
 /// True when the Gateway's class names our controller. In standalone mode a class that does not exist counts as ours.

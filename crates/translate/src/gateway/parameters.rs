@@ -24,6 +24,11 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
+    /// What holds where nothing is said.
+    pub(super) fn defaults() -> Parameters {
+        Parameters { spec: Arc::new(Value::Object(serde_json::Map::new())), proxies: Vec::new() }
+    }
+
     fn flag(&self, pointer: &str) -> bool {
         self.spec.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
     }
