@@ -59,6 +59,7 @@ impl Config {
             enable_backend: local || !self.given || self.file.extension_apis.enable_backend,
             implicit_gateway_class: local,
             implicit_namespaces: local,
+            partial_input: false,
             allow_local_backends: local,
             installation: self.installation().into(),
         }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::SystemTime};
 
 use ::ir::{Problem, Severity};
 use admission::{Admission, UnknownFields};
-use pipeline::{ChangeSet, Infrastructure, Pipeline};
+use pipeline::{ChangeSet, Infrastructure, Pipeline, Settings};
 use serde_json::Value;
 
 use crate::{
@@ -59,8 +59,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = config::load(&admission, args.config.as_deref())?;
     let unknown_fields = if args.lenient { UnknownFields::Drop } else { UnknownFields::Refuse };
     let loaded = provider::file::load(admission, &args.files, unknown_fields);
-    let controller = config.settings(Infrastructure::Kubernetes).controller_name;
-    let mut pipeline = Pipeline::new(config.settings(Infrastructure::Kubernetes));
+    let settings = Settings { partial_input: true, ..config.settings(Infrastructure::Kubernetes) };
+    let controller = settings.controller_name.clone();
+    let mut pipeline = Pipeline::new(settings);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
     pipeline.commit(ChangeSet {
         apply: loaded.objects,

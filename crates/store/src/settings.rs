@@ -30,6 +30,10 @@ pub struct Settings {
     /// Whether a Namespace that nobody declared counts as there, with no labels of its own (standalone mode). An API
     /// server holds no object in a namespace that is not there, so elsewhere nothing attaches from one.
     pub implicit_namespaces: bool,
+    /// Whether the objects may be a part of what the cluster has (documents given to `translate`). Then a GatewayClass
+    /// whose EnvoyProxy is not among them is accepted, as Envoy Gateway's own offline translation has it, and a
+    /// problem names what is missing.
+    pub partial_input: bool,
     /// What the installation gives to all proxies in a cluster.
     pub installation: Arc<Installation>,
     /// Whether Backends may name loopback addresses and single-label hosts (standalone mode).
@@ -48,6 +52,7 @@ impl Default for Settings {
             enable_backend: false,
             implicit_gateway_class: false,
             implicit_namespaces: false,
+            partial_input: false,
             allow_local_backends: false,
             installation: Arc::default(),
         }

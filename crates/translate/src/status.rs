@@ -24,8 +24,13 @@ pub fn gateway_class(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Opt
     }
     let object = reader.object(id);
     let invalid = parameters::of_class(class, reader, judge).err();
-    let accepted = accepted(invalid.as_ref(), "The GatewayClass is valid", class.meta.generation);
-    let problems = invalid.into_iter().map(|finding| problem(&object, "Accepted", finding)).collect();
+    let absent = reader.settings().partial_input && parameters::are_absent(class, reader);
+    let against = invalid.as_ref().filter(|_| !absent);
+    let accepted = accepted(against, "The GatewayClass is valid", class.meta.generation);
+    let severity = if absent { ir::Severity::Warning } else { ir::Severity::Error };
+    let problems = (invalid.into_iter())
+        .map(|finding| ir::Problem { severity, ..problem(&object, "Accepted", finding) })
+        .collect();
     Some(Status { object, body: StatusBody::Conditions(vec![accepted]), problems })
 }
 

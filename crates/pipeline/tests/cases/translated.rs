@@ -36,11 +36,18 @@ impl Translated {
 }
 
 /// In a cluster, with every class ours and every namespace there unless the case says otherwise in a line such as
-/// `# settings: host no-backend no-implicit-class no-implicit-namespaces local-backends`.
+/// `# settings: host no-backend no-implicit-class no-implicit-namespaces local-backends partial-input`.
 fn settings(text: &str) -> Settings {
     let line = text.lines().find_map(|line| line.strip_prefix("# settings:")).unwrap_or_default();
     let words: Vec<&str> = line.split_whitespace().collect();
-    let known = ["host", "no-backend", "no-implicit-class", "no-implicit-namespaces", "local-backends"];
+    let known = [
+        "host",
+        "no-backend",
+        "no-implicit-class",
+        "no-implicit-namespaces",
+        "local-backends",
+        "partial-input",
+    ];
     assert!(words.iter().all(|word| known.contains(word)), "unknown setting in {line:?}");
     Settings {
         infrastructure: if words.contains(&"host") {
@@ -52,6 +59,7 @@ fn settings(text: &str) -> Settings {
         implicit_gateway_class: !words.contains(&"no-implicit-class"),
         implicit_namespaces: !words.contains(&"no-implicit-namespaces"),
         allow_local_backends: words.contains(&"local-backends"),
+        partial_input: words.contains(&"partial-input"),
         ..Settings::default()
     }
 }

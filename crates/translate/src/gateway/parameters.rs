@@ -72,6 +72,12 @@ pub(crate) fn of_class(
     Ok(parameters)
 }
 
+/// Whether the class names an EnvoyProxy that is not there.
+pub(crate) fn are_absent(class: &facts::GatewayClass, reader: &mut Reader<'_>) -> bool {
+    let target = class.parameters.as_ref().and_then(|reference| reference.target);
+    target.is_some_and(|id| reader.envoy_proxy(id).is_none())
+}
+
 /// The parameters of a Gateway: its own over those of its class over those of the configuration file.
 pub(crate) fn of_gateway(
     gateway: &facts::Gateway,
