@@ -9,8 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fixture::{
-    Captured, Fixture, PARENT, SOON, connect, envoy, free_port, gone, reach, ready, request, runs, sigkill,
-    stopped,
+    Fixture, PARENT, SOON, connect, envoy, free_port, gone, reach, ready, request, runs, sigkill, stopped,
 };
 use host::{Bootstrap, Proxy, State};
 use serde_json::{Value, json};
@@ -191,36 +190,5 @@ fn the_guard_refuses_to_run_without_its_parent() {
         assert_eq!(output.status.code(), Some(127));
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(text.starts_with("[critical][guard] ") && text.contains(problem), "{text}");
-    }
-}
-
-#[tokio::test]
-async fn both_logs_come_out_through_ours() {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    // This test's runtime has one thread, so a subscriber of this thread sees all its tasks.
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let fixture = Fixture::new();
-    let port = free_port();
-    let mut spec = fixture.spec(&fixture.listening(port, "0.001s"));
-    spec.log_level = "info".to_owned();
-    let proxy = Proxy::spawn(spec).unwrap();
-    ready(&proxy).await;
-    request(&mut connect(port).await.unwrap(), "/logged").await.unwrap();
-    proxy.stop();
-    stopped(&proxy).await;
-    // Envoy writes access logs when it ends, and the readers of the pipes come after that.
-    let begun = Instant::now();
-    loop {
-        let text = captured.text();
-        let access = text.lines().any(|line| line.contains(" access: ") && line.contains("path=/logged"));
-        let own =
-            text.lines().any(|line| line.contains(" INFO envoy: ") && line.contains("component=\"main\""));
-        if access && own {
-            break;
-        }
-        assert!(begun.elapsed() < SOON, "{text}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
