@@ -9,8 +9,7 @@ import (
 	"runtime"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"ferrogate/e2e/testbed/internal/container"
 	"ferrogate/e2e/testbed/internal/state"
 )
 
@@ -37,7 +36,7 @@ func Exec(path string, args []string) (int, error) {
 func runIn(pid int, folder string, args, env []string) (int, error) {
 	// Only this thread changes its namespaces; it is never unlocked, so nothing else runs on it.
 	runtime.LockOSThread()
-	if err := enter(pid); err != nil {
+	if err := container.Enter(pid); err != nil {
 		return 0, err
 	}
 	// Entering a mount namespace moves to its root.
@@ -66,22 +65,4 @@ func runIn(pid int, folder string, args, env []string) (int, error) {
 		return failed.ExitCode(), nil
 	}
 	return 0, err
-}
-
-// enter moves the calling thread into the namespaces of a process; its PID namespace holds for children.
-func enter(pid int) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	// A thread that shares its root and working directory with others may not change mount namespaces.
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return err
-	}
-	flags := unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
-	if err := unix.Setns(fd, flags); err != nil {
-		return fmt.Errorf("enter the namespaces of process %d (root is needed): %w", pid, err)
-	}
-	return nil
 }

@@ -61,7 +61,7 @@ func Exec() error {
 		if err != nil {
 			return err
 		}
-		if err := joinContainer(spec.PID); err != nil {
+		if err := Enter(spec.PID); err != nil {
 			return err
 		}
 		command = exec.Command(fmt.Sprintf("/proc/self/fd/%d", binary.Fd()), ExecRole, "inner")
@@ -120,19 +120,21 @@ func joinNetwork(path string) error {
 	return unix.Setns(fd, unix.CLONE_NEWNET)
 }
 
-// joinContainer enters all namespaces of a container's first process.
-func joinContainer(pid int) error {
+// Enter moves the calling thread into all namespaces of a process, for good: lock the thread before, and never
+// unlock it. The PID namespace holds for children.
+func Enter(pid int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
+	// A thread that shares its root and working directory with others may not change mount namespaces.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}
 	flags := unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 	if err := unix.Setns(fd, flags); err != nil {
-		return fmt.Errorf("enter the container: %w", err)
+		return fmt.Errorf("enter the namespaces of process %d (root is needed): %w", pid, err)
 	}
 	return nil
 }
