@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 600
 export CARGO PYTHON CARGO_TARGET_DIR
 
 # The stages of `make test`, in order: each is a target of this file that reports its counts.
-STAGES := lint test-unit test-wire test-e2e corpus
+STAGES := lint test-unit test-wire test-e2e corpus test-fuzz
 # Crates whose tests are a stage of their own.
 WIRE := server
 E2E := e2e
