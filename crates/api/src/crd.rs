@@ -17,9 +17,11 @@ const APPROVED: &str = "api-approved.kubernetes.io";
 /// Where Gateway API 1.6 was approved.
 const APPROVED_BY: &str = "https://github.com/kubernetes-sigs/gateway-api/pull/4530";
 
-/// CRDs of every kind that an API server must be taught, in the order of [`KINDS`].
+/// CRDs of every kind that an API server must be taught, in the order of [`KINDS`]; those of other projects come with
+/// these.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    KINDS.iter().filter_map(|kind| kind.crd.map(|names| complete(names(), kind))).collect()
+    let ours = KINDS.iter().filter(|kind| !kind.is_foreign());
+    ours.filter_map(|kind| kind.crd.map(|names| complete(names(), kind))).collect()
 }
 
 /// Adds the schema and the other served versions to names, scope and columns.

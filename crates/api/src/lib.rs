@@ -25,9 +25,11 @@ pub mod core;
 pub mod envoyproxy;
 pub mod gateway;
 pub mod gatewayclass;
+pub mod grpcroute;
 pub mod httproute;
 pub mod listener;
 pub mod referencegrant;
+pub mod serviceimport;
 pub mod text;
 pub mod tls;
 
@@ -38,12 +40,14 @@ pub use crd::{GATEWAY_API_VERSION, crds};
 pub use envoyproxy::{EnvoyProxy, EnvoyProxySpec, EnvoyProxyStatus};
 pub use gateway::*;
 pub use gatewayclass::*;
+pub use grpcroute::*;
 pub use httproute::*;
 pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 pub use listener::*;
-pub use object::{KINDS, KindInfo, Object};
+pub use object::{KINDS, KindInfo, Object, plural};
 pub use referencegrant::*;
+pub use serviceimport::*;
 pub use text::*;
 pub use tls::*;
 

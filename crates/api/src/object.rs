@@ -17,9 +17,11 @@ use crate::{
     envoyproxy::{EnvoyProxy, EnvoyProxySpec, EnvoyProxyStatus},
     gateway::{Gateway, GatewaySpec, GatewayStatus},
     gatewayclass::{GatewayClass, GatewayClassSpec, GatewayClassStatus},
+    grpcroute::{GrpcRoute, GrpcRouteSpec},
     httproute::{HttpRoute, HttpRouteSpec},
     referencegrant::{ReferenceGrant, ReferenceGrantSpec},
     schema,
+    serviceimport::{MCS_GROUP, ServiceImport, ServiceImportSpec, ServiceImportStatus},
 };
 
 /// A kind that Ferrogate reads: its names and the versions in which it may come.
@@ -71,9 +73,30 @@ impl KindInfo {
         (self.schema)()
     }
 
+    /// Name in paths and RBAC rules: the plural in lower case, as all of these kinds form it.
+    pub fn plural(&self) -> String {
+        plural(self.name)
+    }
+
+    /// True for kinds of other projects, whose CRDs come with these: they are read where they are there, and never
+    /// installed.
+    pub fn is_foreign(&self) -> bool {
+        self.group == MCS_GROUP
+    }
+
     /// True for Kubernetes' own kinds, which need no CRD.
     pub fn is_core(&self) -> bool {
         self.crd.is_none()
+    }
+}
+
+/// The plural of a kind in lower case, as CRDs and Kubernetes itself form it.
+pub fn plural(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    match kind.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ if kind.ends_with('s') => format!("{kind}es"),
+        _ => format!("{kind}s"),
     }
 }
 
@@ -164,6 +187,9 @@ kinds! {
     /// Routes of HTTP requests.
     HttpRoute(HttpRoute) = "gateway.networking.k8s.io", "HTTPRoute", ["v1", "v1beta1"], "v1", true,
         Some(HttpRoute::crd), schema::custom::<HttpRouteSpec, RouteStatus>;
+    /// Routes of gRPC calls.
+    GrpcRoute(GrpcRoute) = "gateway.networking.k8s.io", "GRPCRoute", ["v1"], "v1", true,
+        Some(GrpcRoute::crd), schema::custom::<GrpcRouteSpec, RouteStatus>;
     /// Consent to references from another namespace.
     ReferenceGrant(ReferenceGrant) = "gateway.networking.k8s.io", "ReferenceGrant", ["v1", "v1beta1"], "v1beta1",
         true, Some(ReferenceGrant::crd), schema::custom::<ReferenceGrantSpec, ()>;
@@ -174,6 +200,9 @@ kinds! {
     /// Addresses of a Service.
     EndpointSlice(EndpointSlice) = "discovery.k8s.io", "EndpointSlice", ["v1"], "v1", true,
         None, schema::core::<EndpointSlice>;
+    /// A Service of a set of clusters, as this cluster sees it.
+    ServiceImport(ServiceImport) = "multicluster.x-k8s.io", "ServiceImport", ["v1beta1", "v1alpha1"], "v1beta1",
+        true, Some(ServiceImport::crd), schema::custom::<ServiceImportSpec, ServiceImportStatus>;
     /// Certificates and credentials.
     Secret(Secret) = "", "Secret", ["v1"], "v1", true, None, schema::core::<k8s_openapi::api::core::v1::Secret>;
     /// Trust bundles and other text.

@@ -14,6 +14,7 @@ mod backends;
 mod certificate;
 mod client;
 mod gateway;
+mod grpc;
 pub mod manifest;
 mod traffic;
 mod websocket;
@@ -22,6 +23,7 @@ pub use backends::Backends;
 pub use certificate::Certificate;
 pub use client::{Client, Question, Reply, get, request};
 pub use gateway::{Gateway, binary, envoy, free_port};
+pub use grpc::{Call, Channel, Ended};
 pub use traffic::{Loop, Report};
 pub use websocket::websocket_echo;
 

@@ -52,6 +52,16 @@ pub fn https(name: &str, port: u16, hostname: &str, secrets: &[&str]) -> String 
 /// An HTTPRoute; `rules` is YAML, a list without indentation.
 #[must_use]
 pub fn route(name: &str, gateway: &str, hosts: &[&str], rules: &str) -> String {
+    route_of("HTTPRoute", name, gateway, hosts, rules)
+}
+
+/// A GRPCRoute; `rules` is YAML, a list without indentation.
+#[must_use]
+pub fn grpc_route(name: &str, gateway: &str, hosts: &[&str], rules: &str) -> String {
+    route_of("GRPCRoute", name, gateway, hosts, rules)
+}
+
+fn route_of(kind: &str, name: &str, gateway: &str, hosts: &[&str], rules: &str) -> String {
     let mut hostnames = String::new();
     if !hosts.is_empty() {
         hostnames.push_str("  hostnames:\n");
@@ -60,7 +70,7 @@ pub fn route(name: &str, gateway: &str, hosts: &[&str], rules: &str) -> String {
         }
     }
     format!(
-        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata:\n  name: {name}\nspec:\n  parentRefs:\n  \
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\nspec:\n  parentRefs:\n  \
          - name: {gateway}\n{hostnames}  rules:\n{}---\n",
         indent(rules, 2)
     )

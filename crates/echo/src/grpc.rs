@@ -3,7 +3,9 @@
 //! Any `/package.Service/Method` is answered, which lets tests match on whatever names they like. The method's
 //! last segment decides its shape: `ServerStream`, `ClientStream`, `BidiStream`; anything else is unary. An error
 //! that is known before the first message is sent as a trailers-only response, which is the only form that
-//! proxies look at for retries.
+//! proxies look at for retries. Health and reflection answer as their own definitions say.
+
+mod standard;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::answer;
 use crate::connection::{Body, Context, empty};
+use standard::Standard;
 
 /// The service that examples use; its methods are `Unary`, `ServerStream`, `ClientStream` and `BidiStream`.
 pub const SERVICE: &str = "ferrogate.echo.v1.Echo";
@@ -121,6 +124,9 @@ pub(crate) async fn answer(
         ..EchoResponse::default()
     };
     let mut messages = Messages { body, buffer: BytesMut::new() };
+    if let Some(call) = standard::of(path) {
+        return standard_call(context, call, messages);
+    }
     match method {
         "ServerStream" => server_stream(context, messages, template).await,
         "BidiStream" => bidi_stream(context, messages, template),
@@ -131,8 +137,41 @@ pub(crate) async fn answer(
     }
 }
 
+fn standard_call(context: &Context, call: Standard, mut messages: Messages) -> Response<Body> {
+    let (sender, response) = streaming();
+    spawn(context, async move {
+        let end = match call {
+            Standard::HealthCheck => {
+                // A client that is gone needs no answer.
+                let _ = sender.send(Frame::data(framed(&standard::serving()))).await;
+                Ok(())
+            }
+            Standard::HealthWatch => {
+                let _ = sender.send(Frame::data(framed(&standard::serving()))).await;
+                sender.closed().await;
+                Ok(())
+            }
+            Standard::Reflection => loop {
+                match messages.next().await {
+                    Ok(Some(question)) => {
+                        let answer = framed(&standard::reflect(question));
+                        if sender.send(Frame::data(answer)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(status) => break Err(status),
+                }
+            },
+        };
+        finish(&sender, end).await;
+    });
+    response
+}
+
 async fn unary(messages: &mut Messages, mut response: EchoResponse) -> Result<Response<Body>, Status> {
-    let request = messages.next().await?.ok_or(Status(INVALID_ARGUMENT, "no message"))?;
+    let request: EchoRequest =
+        messages.next().await?.ok_or(Status(INVALID_ARGUMENT, "no message"))?;
     pause(&request).await;
     ended(&request)?;
     response.message = request.message;
@@ -144,7 +183,7 @@ async fn client_stream(
     mut response: EchoResponse,
 ) -> Result<Response<Body>, Status> {
     let mut texts = Vec::new();
-    while let Some(request) = messages.next().await? {
+    while let Some(request) = messages.next::<EchoRequest>().await? {
         pause(&request).await;
         ended(&request)?;
         texts.push(request.message);
@@ -154,7 +193,7 @@ async fn client_stream(
 }
 
 async fn server_stream(context: &Context, mut messages: Messages, template: EchoResponse) -> Response<Body> {
-    let request = match messages.next().await {
+    let request: EchoRequest = match messages.next().await {
         Ok(Some(request)) => request,
         Ok(None) => return trailers_only(&Status(INVALID_ARGUMENT, "no message")),
         Err(status) => return trailers_only(&status),
@@ -179,7 +218,7 @@ fn bidi_stream(context: &Context, mut messages: Messages, template: EchoResponse
     spawn(context, async move {
         let mut index = 0;
         let end = loop {
-            let request = match messages.next().await {
+            let request: EchoRequest = match messages.next().await {
                 Ok(Some(request)) => request,
                 Ok(None) => break Ok(()),
                 Err(status) => break Err(status),
@@ -233,7 +272,7 @@ struct Messages {
 
 impl Messages {
     /// The next message, nothing at the end.
-    async fn next(&mut self) -> Result<Option<EchoRequest>, Status> {
+    async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
         loop {
             if let [compressed, a, b, c, d, rest @ ..] = &self.buffer[..] {
                 let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
@@ -246,8 +285,8 @@ impl Messages {
                 if rest.len() >= length {
                     self.buffer.advance(5);
                     let message = self.buffer.split_to(length).freeze();
-                    let decoded = EchoRequest::decode(message);
-                    return decoded.map(Some).map_err(|_| Status(INVALID_ARGUMENT, "not an EchoRequest"));
+                    let unknown = |_| Status(INVALID_ARGUMENT, "not a message of this method");
+                    return M::decode(message).map(Some).map_err(unknown);
                 }
             }
             match self.body.frame().await {
@@ -260,7 +299,7 @@ impl Messages {
     }
 }
 
-fn framed(message: &EchoResponse) -> Bytes {
+fn framed(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut buffer = BytesMut::with_capacity(5 + length);
     buffer.put_u8(0);

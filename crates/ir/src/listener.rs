@@ -90,6 +90,8 @@ pub struct HttpFeatures {
     pub session_persistence: bool,
     /// Some route forwards to a dynamic resolver.
     pub dynamic_forward_proxy: bool,
+    /// Some route carries gRPC: gRPC-Web is translated for it, and calls are counted by method.
+    pub grpc: bool,
 }
 
 /// Termination of TLS on a listener.

@@ -9,6 +9,9 @@ pub const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
 /// API group of `EndpointSlice`.
 pub const DISCOVERY_GROUP: &str = "discovery.k8s.io";
 
+/// API group of the Multi-Cluster Services API.
+pub const MCS_GROUP: &str = "multicluster.x-k8s.io";
+
 /// API group of a kind; the core group is the empty string.
 pub type Group = &'static str;
 
@@ -52,6 +55,8 @@ kinds! {
     Gateway = "Gateway", GATEWAY_GROUP, "v1", true;
     /// Routes of HTTP requests.
     HttpRoute = "HTTPRoute", GATEWAY_GROUP, "v1", true;
+    /// Routes of gRPC calls.
+    GrpcRoute = "GRPCRoute", GATEWAY_GROUP, "v1", true;
     /// Consent to references from another namespace.
     ReferenceGrant = "ReferenceGrant", GATEWAY_GROUP, "v1", true;
     /// A namespace; only its labels are read.
@@ -60,6 +65,8 @@ kinds! {
     Service = "Service", "", "v1", true;
     /// Addresses of a Service.
     EndpointSlice = "EndpointSlice", DISCOVERY_GROUP, "v1", true;
+    /// A Service of a set of clusters, as this cluster sees it.
+    ServiceImport = "ServiceImport", MCS_GROUP, "v1alpha1", true;
     /// Certificates and credentials.
     Secret = "Secret", "", "v1", true;
     /// Trust bundles and other text.

@@ -52,6 +52,8 @@ pub enum PathMatch {
     Prefix(Arc<str>),
     /// A regular expression (RE2) over the whole path.
     Regex(Arc<str>),
+    /// The end of the path, of which gRPC calls of a method in any service have one: `/Method`.
+    Suffix(Arc<str>),
 }
 
 /// Match of one named value. Its `Debug` output hides the value of a header that carries credentials.
@@ -118,7 +120,7 @@ pub struct Redirect {
 pub enum RedirectPort {
     /// This port; left out of the URL when it is the scheme's own.
     Given(u16),
-    /// The well-known port of the scheme that was given: left out of the URL.
+    /// The well-known port of the scheme that was given; left out of the URL where the request names no other.
     OfScheme,
     /// The port of the listener; left out of the URL when it is the scheme's own.
     OfListener,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ir::resource::Fragment;
 use rustc_hash::FxHashMap;
 use store::ObjectId;
-use translate::{EntryKey, TableKey, VirtualHostKey, precedence::OrderKey};
+use translate::{EntryKey, Overlap, TableKey, VirtualHostKey, precedence::OrderKey};
 use xds::entry::Entries;
 
 /// The routes of one virtual host.
@@ -120,11 +120,17 @@ impl HostIndex {
         }
     }
 
-    /// Routes that take the same requests as a route, with the Gateway where they do.
-    pub(crate) fn overlaps(&self, route: ObjectId) -> BTreeSet<(ObjectId, ObjectId)> {
+    /// Routes of whatever kind that take the same requests as a route, with the listener where they do.
+    pub(crate) fn overlaps(&self, route: ObjectId) -> BTreeSet<Overlap> {
         let of_route = self.overlaps.get(&route).into_iter().flatten();
         of_route
-            .flat_map(|(other, places)| places.iter().map(|(host, _)| (host.table.gateway, *other)))
+            .flat_map(|(other, places)| {
+                places.iter().map(|(host, _)| Overlap {
+                    gateway: host.table.gateway,
+                    listener: host.listener,
+                    route: *other,
+                })
+            })
             .collect()
     }
 }

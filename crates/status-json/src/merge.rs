@@ -30,11 +30,12 @@ impl Shape {
     pub fn of(kind: Kind) -> Option<Shape> {
         match kind {
             Kind::GatewayClass | Kind::Gateway | Kind::Backend | Kind::EnvoyProxy => Some(Shape::Owned),
-            Kind::HttpRoute => Some(Shape::ROUTE),
+            Kind::HttpRoute | Kind::GrpcRoute => Some(Shape::ROUTE),
             Kind::ReferenceGrant
             | Kind::Namespace
             | Kind::Service
             | Kind::EndpointSlice
+            | Kind::ServiceImport
             | Kind::Secret
             | Kind::ConfigMap => None,
         }

@@ -20,4 +20,4 @@ pub use certificate::{
 pub use facts::Fact;
 pub use lower::references;
 pub use settings::{DEFAULT_CONTROLLER_NAME, Infrastructure, Settings};
-pub use store::{ChangeSet, FactKey, NameId, ObjectId, Store};
+pub use store::{Addresses, ChangeSet, FactKey, NameId, ObjectId, Store};

@@ -27,9 +27,9 @@ pub type NameId = Id<Arc<str>>;
 pub enum FactKey {
     /// An object, also when it is absent.
     Object(ObjectId),
-    /// The set of EndpointSlices of a Service; its members are read one by one.
+    /// The set of EndpointSlices of a Service or ServiceImport; its members are read one by one.
     SlicesOf(ObjectId),
-    /// Which ports of a Service have endpoints at all.
+    /// Which ports of a Service or ServiceImport have endpoints at all, and whether these are host names.
     Availability(ObjectId),
     /// The set of ReferenceGrants in a namespace; its members are read one by one.
     GrantsInto(NameId),
@@ -60,6 +60,25 @@ struct Entry {
     holds: Box<[Hold]>,
 }
 
+/// What EndpointSlices of one Service hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// IP addresses.
+    Ips,
+    /// Host names, for Envoy to resolve.
+    Hosts,
+    /// Both, which no cluster can have.
+    Mixed,
+}
+
+/// What is there of a Service or ServiceImport.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Availability {
+    /// Names of ports with endpoints, ascending.
+    ports: Box<[Arc<str>]>,
+    addresses: Option<Addresses>,
+}
+
 /// An interned id that a fact holds as long as it exists.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Hold {
@@ -74,7 +93,7 @@ pub struct Store {
     names: Interner<Arc<str>>,
     facts: FxHashMap<ObjectId, Entry>,
     slices: Buckets<ObjectId, ObjectId>,
-    available: FxHashMap<ObjectId, Box<[Arc<str>]>>,
+    available: FxHashMap<ObjectId, Availability>,
     grants: Buckets<NameId, ObjectId>,
     proxy_services: Buckets<ObjectId, ObjectId>,
     /// GatewayClasses and Gateways by the EnvoyProxy that they refer to.
@@ -201,10 +220,12 @@ impl Store {
     fn index(&mut self, fact: &Fact, dirty: &mut Dirty<FactKey>) {
         let id = fact.meta().id;
         match fact {
-            Fact::EndpointSlice(EndpointSlice { service: Some(service), .. })
-                if self.slices.insert(*service, id) =>
-            {
-                dirty.insert(FactKey::SlicesOf(*service));
+            Fact::EndpointSlice(slice) => {
+                for backend in slice.backends() {
+                    if self.slices.insert(backend, id) {
+                        dirty.insert(FactKey::SlicesOf(backend));
+                    }
+                }
             }
             Fact::ReferenceGrant(grant) if self.grants.insert(grant.meta.namespace, id) => {
                 dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
@@ -234,10 +255,13 @@ impl Store {
         let id = old.meta().id;
         match (old, new) {
             (Fact::EndpointSlice(old), new) => {
-                let kept = matches!(new, Some(Fact::EndpointSlice(new)) if new.service == old.service);
-                if let Some(service) = old.service.filter(|_| !kept) {
-                    self.slices.remove(service, id);
-                    dirty.insert(FactKey::SlicesOf(service));
+                let kept: Vec<ObjectId> = match new {
+                    Some(Fact::EndpointSlice(new)) => new.backends().collect(),
+                    _ => Vec::new(),
+                };
+                for backend in old.backends().filter(|backend| !kept.contains(backend)) {
+                    self.slices.remove(backend, id);
+                    dirty.insert(FactKey::SlicesOf(backend));
                 }
             }
             (Fact::ReferenceGrant(grant), None) => {
@@ -262,9 +286,9 @@ impl Store {
             self.referrers.remove(proxy, id);
             dirty.insert(FactKey::ReferrersOf(proxy));
         }
-        if let Fact::EndpointSlice(EndpointSlice { service: Some(service), .. }) = old {
+        if let Fact::EndpointSlice(slice) = old {
             // The slice itself may be gone before availability is refreshed, so its Service is noted here.
-            self.changed_slices.push(*service);
+            self.changed_slices.extend(slice.backends());
         }
     }
 
@@ -275,30 +299,38 @@ impl Store {
             .iter()
             .filter_map(|key| match key {
                 FactKey::Object(id) => match self.fact(id) {
-                    Some(Fact::EndpointSlice(slice)) => slice.service,
+                    Some(Fact::EndpointSlice(slice)) => Some(slice.backends()),
                     _ => None,
                 },
                 _ => None,
             })
+            .flatten()
             .chain(changed)
             .collect();
         services.sort_unstable();
         services.dedup();
         for service in services {
-            let mut ports: Vec<Arc<str>> = self
-                .slices_of(service)
-                .filter(|slice| !slice.endpoints.is_empty())
-                .flat_map(|slice| slice.ports.iter().map(|port| port.name.clone()))
-                .collect();
+            let mut new = Availability::default();
+            let mut ports: Vec<Arc<str>> = Vec::new();
+            for slice in self.slices_of(service).filter(|slice| !slice.endpoints.is_empty()) {
+                ports.extend(slice.ports.iter().map(|port| port.name.clone()));
+                new.addresses = match (new.addresses, slice.fqdn) {
+                    (None, true) => Some(Addresses::Hosts),
+                    (None, false) => Some(Addresses::Ips),
+                    (Some(Addresses::Hosts), true) => Some(Addresses::Hosts),
+                    (Some(Addresses::Ips), false) => Some(Addresses::Ips),
+                    _ => Some(Addresses::Mixed),
+                };
+            }
             ports.sort_unstable();
             ports.dedup();
-            let ports: Box<[Arc<str>]> = ports.into();
-            if self.available.get(&service).map_or(&[][..], |p| p) != &*ports {
+            new.ports = ports.into();
+            if self.available.get(&service).unwrap_or(&Availability::default()) != &new {
                 dirty.insert(FactKey::Availability(service));
-                if ports.is_empty() {
+                if new.addresses.is_none() {
                     self.available.remove(&service);
                 } else {
-                    self.available.insert(service, ports);
+                    self.available.insert(service, new);
                 }
             }
         }
@@ -319,7 +351,7 @@ impl Store {
         self.facts.values().map(|entry| &entry.fact)
     }
 
-    /// Slices of a Service, in a stable order (by name).
+    /// Slices of a Service or ServiceImport, in a stable order (by name).
     pub fn slices_of(&self, service: ObjectId) -> impl Iterator<Item = &EndpointSlice> {
         let mut slices: BTreeMap<&str, &EndpointSlice> = BTreeMap::new();
         for id in self.slices.members(service) {
@@ -330,9 +362,14 @@ impl Store {
         slices.into_values()
     }
 
-    /// True when a port of a Service, by its name, has endpoints.
+    /// True when a port of a Service or ServiceImport, by its name, has endpoints.
     pub fn available(&self, service: ObjectId, port: &str) -> bool {
-        self.available.get(&service).is_some_and(|ports| ports.iter().any(|p| &**p == port))
+        self.available.get(&service).is_some_and(|available| available.ports.iter().any(|p| &**p == port))
+    }
+
+    /// What the slices of a Service or ServiceImport hold; `None` when they hold nothing.
+    pub fn addresses(&self, service: ObjectId) -> Option<Addresses> {
+        self.available.get(&service)?.addresses
     }
 
     /// ReferenceGrants in a namespace.

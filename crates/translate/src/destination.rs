@@ -51,7 +51,7 @@ pub fn endpoints(key: ClusterKey, reader: &mut Reader<'_>, routes: RouteTable<'_
 }
 
 fn by_dns(plan: &ClusterPlan) -> bool {
-    plan.destinations.iter().any(|d| matches!(d.kind, BackendKind::Backend { dns: true, .. }))
+    plan.destinations.iter().any(|d| d.kind.by_dns())
 }
 
 fn owners(key: ClusterKey, plan: &ClusterPlan, reader: &Reader<'_>) -> Box<[ObjectRef]> {
@@ -114,7 +114,7 @@ fn zonal_localities(endpoints: Vec<Zoned>, priority: u32, metadata: Option<&Meta
 
 fn endpoints_of(destination: &Destination, reader: &mut Reader<'_>) -> Vec<Zoned> {
     match &destination.kind {
-        BackendKind::Service { service, port_name } => service_endpoints(*service, port_name, reader),
+        BackendKind::Service { service, port_name, .. } => service_endpoints(*service, port_name, reader),
         BackendKind::Backend { backend, .. } => match reader.backend(*backend).map(|b| &b.kind) {
             Some(facts::BackendKind::Endpoints(endpoints)) => (endpoints.iter())
                 .map(|e| {
@@ -132,7 +132,7 @@ fn endpoints_of(destination: &Destination, reader: &mut Reader<'_>) -> Vec<Zoned
     }
 }
 
-/// Endpoints of a Service port over all of its slices (both address families of a dual-stack Service), each address
+/// Endpoints of a port of a Service or ServiceImport over all of its slices (both address families of a dual-stack Service), each address
 /// once: while a slice is split or joined, an address may stand in two.
 fn service_endpoints(service: ObjectId, port_name: &str, reader: &mut Reader<'_>) -> Vec<Zoned> {
     let mut endpoints: Vec<Zoned> = Vec::new();

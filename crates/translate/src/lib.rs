@@ -21,6 +21,7 @@ pub use gateway::{AttachListener, GatewayOutput};
 pub use host::Host;
 pub use reader::{ClusterKey, Dep, EntryKey, GatewayTable, Reader, RouteTable, TableKey, VirtualHostKey};
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
+pub use status::Overlap;
 
 use std::borrow::Cow;
 

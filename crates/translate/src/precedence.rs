@@ -2,11 +2,15 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use ir::route::{PathMatch, RouteMatch, StringMatch, ValueMatch};
+use ir::{
+    Kind,
+    route::{PathMatch, RouteMatch, StringMatch, ValueMatch},
+};
 
 /// Order of a route entry in a virtual host: the smaller key is tried first. Fields in order of weight.
 ///
-/// The specification leaves regular expressions to implementations; Envoy Gateway puts them between exact paths and
+/// Routes of all kinds stand in one order: Gateway API compares calls by service, method and headers, which are path and
+/// headers of their requests. The specification leaves regular expressions to implementations; Envoy Gateway puts them between exact paths and
 /// prefixes. Counts of exact header and query matches break ties before age does, also as Envoy Gateway has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OrderKey {
@@ -18,6 +22,7 @@ pub struct OrderKey {
     created: i64,
     namespace: Arc<str>,
     name: Arc<str>,
+    kind: Kind,
     rule: u16,
     entry: u32,
 }
@@ -25,6 +30,8 @@ pub struct OrderKey {
 /// Rank of a path match: kind first, then length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum PathRank {
+    Any,
+    Suffix(usize),
     Prefix(usize),
     Regex(usize),
     Exact(usize),
@@ -40,6 +47,8 @@ pub struct Origin<'a> {
     pub namespace: &'a Arc<str>,
     /// Name of the route.
     pub name: &'a Arc<str>,
+    /// Kind of the route: of two that have all else in common, the HTTPRoute goes first.
+    pub kind: Kind,
     /// Index of the rule.
     pub rule: u16,
     /// Index of the match within the rule, counting extra entries made from it.
@@ -57,7 +66,9 @@ impl OrderKey {
                 PathMatch::Exact(path) => PathRank::Exact(path.len()),
                 PathMatch::Regex(path) => PathRank::Regex(path.len()),
                 // `/` matches everything and ranks as no path at all.
-                PathMatch::Prefix(path) if &**path == "/" => PathRank::Prefix(0),
+                PathMatch::Prefix(path) if &**path == "/" => PathRank::Any,
+                // A method in any service: below each service, above every header (GRPCRouteRule.matches).
+                PathMatch::Suffix(path) => PathRank::Suffix(path.len()),
                 PathMatch::Prefix(path) => PathRank::Prefix(path.len()),
             }),
             method: Reverse(matched.method.is_some()),
@@ -67,6 +78,7 @@ impl OrderKey {
             created: origin.created,
             namespace: origin.namespace.clone(),
             name: origin.name.clone(),
+            kind: origin.kind,
             rule: origin.rule,
             entry: origin.entry,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Reads, Table};
 use ir::{ObjectRef, object::ENVOY_GATEWAY_GROUP};
 use store::{
-    FactKey, NameId, ObjectId, Settings, Store,
+    Addresses, FactKey, NameId, ObjectId, Settings, Store,
     facts::{self, Fact, Target},
 };
 
@@ -154,6 +154,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A GRPCRoute.
+    pub fn grpc_route(&mut self, id: ObjectId) -> Option<&'a facts::GrpcRoute> {
+        match self.fact(id)? {
+            Fact::GrpcRoute(route) => Some(route),
+            _ => None,
+        }
+    }
+
     /// A Namespace.
     pub fn namespace(&mut self, id: ObjectId) -> Option<&'a facts::Namespace> {
         match self.fact(id)? {
@@ -166,6 +174,14 @@ impl<'a> Reader<'a> {
     pub fn service(&mut self, id: ObjectId) -> Option<&'a facts::Service> {
         match self.fact(id)? {
             Fact::Service(service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// A ServiceImport.
+    pub fn service_import(&mut self, id: ObjectId) -> Option<&'a facts::ServiceImport> {
+        match self.fact(id)? {
+            Fact::ServiceImport(import) => Some(import),
             _ => None,
         }
     }
@@ -200,7 +216,7 @@ impl<'a> Reader<'a> {
         self.store.referrers_of(proxy).collect()
     }
 
-    /// The EndpointSlices of a Service, by name.
+    /// The EndpointSlices of a Service or ServiceImport, by name.
     pub fn slices_of(&mut self, service: ObjectId) -> Vec<&'a facts::EndpointSlice> {
         self.reads.record(Dep::Fact(FactKey::SlicesOf(service)));
         let slices: Vec<_> = self.store.slices_of(service).collect();
@@ -210,10 +226,16 @@ impl<'a> Reader<'a> {
         slices
     }
 
-    /// True when a port of a Service has endpoints. Cheaper to depend on than the slices: it changes seldom.
+    /// True when a port of a Service or ServiceImport has endpoints. Cheaper to depend on than the slices: it changes seldom.
     pub fn available(&mut self, service: ObjectId, port: &str) -> bool {
         self.reads.record(Dep::Fact(FactKey::Availability(service)));
         self.store.available(service, port)
+    }
+
+    /// What the slices of a Service or ServiceImport hold; `None` when they hold nothing.
+    pub fn addresses(&mut self, service: ObjectId) -> Option<Addresses> {
+        self.reads.record(Dep::Fact(FactKey::Availability(service)));
+        self.store.addresses(service)
     }
 
     /// The infrastructure Services of a Gateway's proxies.

@@ -133,13 +133,24 @@ pub fn gateway(
     })
 }
 
+/// Another route that takes the same requests on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Overlap {
+    /// The Gateway.
+    pub gateway: ObjectId,
+    /// Index of the listener.
+    pub listener: u16,
+    /// The other route.
+    pub route: ObjectId,
+}
+
 /// Status of a route: one entry per parent that is ours. `None` when it has none.
 pub fn route(
     id: ObjectId,
     reader: &mut Reader<'_>,
     attached: Option<&AttachOutput>,
     output: Option<&RouteOutput>,
-    overlaps: &dyn Fn(ObjectId) -> BTreeSet<(ObjectId, ObjectId)>,
+    overlaps: &dyn Fn(ObjectId) -> BTreeSet<Overlap>,
 ) -> Option<Status> {
     for dep in [Dep::Attached(id), Dep::RouteFindings(id), Dep::Overlaps(id)] {
         reader.record(dep);
@@ -161,7 +172,7 @@ pub fn route(
 fn parent_status(
     parent: &ParentOutput,
     output: &RouteOutput,
-    overlaps: &BTreeSet<(ObjectId, ObjectId)>,
+    overlaps: &BTreeSet<Overlap>,
     reader: &Reader<'_>,
 ) -> ParentStatus {
     let condition = |kind, status, reason: Cow<'static, str>, message: String| Condition {
@@ -207,8 +218,10 @@ fn parent_status(
     }
     let others: Vec<String> = overlaps
         .iter()
-        .filter(|(gateway, _)| *gateway == parent.gateway)
-        .map(|(_, route)| reader.object(*route).to_string())
+        .filter(|overlap| {
+            parent.gateway == overlap.gateway && parent.bindings.iter().any(|b| b.listener == overlap.listener)
+        })
+        .map(|overlap| reader.object(overlap.route).to_string())
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
@@ -259,6 +272,7 @@ fn route_problems(attached: &AttachOutput, output: &RouteOutput) -> Vec<ir::Prob
         .chain(findings.dropped.iter().map(|(_, f)| problem(accepted, ir::Severity::Error, f)))
         .chain(findings.unresolved.iter().map(|f| problem("ResolvedRefs", ir::Severity::Error, f)))
         .chain(findings.unavailable.iter().map(|f| problem("BackendsAvailable", ir::Severity::Warning, f)))
+        .chain(findings.warnings.iter().map(|f| problem("", ir::Severity::Warning, f)))
         .collect()
 }
 

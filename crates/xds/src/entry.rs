@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ir::route::{RouteMatch, Rule};
+use ir::route::{PathMatch, RouteMatch, Rule, StringMatch, ValueMatch};
 use translate::{
     AttachListener, EntryKey, GatewayTable, Host, Reader, RouteTable,
     precedence::{OrderKey, Origin},
@@ -61,6 +61,7 @@ pub fn unit(
                     created,
                     namespace: &object.namespace,
                     name: &object.name,
+                    kind: object.kind,
                     rule: rule.index,
                     entry,
                 };
@@ -93,9 +94,22 @@ fn encode_match(
     push(encode::route_field(rule, matched, host, listener.port, listener.tls));
 }
 
-/// A hash of what a match asks for, whichever position it has in its rule.
+/// A hash of what a match asks for, whichever position it has in its rule. Order counts nowhere, and case not in the
+/// names of headers; a prefix is the same with a slash at its end.
 fn hash_of(matched: &RouteMatch) -> u64 {
-    let asked = (&matched.path, &matched.method, &matched.headers, &matched.query, &matched.cookies);
+    let path = match &matched.path {
+        PathMatch::Prefix(prefix) => PathMatch::Prefix(prefix.trim_end_matches('/').into()),
+        other => other.clone(),
+    };
+    let mut headers: Vec<(String, &StringMatch)> =
+        matched.headers.iter().map(|header| (header.name.to_ascii_lowercase(), &header.value)).collect();
+    headers.sort_unstable();
+    let sorted = |values: &'_ [ValueMatch]| {
+        let mut values = values.to_vec();
+        values.sort_unstable();
+        values
+    };
+    let asked = (path, &matched.method, headers, sorted(&matched.query), sorted(&matched.cookies));
     let mut hasher = Xxh3::new();
     asked.hash(&mut hasher);
     hasher.finish()

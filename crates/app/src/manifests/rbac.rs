@@ -53,7 +53,8 @@ fn reading() -> Vec<Value> {
     let (gateway, envoy) = (api::GATEWAY_GROUP, "gateway.envoyproxy.io");
     let classes = |name: &String| name.starts_with("gatewayclasses");
     let (_, gateway_kinds): (Vec<_>, Vec<_>) = kinds(gateway).into_iter().partition(classes);
-    vec![
+    let foreign = api::KINDS.iter().filter(|kind| kind.is_foreign());
+    let mut rules = vec![
         rule("", &["configmaps", "namespaces", "nodes", "secrets", "services"], &READ),
         rule("discovery.k8s.io", &["endpointslices"], &READ),
         rule(gateway, &gateway_kinds, &READ),
@@ -62,7 +63,10 @@ fn reading() -> Vec<Value> {
         rule(gateway, &statuses(gateway), &["update"]),
         rule(envoy, &kinds(envoy), &READ),
         rule(envoy, &statuses(envoy), &["update"]),
-    ]
+    ];
+    // Read where the cluster has them.
+    rules.extend(foreign.map(|kind| rule(kind.group, &[kind.plural()], &READ)));
+    rules
 }
 
 /// The objects that run proxies, and the Pods that prove who a proxy is.

@@ -237,9 +237,9 @@ async fn redirects_say_where_to() {
     let port = stage.http;
     let own = format!("http://redirects.example.com:{port}");
     for (path, status, wanted) in [
-        ("/https/x?q=1", 302, "https://redirects.example.com/https/x?q=1".to_owned()),
+        ("/https/x?q=1", 302, "https://redirects.example.com:443/https/x?q=1".to_owned()),
         ("/port", 302, "https://redirects.example.com:8443/port".to_owned()),
-        ("/std", 302, "https://redirects.example.com/std".to_owned()),
+        ("/std", 302, "https://redirects.example.com:443/std".to_owned()),
         ("/host/x", 301, format!("http://other.example.org:{port}/host/x")),
         ("/full/x?q=1", 302, format!("{own}/whole?q=1")),
         ("/pre/x", 303, format!("{own}/new/x")),

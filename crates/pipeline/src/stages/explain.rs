@@ -51,7 +51,7 @@ impl Stages {
             let rules = route.map_or(&[][..], |r| &r.rules);
             let path = rules.iter().flat_map(|rule| rule.matches.iter()).find_map(|m| match &m.path {
                 PathMatch::Exact(path) | PathMatch::Prefix(path) => Some(path.clone()),
-                PathMatch::Regex(_) => None,
+                PathMatch::Regex(_) | PathMatch::Suffix(_) => None,
             });
             for socket in &gateway.sockets {
                 for chain in &socket.chains {

@@ -8,11 +8,13 @@ use ir::{Kind, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that are made.
-pub(crate) const KINDS: [Kind; 11] = [
+pub(crate) const KINDS: [Kind; 13] = [
     Kind::HttpRoute,
+    Kind::GrpcRoute,
     Kind::Gateway,
     Kind::Service,
     Kind::EndpointSlice,
+    Kind::ServiceImport,
     Kind::ReferenceGrant,
     Kind::Secret,
     Kind::Backend,
@@ -136,7 +138,8 @@ impl<'a> Choices<'a> {
                 json!({ "spec": spec })
             }
             Kind::Gateway => self.gateway(),
-            Kind::HttpRoute => self.route(),
+            Kind::HttpRoute => self.route(Self::rule),
+            Kind::GrpcRoute => self.route(Self::call_rule),
             Kind::ReferenceGrant => self.grant(),
             Kind::Namespace => {
                 metadata["name"] = self.namespace().into();
@@ -145,6 +148,7 @@ impl<'a> Choices<'a> {
             }
             Kind::Service => self.service(&mut metadata),
             Kind::EndpointSlice => self.slice(&mut metadata),
+            Kind::ServiceImport => json!({"spec": {"ports": self.ports()}}),
             Kind::Secret => return self.secret(&metadata),
             Kind::ConfigMap => json!({"data": {"k": self.of(&["v", "w"])}}),
             Kind::Backend => self.backend(),
@@ -231,17 +235,17 @@ impl<'a> Choices<'a> {
                 }});
             }
             3 => {
-                listener["allowedRoutes"] = json!({"kinds": [{"kind": self.of(&["HTTPRoute", "TCPRoute"])}]});
+                listener["allowedRoutes"] = json!({"kinds": [{"kind": self.of(&["HTTPRoute", "GRPCRoute", "TCPRoute"])}]});
             }
             _ => {}
         }
         listener
     }
 
-    fn route(&mut self) -> Value {
+    fn route(&mut self, rule: fn(&mut Self) -> Value) -> Value {
         let parents: Vec<Value> = (0..1 + self.pick(2)).map(|_| self.parent()).collect();
         let hostnames = self.list(3, |c| c.of(&HOSTS).into());
-        let rules: Vec<Value> = (0..1 + self.pick(2)).map(|_| self.rule()).collect();
+        let rules: Vec<Value> = (0..1 + self.pick(2)).map(|_| rule(self)).collect();
         json!({"spec": {"parentRefs": parents, "hostnames": hostnames, "rules": rules}})
     }
 
@@ -281,6 +285,56 @@ impl<'a> Choices<'a> {
         rule
     }
 
+    /// A rule of a GRPCRoute. Its paths are those that HTTPRoutes match, too.
+    fn call_rule(&mut self) -> Value {
+        let mut rule = json!({"backendRefs": self.list(3, |c| {
+            let mut backend = c.weighted_backend();
+            if backend["filters"].is_array() {
+                backend["filters"] = json!([c.call_filter()]);
+            }
+            backend
+        })});
+        let matches = self.list(2, Self::call_match);
+        if !matches.is_empty() {
+            rule["matches"] = matches.into();
+        }
+        self.maybe(&mut rule, "filters", |c| c.list(2, Self::call_filter).into());
+        if self.pick(6) == 5 {
+            rule["sessionPersistence"] = json!({"sessionName": "s", "type": self.of(&["Cookie", "Header"])});
+        }
+        if self.pick(6) == 5 {
+            rule["name"] = "named".into();
+        }
+        rule
+    }
+
+    fn call_match(&mut self) -> Value {
+        let mut matched = json!({});
+        self.maybe(&mut matched, "method", |c| match c.pick(5) {
+            0 => json!({"service": c.of(&["a", "c"])}),
+            1 => json!({"method": c.of(&["b", "c"])}),
+            2 => json!({"service": "a", "method": c.of(&["b", "c"])}),
+            3 => json!({"type": "RegularExpression", "service": c.of(&["a.*", "a|b", "("])}),
+            _ => json!({"type": "RegularExpression", "method": c.of(&["b+", ""])}),
+        });
+        if self.pick(4) == 3 {
+            matched["headers"] =
+                json!([{"name": "v", "type": self.of(&["Exact", "RegularExpression"]), "value": "1"}]);
+        }
+        matched
+    }
+
+    fn call_filter(&mut self) -> Value {
+        // It ends: when the choices do, the first kind of filter is made, which both kinds of routes have.
+        loop {
+            let filter = self.filter();
+            let kind = filter["type"].as_str().unwrap_or_default();
+            if kind.ends_with("HeaderModifier") || matches!(kind, "RequestMirror" | "ExtensionRef") {
+                return filter;
+            }
+        }
+    }
+
     fn path_match(&mut self) -> Value {
         let mut matched = json!({"path": match self.pick(4) {
             0 | 1 => json!({"type": "PathPrefix", "value": self.of(&PATHS)}),
@@ -302,7 +356,11 @@ impl<'a> Choices<'a> {
 
     fn backend_reference(&mut self) -> Value {
         let mut reference = json!({"name": self.name(), "port": PORTS[self.pick(3)]});
-        match self.pick(8) {
+        match self.pick(10) {
+            8 | 9 => {
+                reference["group"] = Kind::ServiceImport.group().into();
+                reference["kind"] = "ServiceImport".into();
+            }
             6 => {
                 reference["group"] = Kind::Backend.group().into();
                 reference["kind"] = "Backend".into();
@@ -356,11 +414,13 @@ impl<'a> Choices<'a> {
     }
 
     fn grant(&mut self) -> Value {
-        let from = match self.pick(2) {
-            0 => json!({"group": Kind::Gateway.group(), "kind": "HTTPRoute", "namespace": self.namespace()}),
+        let from = match self.pick(3) {
+            0 => json!({"group": Kind::Gateway.group(), "kind": "GRPCRoute", "namespace": self.namespace()}),
+            1 => json!({"group": Kind::Gateway.group(), "kind": "HTTPRoute", "namespace": self.namespace()}),
             _ => json!({"group": Kind::Gateway.group(), "kind": "Gateway", "namespace": self.namespace()}),
         };
-        let mut to = match self.pick(3) {
+        let mut to = match self.pick(4) {
+            2 => json!({"group": Kind::ServiceImport.group(), "kind": "ServiceImport"}),
             0 => json!({"group": "", "kind": "Service"}),
             1 => json!({"group": "", "kind": "Secret"}),
             _ => json!({"group": Kind::Backend.group(), "kind": "Backend"}),
@@ -370,16 +430,7 @@ impl<'a> Choices<'a> {
     }
 
     fn service(&mut self, metadata: &mut Value) -> Value {
-        let ports: Vec<Value> = (0..1 + self.pick(3))
-            .map(|i| {
-                let mut port = json!({"name": SECTIONS[i], "port": PORTS[i], "protocol": "TCP"});
-                if self.pick(4) == 3 {
-                    port["appProtocol"] =
-                        self.of(&["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"]).into();
-                }
-                port
-            })
-            .collect();
+        let ports = self.ports();
         if self.pick(8) == 7 {
             metadata["labels"] = json!({
                 "gateway.envoyproxy.io/owning-gateway-namespace": self.namespace(),
@@ -399,9 +450,23 @@ impl<'a> Choices<'a> {
         json!({"spec": spec})
     }
 
+    fn ports(&mut self) -> Vec<Value> {
+        (0..1 + self.pick(3))
+            .map(|i| {
+                let mut port = json!({"name": SECTIONS[i], "port": PORTS[i], "protocol": "TCP"});
+                if self.pick(4) == 3 {
+                    let known = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss", "grpc", "unknown"];
+                    port["appProtocol"] = self.of(&known).into();
+                }
+                port
+            })
+            .collect()
+    }
+
     fn slice(&mut self, metadata: &mut Value) -> Value {
         if self.pick(8) != 7 {
             metadata["labels"] = json!({"kubernetes.io/service-name": self.name()});
+            self.maybe(&mut metadata["labels"], "multicluster.kubernetes.io/service-name", |c| c.name().into());
         }
         let kind = self.of(&["IPv4", "IPv4", "IPv6", "FQDN"]);
         let addresses: &[&str] = match kind {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use api::{KINDS, KindInfo};
+use api::{KINDS, KindInfo, plural};
 use ir::{Kind, infra::labels};
 
 use super::references::by_reference;
@@ -167,16 +167,6 @@ pub(super) fn group_path(group: &str, version: &str) -> String {
     if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
 }
 
-/// The plural of a kind in lower case, as the CRDs of both APIs and Kubernetes itself form it.
-fn plural(kind: &str) -> String {
-    let kind = kind.to_lowercase();
-    match kind.strip_suffix('y') {
-        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
-        _ if kind.ends_with('s') => format!("{kind}es"),
-        _ => format!("{kind}s"),
-    }
-}
-
 /// Appends text as part of a path or query.
 pub(super) fn encode(text: &str, to: &mut String) {
     for byte in text.bytes() {
@@ -205,6 +195,7 @@ mod tests {
             ("Gateway", "gateways"),
             ("EndpointSlice", "endpointslices"),
             ("Namespace", "namespaces"),
+            ("ServiceImport", "serviceimports"),
         ] {
             assert_eq!(plural(kind), expected);
         }

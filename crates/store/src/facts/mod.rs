@@ -4,9 +4,11 @@ mod backend;
 mod config;
 mod envoy_proxy;
 mod gateway;
+mod grpc_route;
 mod http_route;
 mod reference_grant;
 mod service;
+mod service_import;
 
 pub use backend::{Backend, BackendEndpoint, BackendKind};
 pub use config::{ConfigMap, Namespace, Secret};
@@ -15,12 +17,14 @@ pub use gateway::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
     Listener, ListenerTls, Operator, ParametersRef, RouteKind,
 };
+pub use grpc_route::GrpcRoute;
 pub use http_route::{
     BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,
     SessionPersistence, Timeouts,
 };
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
 pub use service::{EndpointSlice, Service, ServiceKind, ServicePort, SliceAddress, SliceEndpoint, SlicePort};
+pub use service_import::ServiceImport;
 
 use std::sync::Arc;
 
@@ -61,6 +65,8 @@ pub enum Fact {
     Gateway(Arc<Gateway>),
     /// HTTPRoute.
     HttpRoute(Arc<HttpRoute>),
+    /// GRPCRoute.
+    GrpcRoute(Arc<GrpcRoute>),
     /// ReferenceGrant.
     ReferenceGrant(ReferenceGrant),
     /// Namespace.
@@ -69,6 +75,8 @@ pub enum Fact {
     Service(Service),
     /// EndpointSlice.
     EndpointSlice(EndpointSlice),
+    /// ServiceImport.
+    ServiceImport(ServiceImport),
     /// Secret.
     Secret(Secret),
     /// ConfigMap.
@@ -86,10 +94,12 @@ impl Fact {
             Fact::GatewayClass(f) => &f.meta,
             Fact::Gateway(f) => &f.meta,
             Fact::HttpRoute(f) => &f.meta,
+            Fact::GrpcRoute(f) => &f.meta,
             Fact::ReferenceGrant(f) => &f.meta,
             Fact::Namespace(f) => &f.meta,
             Fact::Service(f) => &f.meta,
             Fact::EndpointSlice(f) => &f.meta,
+            Fact::ServiceImport(f) => &f.meta,
             Fact::Secret(f) => &f.meta,
             Fact::ConfigMap(f) => &f.meta,
             Fact::Backend(f) => &f.meta,

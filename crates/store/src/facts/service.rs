@@ -31,7 +31,7 @@ pub enum ServiceKind {
     ExternalName(Arc<str>),
 }
 
-/// One port of a Service.
+/// One port of a Service or ServiceImport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     /// `name`; empty when there is only one port.
@@ -51,12 +51,21 @@ pub struct EndpointSlice {
     pub meta: Meta,
     /// The Service, by the label `kubernetes.io/service-name`.
     pub service: Option<ObjectId>,
+    /// The ServiceImport, by the label `multicluster.kubernetes.io/service-name`. A slice may have both.
+    pub import: Option<ObjectId>,
     /// True for `addressType: FQDN`.
     pub fqdn: bool,
     /// `ports`, in order.
     pub ports: Box<[SlicePort]>,
     /// `endpoints`, in order; one entry for each address.
     pub endpoints: Box<[SliceEndpoint]>,
+}
+
+impl EndpointSlice {
+    /// The Service and the ServiceImport whose endpoints it holds.
+    pub fn backends(&self) -> impl Iterator<Item = ObjectId> + use<> {
+        self.service.into_iter().chain(self.import)
+    }
 }
 
 /// One port of a slice.

@@ -24,7 +24,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn parent_ref(&mut self, parent: &api::ParentReference) -> ParentRef {
+    pub(super) fn parent_ref(&mut self, parent: &api::ParentReference) -> ParentRef {
         let namespace = parent.namespace.as_deref();
         let own = self.namespace.clone();
         ParentRef {
@@ -44,7 +44,7 @@ impl Lowering<'_> {
     fn rule(&mut self, rule: &api::HttpRouteRule) -> Rule {
         Rule {
             name: rule.name.as_deref().map(text),
-            matches: matches(&rule.matches),
+            matches: matches(rule.matches.iter().map(http_match)),
             filters: rule.filters.iter().map(|filter| self.filter(filter)).collect(),
             backends: (rule.backend_refs.iter())
                 .map(|backend| BackendRef {
@@ -68,8 +68,8 @@ impl Lowering<'_> {
         }
     }
 
-    fn backend_target(&mut self, reference: &api::BackendObjectReference) -> BackendTarget {
-        let kind = [Kind::Service, Kind::Backend]
+    pub(super) fn backend_target(&mut self, reference: &api::BackendObjectReference) -> BackendTarget {
+        let kind = [Kind::Service, Kind::ServiceImport, Kind::Backend]
             .into_iter()
             .find(|kind| kind.group() == &*reference.group && kind.name() == &*reference.kind);
         let namespace = reference.namespace.as_deref();
@@ -90,12 +90,7 @@ impl Lowering<'_> {
         } else if let Some(edit) = &filter.response_header_modifier {
             Filter::ResponseHeaders(header_edit(edit))
         } else if let Some(mirror) = &filter.request_mirror {
-            let fraction = match (&mirror.fraction, mirror.percent) {
-                (Some(f), _) => Some((unsigned(f.numerator), unsigned(f.denominator))),
-                (None, Some(percent)) => Some((unsigned(percent), 100)),
-                (None, None) => None,
-            };
-            Filter::Mirror { backend: self.backend_target(&mirror.backend_ref), fraction }
+            self.mirror(mirror)
         } else if let Some(redirect) = &filter.request_redirect {
             Filter::Redirect(Redirect {
                 scheme: redirect.scheme.map(|scheme| match scheme {
@@ -115,51 +110,76 @@ impl Lowering<'_> {
         } else if let Some(cors) = &filter.cors {
             Filter::Cors(cors_policy(cors))
         } else if let Some(extension) = &filter.extension_ref {
-            Filter::Extension {
-                group: text(&extension.group),
-                kind: text(&extension.kind),
-                name: text(&extension.name),
-            }
+            self::extension(extension)
         } else {
             Filter::ExternalAuth
         }
     }
+
+    pub(super) fn mirror(&mut self, mirror: &api::HttpRequestMirrorFilter) -> Filter {
+        let fraction = match (&mirror.fraction, mirror.percent) {
+            (Some(f), _) => Some((unsigned(f.numerator), unsigned(f.denominator))),
+            (None, Some(percent)) => Some((unsigned(percent), 100)),
+            (None, None) => None,
+        };
+        Filter::Mirror { backend: self.backend_target(&mirror.backend_ref), fraction }
+    }
 }
 
-fn matches(matches: &[api::HttpRouteMatch]) -> Arc<[RouteMatch]> {
-    if matches.is_empty() {
-        let slash = PathMatch::Prefix("/".into());
-        let all = RouteMatch {
-            index: -1,
-            path: slash,
-            method: None,
-            headers: [].into(),
-            query: [].into(),
-            cookies: [].into(),
-        };
-        return [all].into();
+pub(super) fn extension(extension: &api::LocalObjectReference) -> Filter {
+    Filter::Extension {
+        group: text(&extension.group),
+        kind: text(&extension.kind),
+        name: text(&extension.name),
     }
-    (0i32..)
-        .zip(matches)
-        .map(|(index, m)| RouteMatch {
-            index,
-            path: match m.path.type_ {
-                api::PathMatchType::Exact => PathMatch::Exact(text(&m.path.value)),
-                api::PathMatchType::PathPrefix => PathMatch::Prefix(text(&m.path.value)),
-                api::PathMatchType::RegularExpression => PathMatch::Regex(text(&m.path.value)),
-            },
-            method: m.method.map(|method| method.as_str().into()),
-            headers: (m.headers.iter())
-                .map(|h| value_match(&h.name, &h.value, h.type_ == api::HeaderMatchType::RegularExpression))
-                .collect(),
-            query: (m.query_params.iter())
-                .map(|q| {
-                    value_match(&q.name, &q.value, q.type_ == api::QueryParamMatchType::RegularExpression)
-                })
-                .collect(),
-            cookies: [].into(),
-        })
-        .collect()
+}
+
+/// Matches with their positions; none means every request.
+pub(super) fn matches(matches: impl Iterator<Item = RouteMatch>) -> Arc<[RouteMatch]> {
+    let matches: Arc<[RouteMatch]> =
+        (0i32..).zip(matches).map(|(index, matched)| RouteMatch { index, ..matched }).collect();
+    if matches.is_empty() { [every_request()].into() } else { matches }
+}
+
+/// The match that takes every request, as a rule without matches has it.
+pub(super) fn every_request() -> RouteMatch {
+    RouteMatch {
+        index: -1,
+        path: PathMatch::Prefix("/".into()),
+        method: None,
+        headers: [].into(),
+        query: [].into(),
+        cookies: [].into(),
+    }
+}
+
+fn http_match(m: &api::HttpRouteMatch) -> RouteMatch {
+    RouteMatch {
+        path: match m.path.type_ {
+            api::PathMatchType::Exact => PathMatch::Exact(text(&m.path.value)),
+            api::PathMatchType::PathPrefix => PathMatch::Prefix(text(&m.path.value)),
+            api::PathMatchType::RegularExpression => PathMatch::Regex(text(&m.path.value)),
+        },
+        method: m.method.map(|method| method.as_str().into()),
+        headers: header_matches(m.headers.iter().map(|h| (&*h.name, &*h.value, h.type_))),
+        query: (m.query_params.iter())
+            .map(|q| value_match(&q.name, &q.value, q.type_ == api::QueryParamMatchType::RegularExpression))
+            .collect(),
+        ..every_request()
+    }
+}
+
+/// Header matches; of several with one name, whatever its case, the first counts (Gateway API, HTTPHeaderMatch.name).
+pub(super) fn header_matches<'a>(
+    headers: impl Iterator<Item = (&'a str, &'a str, api::HeaderMatchType)>,
+) -> Box<[ValueMatch]> {
+    let mut matches: Vec<ValueMatch> = Vec::new();
+    for (name, value, kind) in headers {
+        if !matches.iter().any(|known| known.name.eq_ignore_ascii_case(name)) {
+            matches.push(value_match(name, value, kind == api::HeaderMatchType::RegularExpression));
+        }
+    }
+    matches.into()
 }
 
 fn value_match(name: &str, value: &str, regex: bool) -> ValueMatch {
@@ -167,7 +187,7 @@ fn value_match(name: &str, value: &str, regex: bool) -> ValueMatch {
     ValueMatch { name: text(name), value }
 }
 
-fn header_edit(edit: &api::HttpHeaderFilter) -> HeaderEdit {
+pub(super) fn header_edit(edit: &api::HttpHeaderFilter) -> HeaderEdit {
     let pairs =
         |headers: &[api::HttpHeader]| headers.iter().map(|h| (text(&h.name), text(&h.value))).collect();
     HeaderEdit {
@@ -199,7 +219,7 @@ fn cors_policy(cors: &api::HttpCorsFilter) -> Cors {
     }
 }
 
-fn session(session: &api::SessionPersistence) -> SessionPersistence {
+pub(super) fn session(session: &api::SessionPersistence) -> SessionPersistence {
     let permanent =
         session.cookie_config.as_ref().is_some_and(|c| c.lifetime_type == api::CookieLifetimeType::Permanent);
     let ttl = session.absolute_timeout.as_deref().and_then(duration).filter(|_| permanent);

@@ -3,6 +3,7 @@
 mod backend;
 mod envoy_proxy;
 mod gateway;
+mod grpc_route;
 mod http_route;
 mod service;
 
@@ -44,10 +45,12 @@ impl<'a> Lowering<'a> {
             api::Object::GatewayClass(class) => Fact::GatewayClass(self.gateway_class(class)),
             api::Object::Gateway(gateway) => Fact::Gateway(Arc::new(self.gateway(gateway))),
             api::Object::HttpRoute(route) => Fact::HttpRoute(Arc::new(self.http_route(route))),
+            api::Object::GrpcRoute(route) => Fact::GrpcRoute(Arc::new(self.grpc_route(route))),
             api::Object::ReferenceGrant(grant) => Fact::ReferenceGrant(self.reference_grant(grant)),
             api::Object::Namespace(namespace) => Fact::Namespace(self.namespace_fact(namespace)),
             api::Object::Service(service) => Fact::Service(self.service(service)),
             api::Object::EndpointSlice(slice) => Fact::EndpointSlice(self.endpoint_slice(slice)),
+            api::Object::ServiceImport(import) => Fact::ServiceImport(self.service_import(import)),
             api::Object::Secret(secret) => Fact::Secret(self.secret(secret)),
             api::Object::ConfigMap(map) => Fact::ConfigMap(self.config_map(map)),
             api::Object::Backend(backend) => Fact::Backend(self.backend(backend)),

@@ -6,11 +6,13 @@ use ir::{Kind, cluster::Zones, infra::labels};
 
 use super::{Lowering, port, text};
 use crate::facts::{
-    EndpointSlice, Service, ServiceKind, ServicePort, SliceAddress, SliceEndpoint, SlicePort,
+    EndpointSlice, Service, ServiceImport, ServiceKind, ServicePort, SliceAddress, SliceEndpoint, SlicePort,
 };
 
 /// Label of an EndpointSlice that names its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// Label of an EndpointSlice that names its ServiceImport (Multi-Cluster Services API).
+const IMPORT_NAME_LABEL: &str = "multicluster.kubernetes.io/service-name";
 /// Annotation that asks for topology-aware routing.
 const TOPOLOGY_MODE_ANNOTATION: &str = "service.kubernetes.io/topology-mode";
 
@@ -47,13 +49,34 @@ impl Lowering<'_> {
         }
     }
 
+    pub(super) fn service_import(&mut self, import: &api::ServiceImport) -> ServiceImport {
+        let own = self.namespace.clone();
+        let name = import.metadata.name.as_deref().unwrap_or_default();
+        ServiceImport {
+            meta: self.meta(Kind::ServiceImport, &import.metadata),
+            service: self.object(Kind::Service, &own, name),
+            ports: (import.spec.ports.iter())
+                .filter_map(|p| {
+                    Some(ServicePort {
+                        name: text(p.name.as_deref().unwrap_or_default()),
+                        port: port(p.port)?,
+                        protocol: text(p.protocol.as_deref().unwrap_or("TCP")),
+                        app_protocol: p.app_protocol.as_deref().map(text),
+                    })
+                })
+                .collect(),
+        }
+    }
+
     pub(super) fn endpoint_slice(&mut self, slice: &api::EndpointSlice) -> EndpointSlice {
         let own = self.namespace.clone();
-        let service = slice.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_NAME_LABEL)).cloned();
+        let label = |key: &str| slice.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
+        let (service, import) = (label(SERVICE_NAME_LABEL), label(IMPORT_NAME_LABEL));
         let fqdn = slice.address_type == "FQDN";
         EndpointSlice {
             meta: self.meta(Kind::EndpointSlice, &slice.metadata),
             service: service.map(|name| self.object(Kind::Service, &own, &name)),
+            import: import.map(|name| self.object(Kind::ServiceImport, &own, &name)),
             fqdn,
             ports: (slice.ports.iter().flatten())
                 .filter_map(|p| {

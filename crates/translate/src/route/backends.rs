@@ -5,18 +5,16 @@ use std::sync::Arc;
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, INVALID_BACKEND_CLUSTER, Protocol, Zones},
+    object::MCS_GROUP,
     route::{Target, WeightedCluster},
 };
 use store::{
-    NameId, ObjectId,
-    facts::{self, BackendTarget, ServiceKind},
+    Addresses, NameId, ObjectId,
+    facts::{self, BackendTarget, ServiceKind, ServicePort},
 };
 
 use super::{Slot, filters};
 use crate::{Finding, Reader};
-
-/// API group of ServiceImport.
-const MCS_GROUP: &str = "multicluster.x-k8s.io";
 
 /// One backend of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +34,14 @@ pub struct Destination {
 /// What a backend is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendKind {
-    /// A port of a Service.
+    /// A port of a Service or ServiceImport.
     Service {
-        /// The Service.
+        /// The Service or ServiceImport.
         service: ObjectId,
         /// Name of the port in EndpointSlices.
         port_name: Arc<str>,
+        /// True when its slices hold host names.
+        dns: bool,
     },
     /// A Backend with fixed endpoints.
     Backend {
@@ -54,6 +54,41 @@ pub enum BackendKind {
     DynamicResolver,
     /// One that does not resolve or has no endpoints: an empty locality.
     Nothing,
+}
+
+impl BackendKind {
+    /// True when Envoy finds the endpoints by DNS.
+    pub fn by_dns(&self) -> bool {
+        matches!(self, BackendKind::Service { dns: true, .. } | BackendKind::Backend { dns: true, .. })
+    }
+}
+
+/// What the requests of a route are. It decides the protocol towards backends that do not name theirs, and how clients
+/// are told that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// HTTP.
+    Http,
+    /// gRPC, which needs HTTP/2.
+    Grpc,
+}
+
+impl Speaks {
+    fn protocol(self) -> Protocol {
+        match self {
+            Speaks::Http => Protocol::Http1,
+            Speaks::Grpc => Protocol::Http2,
+        }
+    }
+
+    /// Status for the share of backends that do not resolve. Envoy tells gRPC clients of 503 as `UNAVAILABLE`, which is
+    /// what Gateway API asks for there (GRPCRouteRule.backendRefs), and of 500 as `UNKNOWN`.
+    fn status_of_invalid(self) -> u16 {
+        match self {
+            Speaks::Http => 500,
+            Speaks::Grpc => 503,
+        }
+    }
 }
 
 /// Why a backend cannot be used.
@@ -71,10 +106,26 @@ impl Problem {
     }
 }
 
+/// A backend that can be used. The region of the destination is for the caller to fill.
+pub(super) struct Resolved {
+    pub destination: Destination,
+    pub protocol: Protocol,
+    pub zones: Zones,
+    /// What its author should know, although it works.
+    pub warning: Option<Warning>,
+}
+
+/// Something to know of a backend that can be used.
+pub(super) struct Warning {
+    pub reason: &'static str,
+    pub message: String,
+}
+
 /// The backends of a rule.
 pub(super) struct Backends {
     pub unresolved: Vec<Finding>,
     pub unavailable: Vec<Finding>,
+    pub warnings: Vec<Finding>,
     /// Target and clusters, or the status that answers instead.
     pub plan: Result<(Target, Vec<Cluster>), u16>,
 }
@@ -114,6 +165,7 @@ enum State {
 pub(super) struct Referrer<'a> {
     pub object: &'a ObjectRef,
     pub namespace: NameId,
+    pub speaks: Speaks,
 }
 
 /// Resolves the backends of one rule.
@@ -124,23 +176,33 @@ pub(super) fn of_rule(
     base: &str,
     reader: &mut Reader<'_>,
 ) -> Backends {
-    let mut out = Backends { unresolved: Vec::new(), unavailable: Vec::new(), plan: Err(500) };
+    let invalid_status = referrer.speaks.status_of_invalid();
+    let mut out = Backends {
+        unresolved: Vec::new(),
+        unavailable: Vec::new(),
+        warnings: Vec::new(),
+        plan: Err(invalid_status),
+    };
     let mut weighed = Vec::with_capacity(backends.len());
     for (i, backend) in (0u16..).zip(backends) {
         let filters = filters::of_backend(&backend.filters);
         let region: Arc<str> = format!("{base}/backend/{i}").into();
         let problem_of_filters = filters.as_ref().err().cloned();
         let resolved = resolve(referrer, &backend.backend, backend.weight, problem_of_filters, reader);
+        let finding = |reason, message| {
+            Finding::new(
+                format!("spec.rules[{rule_index}].backendRefs[{i}]"),
+                reason,
+                format!("Rule {rule_index}, backend {i}: {message}"),
+            )
+        };
         let (destination, protocol, zones, state) = match resolved {
-            Ok((destination, protocol, zones)) => {
+            Ok(Resolved { destination, protocol, zones, warning }) => {
+                out.warnings.extend(warning.map(|w| finding(w.reason, w.message)));
                 (Destination { region, ..destination }, protocol, zones, State::Valid)
             }
             Err(problem) => {
-                let finding = Finding::new(
-                    format!("spec.rules[{rule_index}].backendRefs[{i}]"),
-                    problem.reason,
-                    format!("Rule {rule_index}, backend {i}: {}", problem.message),
-                );
+                let finding = finding(problem.reason, problem.message);
                 let (state, findings) = if problem.unavailable {
                     (State::Unavailable, &mut out.unavailable)
                 } else {
@@ -168,19 +230,24 @@ pub(super) fn of_rule(
         ));
         return out;
     }
-    out.plan = plan(base, weighed);
+    out.plan = plan(base, weighed, invalid_status);
     out
 }
 
-/// Groups backends into clusters, or says which status answers instead: 500 when a reference is invalid or all weights
-/// are 0, 503 when backends merely lack endpoints.
-fn plan(base: &str, mut weighed: Vec<Weighed>) -> Result<(Target, Vec<Cluster>), u16> {
+/// Groups backends into clusters, or says which status answers instead: `invalid_status` when a reference is invalid or
+/// all weights are 0, 503 when backends merely lack endpoints.
+fn plan(
+    base: &str,
+    mut weighed: Vec<Weighed>,
+    invalid_status: u16,
+) -> Result<(Target, Vec<Cluster>), u16> {
     let share = |weighed: &[Weighed], state| -> u64 {
         weighed.iter().filter(|w| w.state == state).map(|w| u64::from(w.weight)).sum()
     };
     if share(&weighed, State::Valid) == 0 {
         let has = |state| weighed.iter().any(|w| w.state == state);
-        return Err(if has(State::Unavailable) && !has(State::Invalid) { 503 } else { 500 });
+        let unavailable = has(State::Unavailable) && !has(State::Invalid);
+        return Err(if unavailable { 503 } else { invalid_status });
     }
     weighed.retain(|w| w.weight > 0);
     let apart =
@@ -202,7 +269,7 @@ fn plan(base: &str, mut weighed: Vec<Weighed>) -> Result<(Target, Vec<Cluster>),
     let (missing, missing_status) = match (invalid, unavailable) {
         (0, 0) => (0, None),
         (0, unavailable) => (unavailable, Some(503)),
-        (invalid, _) => (invalid, Some(500)),
+        (invalid, _) => (invalid, Some(invalid_status)),
     };
     let has_cluster = |w: &Weighed| match w.state {
         State::Valid => true,
@@ -251,7 +318,7 @@ fn has_filters(w: &Weighed) -> bool {
 
 /// Host names and IP addresses cannot share a cluster: one is resolved by Envoy, the other comes by EDS.
 fn mixed_addresses(weighed: &[Weighed]) -> bool {
-    let dns = |w: &Weighed| matches!(w.destination.kind, BackendKind::Backend { dns: true, .. });
+    let dns = |w: &Weighed| w.destination.kind.by_dns();
     weighed.iter().any(dns) && !weighed.iter().all(dns)
 }
 
@@ -259,39 +326,20 @@ fn nothing(region: Arc<str>, weight: u32) -> Destination {
     Destination { region, weight, priority: 0, metadata: None, kind: BackendKind::Nothing }
 }
 
-/// Resolves one reference of a route to a backend. The region of the result is for the caller to fill.
+/// Resolves one reference of a route to a backend.
 pub(super) fn resolve(
     referrer: &Referrer<'_>,
     backend: &BackendTarget,
     weight: u32,
     filter_problem: Option<String>,
     reader: &mut Reader<'_>,
-) -> Result<(Destination, Protocol, Zones), Problem> {
+) -> Result<Resolved, Problem> {
     if let Some(message) = filter_problem {
         return Err(Problem::new("UnsupportedRefValue", message));
     }
-    let known_groups = ["", MCS_GROUP, ir::object::ENVOY_GATEWAY_GROUP];
-    let Some(target) = backend.target else {
-        return Err(if &*backend.kind == "ServiceImport" {
-            Problem::new("BackendNotFound", format!("ServiceImport {} does not exist", backend.name))
-        } else if known_groups.contains(&&*backend.group) {
-            Problem::new(
-                "InvalidKind",
-                format!("kind {} is not supported; use Service or Backend", backend.kind),
-            )
-        } else {
-            Problem::new(
-                "InvalidKind",
-                format!(
-                    "group {:?} is not supported; use the core group or {}",
-                    backend.group,
-                    ir::object::ENVOY_GATEWAY_GROUP
-                ),
-            )
-        });
-    };
+    let Some(target) = backend.target else { return Err(unknown_kind(backend)) };
     let named = reader.object(target.id);
-    let Referrer { object, namespace } = referrer;
+    let Referrer { object, namespace, speaks } = referrer;
     if target.namespace != *namespace
         && !reader.granted((object.kind.group(), object.kind.name()), &object.namespace, target)
     {
@@ -304,8 +352,38 @@ pub(super) fn resolve(
         ));
     }
     match named.kind {
-        Kind::Service => service(target.id, &named, backend, weight, reader),
-        _ => backend_object(target.id, &named, weight, reader),
+        Kind::Service => service(target.id, &named, backend, *speaks, weight, reader),
+        Kind::ServiceImport => service_import(target.id, &named, backend, *speaks, weight, reader),
+        _ => backend_object(target.id, &named, *speaks, weight, reader),
+    }
+}
+
+/// A reference to what no backend can be.
+fn unknown_kind(backend: &BackendTarget) -> Problem {
+    let known_groups = ["", MCS_GROUP, ir::object::ENVOY_GATEWAY_GROUP];
+    if &*backend.kind == "ServiceImport" {
+        // Envoy Gateway looks at the kind alone, so the reason is that of one that does not exist.
+        Problem::new(
+            "BackendNotFound",
+            format!(
+                "ServiceImport {} does not exist in group {:?}: the group of ServiceImports is {MCS_GROUP}",
+                backend.name, backend.group
+            ),
+        )
+    } else if known_groups.contains(&&*backend.group) {
+        Problem::new(
+            "InvalidKind",
+            format!("kind {} is not supported; use Service, ServiceImport or Backend", backend.kind),
+        )
+    } else {
+        Problem::new(
+            "InvalidKind",
+            format!(
+                "group {:?} is not supported; use the core group, {MCS_GROUP} or {}",
+                backend.group,
+                ir::object::ENVOY_GATEWAY_GROUP
+            ),
+        )
     }
 }
 
@@ -313,12 +391,11 @@ fn service(
     id: ObjectId,
     named: &ObjectRef,
     backend: &BackendTarget,
+    speaks: Speaks,
     weight: u32,
     reader: &mut Reader<'_>,
-) -> Result<(Destination, Protocol, Zones), Problem> {
-    let Some(number) = backend.port else {
-        return Err(Problem::new("PortNotSpecified", format!("a reference to {named} needs a port")));
-    };
+) -> Result<Resolved, Problem> {
+    let number = port_number(named, backend)?;
     let Some(service) = reader.service(id) else {
         return Err(Problem::new("BackendNotFound", format!("{named} does not exist")));
     };
@@ -328,46 +405,168 @@ fn service(
             format!("{named} is of type ExternalName; use a Backend with an fqdn endpoint for {host}"),
         ));
     }
-    let Some(port) = service.ports.iter().find(|p| p.port == number && &*p.protocol == "TCP") else {
-        return Err(Problem::new("PortNotFound", format!("{named} has no TCP port {number}")));
+    let port = port(named, &service.ports, number)?;
+    let kind = endpoints(id, named, port, weight, reader)?;
+    let protocol = protocol(named, port, speaks)?;
+    // Envoy Gateway's own value, from before there were standard ones. It says nothing that a GRPCRoute has not said.
+    let legacy = port.app_protocol.as_deref() == Some("grpc") && speaks == Speaks::Http;
+    let warning = legacy.then(|| Warning {
+        reason: "DeprecatedValue",
+        message: format!(
+            "appProtocol grpc of port {number} of {named} is deprecated, use kubernetes.io/h2c instead"
+        ),
+    });
+    Ok(Resolved {
+        destination: Destination {
+            region: "".into(),
+            weight,
+            priority: 0,
+            metadata: Some(Metadata {
+                object: named.clone(),
+                section: Some(number.to_string().into()),
+                annotations: service.meta.annotations.clone(),
+            }),
+            kind,
+        },
+        protocol: if legacy { Protocol::Http2 } else { protocol },
+        zones: service.zones.unwrap_or_default(),
+        warning,
+    })
+}
+
+/// Like a Service, by the slices that carry the import's name.
+fn service_import(
+    id: ObjectId,
+    named: &ObjectRef,
+    backend: &BackendTarget,
+    speaks: Speaks,
+    weight: u32,
+    reader: &mut Reader<'_>,
+) -> Result<Resolved, Problem> {
+    let number = port_number(named, backend)?;
+    let Some(import) = reader.service_import(id) else {
+        return Err(Problem::new("BackendNotFound", format!("{named} does not exist")));
     };
+    let port = port(named, &import.ports, number)?;
+    let kind = endpoints(id, named, port, weight, reader)?;
+    let protocol = protocol(named, port, speaks)?;
+    let warning = reader.service(import.service).and_then(|service| {
+        let own = service.ports.iter().find(|p| p.port == number && p.protocol == port.protocol)?;
+        disagreement(named, port, own)
+    });
+    Ok(Resolved {
+        destination: Destination {
+            region: "".into(),
+            weight,
+            priority: 0,
+            metadata: Some(Metadata {
+                object: named.clone(),
+                section: Some(number.to_string().into()),
+                annotations: import.meta.annotations.clone(),
+            }),
+            kind,
+        },
+        protocol,
+        zones: Zones::default(),
+        warning,
+    })
+}
+
+/// A ServiceImport and the Service of its name in this cluster that do not say the same of a port: the import's word
+/// counts, since it speaks for all clusters (GEP-1911).
+fn disagreement(import: &ObjectRef, port: &ServicePort, own: &ServicePort) -> Option<Warning> {
+    if port.app_protocol == own.app_protocol {
+        return None;
+    }
+    let said = |port: &ServicePort| match &port.app_protocol {
+        Some(protocol) => format!("appProtocol {protocol}"),
+        None => "no appProtocol".to_owned(),
+    };
+    Some(Warning {
+        reason: "AppProtocolMismatch",
+        message: format!(
+            "port {} of {import} has {}, that of the Service of the same name has {}; the import's is used",
+            port.port,
+            said(port),
+            said(own)
+        ),
+    })
+}
+
+fn port_number(named: &ObjectRef, backend: &BackendTarget) -> Result<u16, Problem> {
+    backend
+        .port
+        .ok_or_else(|| Problem::new("PortNotSpecified", format!("a reference to {named} needs a port")))
+}
+
+fn port<'a>(named: &ObjectRef, ports: &'a [ServicePort], number: u16) -> Result<&'a ServicePort, Problem> {
+    ports
+        .iter()
+        .find(|p| p.port == number && &*p.protocol == "TCP")
+        .ok_or_else(|| Problem::new("PortNotFound", format!("{named} has no TCP port {number}")))
+}
+
+/// The endpoints of a port of a Service or ServiceImport.
+fn endpoints(
+    id: ObjectId,
+    named: &ObjectRef,
+    port: &ServicePort,
+    weight: u32,
+    reader: &mut Reader<'_>,
+) -> Result<BackendKind, Problem> {
     if weight > 0 && !reader.available(id, &port.name) {
         return Err(Problem {
             reason: "EndpointsNotFound",
-            message: format!("{named} has no endpoints for port {number}"),
+            message: format!("{named} has no endpoints for port {}", port.port),
             unavailable: true,
         });
     }
-    let protocol = match port.app_protocol.as_deref() {
-        Some("kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c" | "grpc") => Protocol::Http2,
+    let addresses = reader.addresses(id);
+    if addresses == Some(Addresses::Mixed) {
+        return Err(Problem::new(
+            "UnsupportedAddressType",
+            format!("{named} has EndpointSlices with host names and others with IP addresses; one cluster cannot have both"),
+        ));
+    }
+    Ok(BackendKind::Service {
+        service: id,
+        port_name: port.name.clone(),
+        dns: addresses == Some(Addresses::Hosts),
+    })
+}
+
+/// The protocol towards a port. Values that are not known say nothing (GEP-1911).
+fn protocol(named: &ObjectRef, port: &ServicePort, speaks: Speaks) -> Result<Protocol, Problem> {
+    match port.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c") => Ok(Protocol::Http2),
         Some(
-            "kubernetes.io/ws"
+            value @ ("kubernetes.io/ws"
             | "kubernetes.io/wss"
             | "gateway.envoyproxy.io/ws"
-            | "gateway.envoyproxy.io/wss",
-        ) => Protocol::Http1Only,
-        _ => Protocol::Http1,
-    };
-    let destination = Destination {
-        region: "".into(),
-        weight,
-        priority: 0,
-        metadata: Some(Metadata {
-            object: named.clone(),
-            section: Some(number.to_string().into()),
-            annotations: service.meta.annotations.clone(),
-        }),
-        kind: BackendKind::Service { service: id, port_name: port.name.clone() },
-    };
-    Ok((destination, protocol, service.zones.unwrap_or_default()))
+            | "gateway.envoyproxy.io/wss"),
+        ) => spoken(named, speaks, Protocol::Http1Only, value),
+        _ => Ok(speaks.protocol()),
+    }
+}
+
+/// The protocol that a backend asks for, where the requests of the route can be sent by it.
+fn spoken(named: &ObjectRef, speaks: Speaks, asked: Protocol, value: &str) -> Result<Protocol, Problem> {
+    if speaks == Speaks::Grpc && asked != Protocol::Http2 {
+        return Err(Problem::new(
+            "UnsupportedProtocol",
+            format!("{named} asks for {value}, which cannot carry gRPC"),
+        ));
+    }
+    Ok(asked)
 }
 
 fn backend_object(
     id: ObjectId,
     named: &ObjectRef,
+    speaks: Speaks,
     weight: u32,
     reader: &mut Reader<'_>,
-) -> Result<(Destination, Protocol, Zones), Problem> {
+) -> Result<Resolved, Problem> {
     let settings = reader.settings();
     if !settings.enable_backend {
         return Err(Problem::new(
@@ -418,5 +617,9 @@ fn backend_object(
         }),
         kind,
     };
-    Ok((destination, backend.protocol.unwrap_or_default(), Zones::default()))
+    let protocol = match backend.protocol {
+        Some(asked) => spoken(named, speaks, asked, "WebSocket by spec.appProtocols")?,
+        None => speaks.protocol(),
+    };
+    Ok(Resolved { destination, protocol, zones: Zones::default(), warning: None })
 }

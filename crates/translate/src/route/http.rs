@@ -3,7 +3,7 @@
 use ir::Kind;
 use store::ObjectId;
 
-use super::{Head, RouteKind, RouteOutput, rules};
+use super::{Head, RouteKind, RouteOutput, backends::Speaks, rules};
 use crate::Reader;
 
 /// HTTPRoute.
@@ -22,6 +22,6 @@ impl RouteKind for HttpRoute {
 
     fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
         let route = reader.http_route(id)?;
-        Some(rules::translate(&route.meta, &route.rules, reader))
+        Some(rules::translate(&route.meta, &route.rules, Speaks::Http, reader))
     }
 }

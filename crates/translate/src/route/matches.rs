@@ -3,6 +3,7 @@
 use ir::route::{PathMatch, StringMatch};
 use store::facts;
 
+use super::backends::Speaks;
 use crate::Finding;
 
 /// Limit of a compiled regular expression in bytes of our own check. Envoy compiles with RE2, whose program for the
@@ -11,11 +12,16 @@ const REGEX_SIZE_LIMIT: usize = 1 << 20;
 
 /// Finds the first expression of a rule that Envoy could not compile. The whole rule is then not served, since a rule
 /// without one of its matches would take fewer requests than its author wrote.
-pub(super) fn check(index: u16, rule: &facts::Rule) -> Result<(), Finding> {
+pub(super) fn check(index: u16, rule: &facts::Rule, speaks: Speaks) -> Result<(), Finding> {
+    let path_field = match speaks {
+        Speaks::Http => "path.value",
+        // The expressions of service and method, put together.
+        Speaks::Grpc => "method",
+    };
     for (j, matched) in rule.matches.iter().enumerate() {
         let field = format!("spec.rules[{index}].matches[{j}]");
         if let PathMatch::Regex(regex) = &matched.path {
-            check_regex(index, &field, "path.value", regex)?;
+            check_regex(index, &field, path_field, regex)?;
         }
         for (list, values) in [("headers", &matched.headers), ("queryParams", &matched.query)] {
             for (k, value) in values.iter().enumerate() {

@@ -5,6 +5,7 @@
 
 mod backends;
 mod filters;
+mod grpc;
 mod http;
 mod matches;
 mod rules;
@@ -41,7 +42,7 @@ pub trait RouteKind: Sync {
 }
 
 /// The kinds of routes that are built.
-const KINDS: &[&dyn RouteKind] = &[&http::HttpRoute];
+const KINDS: &[&dyn RouteKind] = &[&http::HttpRoute, &grpc::GrpcRoute];
 
 /// What stages need to know of a kind of routes; `None` for kinds that are no routes.
 pub fn of(kind: Kind) -> Option<&'static dyn RouteKind> {
@@ -104,6 +105,8 @@ pub struct RouteFindings {
     pub unavailable: Vec<Finding>,
     /// Rules that are not served, by index: `PartiallyInvalid`, or `Accepted` false when no rule is left.
     pub dropped: Vec<(u16, Finding)>,
+    /// What is served and yet deserves a word: problems without a condition.
+    pub warnings: Vec<Finding>,
     /// True when no rule is left.
     pub all_dropped: bool,
 }

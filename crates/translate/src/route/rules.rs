@@ -11,7 +11,7 @@ use store::facts::{self, Meta};
 
 use super::{
     BackendKind, ClusterPlan, Destination, Origin, RouteFindings, RouteOutput, Slot,
-    backends::{self, Referrer},
+    backends::{self, Referrer, Resolved, Speaks},
     filters::{self, Filters},
     matches,
 };
@@ -20,13 +20,19 @@ use crate::{Finding, Reader};
 /// HTTP connections that are idle for an hour are closed; streams of a route with a timeout get at least as long.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Translates the rules of one route.
-pub(super) fn translate(meta: &Meta, rules: &[facts::Rule], reader: &mut Reader<'_>) -> RouteOutput {
+/// Translates the rules of one route; `speaks` tells what its requests are.
+pub(super) fn translate(
+    meta: &Meta,
+    rules: &[facts::Rule],
+    speaks: Speaks,
+    reader: &mut Reader<'_>,
+) -> RouteOutput {
     let object = reader.object(meta.id);
     let mut work = Work {
         prefix: super::rule_prefix(&object),
         object: &object,
         meta,
+        speaks,
         plans: Vec::new(),
         findings: RouteFindings::default(),
     };
@@ -40,7 +46,7 @@ pub(super) fn translate(meta: &Meta, rules: &[facts::Rule], reader: &mut Reader<
     let Work { plans, mut findings, .. } = work;
     findings.all_dropped = served.is_empty() && !findings.dropped.is_empty();
     RouteOutput {
-        features: features(&served),
+        features: features(&served, speaks),
         origin: Origin { created: meta.created, generation: meta.generation },
         object,
         rules: served.into(),
@@ -49,7 +55,7 @@ pub(super) fn translate(meta: &Meta, rules: &[facts::Rule], reader: &mut Reader<
     }
 }
 
-fn features(rules: &[Arc<Rule>]) -> HttpFeatures {
+fn features(rules: &[Arc<Rule>], speaks: Speaks) -> HttpFeatures {
     let forwards = || {
         rules.iter().filter_map(|rule| match &rule.action {
             Action::Forward(forward) => Some(forward),
@@ -60,6 +66,7 @@ fn features(rules: &[Arc<Rule>]) -> HttpFeatures {
         cors: rules.iter().any(|rule| rule.cors.is_some()),
         session_persistence: forwards().any(|forward| forward.session.is_some()),
         dynamic_forward_proxy: forwards().any(|forward| forward.dynamic_host),
+        grpc: speaks == Speaks::Grpc && !rules.is_empty(),
     }
 }
 
@@ -68,18 +75,19 @@ struct Work<'a> {
     prefix: String,
     object: &'a ObjectRef,
     meta: &'a Meta,
+    speaks: Speaks,
     plans: Vec<ClusterPlan>,
     findings: RouteFindings,
 }
 
 impl Work<'_> {
     fn referrer(&self) -> Referrer<'_> {
-        Referrer { object: self.object, namespace: self.meta.namespace }
+        Referrer { object: self.object, namespace: self.meta.namespace, speaks: self.speaks }
     }
 
     /// One rule; an error is why it is not served at all.
     fn rule(&mut self, index: u16, rule: &facts::Rule, reader: &mut Reader<'_>) -> Result<Rule, Finding> {
-        matches::check(index, rule)?;
+        matches::check(index, rule, self.speaks)?;
         let metadata = Metadata {
             object: self.object.clone(),
             section: rule.name.clone(),
@@ -98,7 +106,11 @@ impl Work<'_> {
             (None, None, Err(status)) => Action::Direct { status },
             (None, None, Ok(target)) => {
                 let forward = forward(rule, target, mirrors, &mut filters, self.object, index);
-                Action::Forward(Box::new(Forward { dynamic_host: self.dynamic_host(index), ..forward }))
+                Action::Forward(Box::new(Forward {
+                    dynamic_host: self.dynamic_host(index),
+                    websocket: self.speaks == Speaks::Http,
+                    ..forward
+                }))
             }
         };
         Ok(Rule {
@@ -128,14 +140,15 @@ impl Work<'_> {
             let facts::Filter::Mirror { backend, fraction } = filter else { continue };
             let field = format!("spec.rules[{index}].filters[{i}].requestMirror.backendRef");
             let resolved = backends::resolve(&self.referrer(), backend, 1, None, reader);
+            let finding =
+                |reason, message| Finding::new(field, reason, format!("Mirror of rule {index}: {message}"));
             let (destination, protocol, zones) = match resolved {
-                Ok(resolved) => resolved,
+                Ok(Resolved { destination, protocol, zones, warning }) => {
+                    self.findings.warnings.extend(warning.map(|w| finding(w.reason, w.message)));
+                    (destination, protocol, zones)
+                }
                 Err(problem) => {
-                    let finding = Finding::new(
-                        field,
-                        problem.reason,
-                        format!("Mirror of rule {index}: {}", problem.message),
-                    );
+                    let finding = finding(problem.reason, problem.message);
                     if problem.unavailable {
                         &mut self.findings.unavailable
                     } else {
@@ -174,6 +187,7 @@ impl Work<'_> {
         let backends = backends::of_rule(&self.referrer(), index, &rule.backends, &base, reader);
         self.findings.unresolved.extend(backends.unresolved);
         self.findings.unavailable.extend(backends.unavailable);
+        self.findings.warnings.extend(backends.warnings);
         let (target, clusters) = backends.plan?;
         self.plans.extend(clusters.into_iter().map(|cluster| ClusterPlan {
             rule: index,
@@ -231,8 +245,8 @@ fn forward(
             }),
             carrier: session.carrier.clone(),
         }),
-        websocket: true,
-        // Set by whoever knows the destinations.
+        // Set by whoever knows the requests and the destinations.
+        websocket: false,
         dynamic_host: false,
     }
 }

@@ -7,6 +7,8 @@ use envoy_api::{
     core::{Http2ProtocolOptions, HttpProtocolOptions, http_protocol_options::HeadersWithUnderscoresAction},
     cors::Cors,
     encode,
+    grpc_stats::{FilterConfig as GrpcStats, filter_config::PerMethodStatSpecifier},
+    grpc_web::GrpcWeb,
     hcm::{
         HttpConnectionManager, HttpFilter, Rds,
         http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation},
@@ -49,6 +51,9 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
     if http.features.dynamic_forward_proxy {
         fields.raw(&LOOPBACK);
     }
+    if http.features.grpc {
+        fields.raw(&GRPC);
+    }
     fields.raw(&ROUTER);
 }
 
@@ -82,6 +87,19 @@ static SESSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// Allows everything unless a route says otherwise.
 static LOOPBACK: LazyLock<Vec<u8>> =
     LazyLock::new(|| encoded(filter(LOOPBACK_FILTER, any(&Rbac::default()))));
+
+/// gRPC-Web for browsers, and statistics of calls by service and method.
+static GRPC: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let web = filter("envoy.filters.http.grpc_web", any(&GrpcWeb {}));
+    let statistics = GrpcStats {
+        emit_filter_state: true,
+        per_method_stat_specifier: boolean(true).map(PerMethodStatSpecifier::StatsForAllMethods),
+        ..Default::default()
+    };
+    let mut filters = encoded(web);
+    filters.extend(encoded(filter("envoy.filters.http.grpc_stats", any(&statistics))));
+    filters
+});
 
 /// What all connection managers have.
 static DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| {

@@ -11,6 +11,7 @@ use envoy_api::{
 use ir::route::{PathMatch, RouteMatch, StringMatch, ValueMatch};
 
 const METHOD: &str = ":method";
+const PATH: &str = ":path";
 
 /// The match as the route has it.
 pub(super) fn route_match(matched: &RouteMatch) -> Message {
@@ -35,6 +36,10 @@ fn without_method(matched: &RouteMatch) -> Message {
     // One more for the method, which most matches with headers have.
     let mut headers = Vec::with_capacity(matched.headers.len() + 1);
     headers.extend(matched.headers.iter().map(|wanted| header(&wanted.name, string(wanted))));
+    if let PathMatch::Suffix(suffix) = &matched.path {
+        let pattern = Some(MatchPattern::Suffix(suffix.to_string()));
+        headers.push(header(PATH, StringMatcher { match_pattern: pattern, ..Default::default() }));
+    }
     let query = matched.query.iter().map(|wanted| QueryParameterMatcher {
         name: wanted.name.to_string(),
         query_parameter_match_specifier: Some(QueryParameterMatchSpecifier::StringMatch(string(wanted))),
@@ -62,6 +67,8 @@ fn path(path: &PathMatch) -> PathSpecifier {
             prefix => PathSpecifier::PathSeparatedPrefix(prefix.to_owned()),
         },
         PathMatch::Regex(pattern) => PathSpecifier::SafeRegex(regex_matcher(pattern)),
+        // Envoy has no path match of its own for it: a match of the header `:path` decides.
+        PathMatch::Suffix(_) => PathSpecifier::Prefix("/".to_owned()),
     }
 }
 

@@ -37,17 +37,24 @@ pub(super) fn redirect(redirect: &Redirect, matched: &PathMatch, origin: Origin)
 
 /// The port of the `Location`; zero to leave it out, as for the scheme's own port (Gateway API,
 /// `HTTPRequestRedirectFilter.port`).
+///
+/// Envoy takes what is left out from the request, so the scheme's own port is written all the same where requests name
+/// another one: on a listener with an odd port, unless the redirect replaces the host as a whole.
 fn port(redirect: &Redirect, origin: Origin) -> u16 {
+    let from = if origin.tls { "https" } else { "http" };
+    let to = redirect.scheme.as_deref().unwrap_or(from);
     let port = match redirect.port {
         RedirectPort::Given(port) => port,
-        RedirectPort::OfScheme => return 0,
+        RedirectPort::OfScheme => well_known(to),
         RedirectPort::OfListener => origin.port,
     };
-    let scheme = redirect.scheme.as_deref().unwrap_or(if origin.tls { "https" } else { "http" });
-    match (scheme, port) {
-        ("http", 80) | ("https", 443) => 0,
-        (_, port) => port,
-    }
+    let named_by_requests = redirect.hostname.is_none() && origin.port != well_known(from);
+    if port == well_known(to) && !named_by_requests { 0 } else { port }
+}
+
+/// The port of URLs of a scheme that name none.
+fn well_known(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
 }
 
 fn response_code(status: u16) -> RedirectResponseCode {

@@ -46,6 +46,7 @@ fn cookie_path(path: &PathMatch) -> &str {
         PathMatch::Exact(path) => path,
         PathMatch::Prefix(prefix) => without_trailing_slash(prefix),
         PathMatch::Regex(pattern) => plain_segments(pattern),
+        PathMatch::Suffix(_) => "",
     };
     if path.is_empty() { "/" } else { path }
 }

@@ -309,7 +309,15 @@ async fn answer(Extracted(shared): Extracted<Shared>, uri: Uri) -> Response {
 
 fn discovery(shared: &Shared, asked: &Asked) -> Response {
     let state = shared.state.lock().unwrap();
-    let plurals = ["gatewayclasses", "gateways", "httproutes", "referencegrants", "backends", "envoyproxies"];
+    let plurals = [
+        "gatewayclasses",
+        "gateways",
+        "httproutes",
+        "grpcroutes",
+        "referencegrants",
+        "backends",
+        "envoyproxies",
+    ];
     let resources: Vec<Value> = (plurals.iter())
         .filter(|plural| !state.missing.contains(**plural))
         .map(|plural| json!({ "name": plural }))

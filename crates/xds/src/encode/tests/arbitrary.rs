@@ -72,6 +72,7 @@ fn matched() -> impl Strategy<Value = RouteMatch> {
         text().prop_map(PathMatch::Exact),
         text().prop_map(PathMatch::Prefix),
         text().prop_map(PathMatch::Regex),
+        text().prop_map(PathMatch::Suffix),
     ];
     (any::<i32>(), path, option::of(text()), values(), values(), values()).prop_map(
         |(index, path, method, headers, query, cookies)| RouteMatch {
@@ -233,8 +234,8 @@ fn cluster() -> impl Strategy<Value = Cluster> {
 
 fn chain() -> impl Strategy<Value = FilterChain> {
     let features =
-        any::<(bool, bool, bool)>().prop_map(|(cors, session_persistence, dynamic_forward_proxy)| {
-            HttpFeatures { cors, session_persistence, dynamic_forward_proxy }
+        any::<(bool, bool, bool, bool)>().prop_map(|(cors, session_persistence, dynamic_forward_proxy, grpc)| {
+            HttpFeatures { cors, session_persistence, dynamic_forward_proxy, grpc }
         });
     let network = prop_oneof![
         (text(), text(), features).prop_map(|(route_configuration, stat_prefix, features)| {

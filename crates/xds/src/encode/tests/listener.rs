@@ -190,7 +190,7 @@ fn udp_has_a_listener_filter_and_no_chains() {
 
 #[test]
 fn filters_come_in_their_order_with_the_router_last() {
-    let all = HttpFeatures { cors: true, session_persistence: true, dynamic_forward_proxy: true };
+    let all = HttpFeatures { cors: true, session_persistence: true, dynamic_forward_proxy: true, grpc: true };
     let filters = features(all);
     let names: Vec<_> = filters.iter().map(|filter| filter["name"].as_str().unwrap()).collect();
     assert_eq!(
@@ -199,6 +199,8 @@ fn filters_come_in_their_order_with_the_router_last() {
             "envoy.filters.http.cors",
             "envoy.filters.http.stateful_session",
             "envoy.filters.http.rbac.dfp_loopback_deny",
+            "envoy.filters.http.grpc_web",
+            "envoy.filters.http.grpc_stats",
             "envoy.filters.http.router",
         ]
     );

@@ -61,13 +61,31 @@ fn the_schemes_own_port_is_left_out() {
     assert_eq!(port(None, RedirectPort::OfListener, 8080, false), Some(8080));
     assert_eq!(port(None, RedirectPort::OfListener, 443, false), Some(443));
     // That of the scheme that the route has.
-    assert_eq!(port(Some("https"), RedirectPort::OfScheme, 8080, false), None);
+    assert_eq!(port(Some("https"), RedirectPort::OfScheme, 80, false), None);
+    assert_eq!(port(Some("http"), RedirectPort::OfScheme, 443, true), None);
     // The route's.
     assert_eq!(port(Some("https"), RedirectPort::Given(443), 80, false), None);
     assert_eq!(port(Some("http"), RedirectPort::Given(443), 80, false), Some(443));
     assert_eq!(port(Some("https"), RedirectPort::Given(80), 80, false), Some(80));
-    assert_eq!(port(None, RedirectPort::Given(443), 8443, true), None);
+    assert_eq!(port(None, RedirectPort::Given(443), 443, true), None);
     assert_eq!(port(None, RedirectPort::Given(9090), 80, false), Some(9090));
+}
+
+#[test]
+fn the_schemes_own_port_takes_the_place_of_an_odd_one() {
+    let port = |scheme: Option<&str>, port, hostname: Option<&str>, tls| {
+        let scheme = scheme.map(text);
+        let redirect = Redirect { scheme, port, hostname: hostname.map(text), ..redirect() };
+        at(redirect, PathMatch::Prefix(text("/")), 8080, tls)["portRedirect"].as_u64()
+    };
+    // `Host: example.com:8080` would keep its port.
+    assert_eq!(port(Some("https"), RedirectPort::OfScheme, None, false), Some(443));
+    assert_eq!(port(Some("https"), RedirectPort::Given(443), None, false), Some(443));
+    assert_eq!(port(None, RedirectPort::Given(443), None, true), Some(443));
+    assert_eq!(port(None, RedirectPort::Given(80), None, false), Some(80));
+    // Another host takes the request's port along.
+    assert_eq!(port(Some("https"), RedirectPort::OfScheme, Some("example.org"), false), None);
+    assert_eq!(port(None, RedirectPort::OfListener, Some("example.org"), false), Some(8080));
 }
 
 #[test]

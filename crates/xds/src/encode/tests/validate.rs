@@ -26,7 +26,7 @@ use super::{
 use crate::encode;
 
 const FEATURES: HttpFeatures =
-    HttpFeatures { cors: true, session_persistence: true, dynamic_forward_proxy: true };
+    HttpFeatures { cors: true, session_persistence: true, dynamic_forward_proxy: true, grpc: true };
 
 /// A route configuration with these routes in one host.
 fn routes(routes: &[(Rule, RouteMatch)]) -> Value {

@@ -1,0 +1,15 @@
+//! Facts of ServiceImport.
+
+use super::{Meta, ServicePort};
+use crate::ObjectId;
+
+/// What is kept of a ServiceImport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceImport {
+    /// Common part.
+    pub meta: Meta,
+    /// The Service of the same name in this cluster, which the import is of when the cluster exports it.
+    pub service: ObjectId,
+    /// `spec.ports`, in order.
+    pub ports: Box<[ServicePort]>,
+}

@@ -1,0 +1,27 @@
+//! GRPCRoute: its calls are HTTP requests, so all but the protocol is as with HTTPRoute.
+
+use ir::Kind;
+use store::ObjectId;
+
+use super::{Head, RouteKind, RouteOutput, backends::Speaks, rules};
+use crate::Reader;
+
+/// GRPCRoute.
+#[derive(Debug)]
+pub(super) struct GrpcRoute;
+
+impl RouteKind for GrpcRoute {
+    fn kind(&self) -> Kind {
+        Kind::GrpcRoute
+    }
+
+    fn head<'a>(&self, id: ObjectId, reader: &mut Reader<'a>) -> Option<Head<'a>> {
+        let route = reader.grpc_route(id)?;
+        Some(Head { meta: &route.meta, parents: &route.parents, hostnames: &route.hostnames })
+    }
+
+    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
+        let route = reader.grpc_route(id)?;
+        Some(rules::translate(&route.meta, &route.rules, Speaks::Grpc, reader))
+    }
+}
