@@ -170,8 +170,7 @@ fn standard_call(context: &Context, call: Standard, mut messages: Messages) -> R
 }
 
 async fn unary(messages: &mut Messages, mut response: EchoResponse) -> Result<Response<Body>, Status> {
-    let request: EchoRequest =
-        messages.next().await?.ok_or(Status(INVALID_ARGUMENT, "no message"))?;
+    let request: EchoRequest = messages.next().await?.ok_or(Status(INVALID_ARGUMENT, "no message"))?;
     pause(&request).await;
     ended(&request)?;
     response.message = request.message;

@@ -91,12 +91,8 @@ struct FeatureIndex {
 }
 
 /// Accessors of the members of [`HttpFeatures`], so that they can be counted one by one.
-const FEATURES: [fn(&mut HttpFeatures) -> &mut bool; 4] = [
-    |f| &mut f.cors,
-    |f| &mut f.session_persistence,
-    |f| &mut f.dynamic_forward_proxy,
-    |f| &mut f.grpc,
-];
+const FEATURES: [fn(&mut HttpFeatures) -> &mut bool; 4] =
+    [|f| &mut f.cors, |f| &mut f.session_persistence, |f| &mut f.dynamic_forward_proxy, |f| &mut f.grpc];
 
 impl FeatureIndex {
     fn get(&self, table: TableKey) -> HttpFeatures {

@@ -219,7 +219,8 @@ fn parent_status(
     let others: Vec<String> = overlaps
         .iter()
         .filter(|overlap| {
-            parent.gateway == overlap.gateway && parent.bindings.iter().any(|b| b.listener == overlap.listener)
+            parent.gateway == overlap.gateway
+                && parent.bindings.iter().any(|b| b.listener == overlap.listener)
         })
         .map(|overlap| reader.object(overlap.route).to_string())
         .collect::<BTreeSet<_>>()

@@ -229,7 +229,8 @@ mod tests {
     fn reflection_lists_services_and_describes_ours() {
         let Some(Said::Services(list)) = asked(Asked::Services(String::new())) else { panic!("no list") };
         assert_eq!(list.services[0].name, SERVICE);
-        for symbol in [SERVICE.to_owned(), format!("{SERVICE}.Unary"), "ferrogate.echo.v1.Header".to_owned()] {
+        for symbol in [SERVICE.to_owned(), format!("{SERVICE}.Unary"), "ferrogate.echo.v1.Header".to_owned()]
+        {
             let Some(Said::Files(found)) = asked(Asked::Symbol(symbol)) else { panic!("no file") };
             let file = FileDescriptorProto::decode(&*found.files[0]).unwrap();
             assert_eq!(file.service[0].method.len(), 4);

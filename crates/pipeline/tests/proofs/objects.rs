@@ -235,7 +235,8 @@ impl<'a> Choices<'a> {
                 }});
             }
             3 => {
-                listener["allowedRoutes"] = json!({"kinds": [{"kind": self.of(&["HTTPRoute", "GRPCRoute", "TCPRoute"])}]});
+                listener["allowedRoutes"] =
+                    json!({"kinds": [{"kind": self.of(&["HTTPRoute", "GRPCRoute", "TCPRoute"])}]});
             }
             _ => {}
         }
@@ -455,7 +456,8 @@ impl<'a> Choices<'a> {
             .map(|i| {
                 let mut port = json!({"name": SECTIONS[i], "port": PORTS[i], "protocol": "TCP"});
                 if self.pick(4) == 3 {
-                    let known = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss", "grpc", "unknown"];
+                    let known =
+                        ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss", "grpc", "unknown"];
                     port["appProtocol"] = self.of(&known).into();
                 }
                 port
@@ -466,7 +468,9 @@ impl<'a> Choices<'a> {
     fn slice(&mut self, metadata: &mut Value) -> Value {
         if self.pick(8) != 7 {
             metadata["labels"] = json!({"kubernetes.io/service-name": self.name()});
-            self.maybe(&mut metadata["labels"], "multicluster.kubernetes.io/service-name", |c| c.name().into());
+            self.maybe(&mut metadata["labels"], "multicluster.kubernetes.io/service-name", |c| {
+                c.name().into()
+            });
         }
         let kind = self.of(&["IPv4", "IPv4", "IPv6", "FQDN"]);
         let addresses: &[&str] = match kind {

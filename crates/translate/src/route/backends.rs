@@ -236,11 +236,7 @@ pub(super) fn of_rule(
 
 /// Groups backends into clusters, or says which status answers instead: `invalid_status` when a reference is invalid or
 /// all weights are 0, 503 when backends merely lack endpoints.
-fn plan(
-    base: &str,
-    mut weighed: Vec<Weighed>,
-    invalid_status: u16,
-) -> Result<(Target, Vec<Cluster>), u16> {
+fn plan(base: &str, mut weighed: Vec<Weighed>, invalid_status: u16) -> Result<(Target, Vec<Cluster>), u16> {
     let share = |weighed: &[Weighed], state| -> u64 {
         weighed.iter().filter(|w| w.state == state).map(|w| u64::from(w.weight)).sum()
     };
@@ -525,7 +521,9 @@ fn endpoints(
     if addresses == Some(Addresses::Mixed) {
         return Err(Problem::new(
             "UnsupportedAddressType",
-            format!("{named} has EndpointSlices with host names and others with IP addresses; one cluster cannot have both"),
+            format!(
+                "{named} has EndpointSlices with host names and others with IP addresses; one cluster cannot have both"
+            ),
         ));
     }
     Ok(BackendKind::Service {

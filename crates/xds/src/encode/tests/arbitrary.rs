@@ -233,10 +233,14 @@ fn cluster() -> impl Strategy<Value = Cluster> {
 }
 
 fn chain() -> impl Strategy<Value = FilterChain> {
-    let features =
-        any::<(bool, bool, bool, bool)>().prop_map(|(cors, session_persistence, dynamic_forward_proxy, grpc)| {
-            HttpFeatures { cors, session_persistence, dynamic_forward_proxy, grpc }
-        });
+    let features = any::<(bool, bool, bool, bool)>().prop_map(
+        |(cors, session_persistence, dynamic_forward_proxy, grpc)| HttpFeatures {
+            cors,
+            session_persistence,
+            dynamic_forward_proxy,
+            grpc,
+        },
+    );
     let network = prop_oneof![
         (text(), text(), features).prop_map(|(route_configuration, stat_prefix, features)| {
             Network::Http(Http { route_configuration, stat_prefix, features })
