@@ -65,11 +65,13 @@ impl OrderKey {
             path: Reverse(match &matched.path {
                 PathMatch::Exact(path) => PathRank::Exact(path.len()),
                 PathMatch::Regex(path) => PathRank::Regex(path.len()),
-                // `/` matches everything and ranks as no path at all.
-                PathMatch::Prefix(path) if &**path == "/" => PathRank::Any,
+                // A trailing slash is ignored, so `/` matches everything and ranks as no path at all.
+                PathMatch::Prefix(path) => match path.trim_end_matches('/').len() {
+                    0 => PathRank::Any,
+                    length => PathRank::Prefix(length),
+                },
                 // A method in any service: below each service, above every header (GRPCRouteRule.matches).
                 PathMatch::Suffix(path) => PathRank::Suffix(path.len()),
-                PathMatch::Prefix(path) => PathRank::Prefix(path.len()),
             }),
             method: Reverse(matched.method.is_some()),
             headers: Reverse(rank(&matched.headers)),
