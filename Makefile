@@ -13,8 +13,6 @@ STAGES := lint test-unit test-wire test-e2e corpus test-fuzz
 WIRE := server
 E2E := e2e
 
-have = $(wildcard $(if $(filter $(E2E),$1),$1 crates/$1,crates/$1)/Cargo.toml)
-nothing = @echo "$1: not there yet"; echo "0 passed, 0 failed"
 summary = $(PYTHON) tools/test-summary
 
 .DEFAULT_GOAL := help
@@ -43,21 +41,13 @@ lint: ## Formatting, clippy with warnings denied, house rules
 	  "tidy=$(CARGO) run --quiet --package xtask -- tidy"
 
 test-unit: tools ## Unit and integration tests of all crates but those below
-	$(CARGO) test --workspace --no-fail-fast $(foreach c,$(WIRE) $(E2E),$(if $(call have,$c),--exclude $c))
+	@$(PYTHON) tools/rust-tests --except $(WIRE) $(E2E)
 
-test-wire: ## The xDS server against scripted Envoys
-ifneq ($(call have,$(WIRE)),)
-	$(CARGO) test --no-fail-fast --package $(WIRE)
-else
-	$(call nothing,wire)
-endif
+test-wire: tools ## The xDS server against scripted Envoys
+	@$(PYTHON) tools/rust-tests $(WIRE)
 
 test-e2e: tools ## The whole binary with real Envoy and real traffic
-ifneq ($(call have,$(E2E)),)
-	$(CARGO) test --no-fail-fast --package $(E2E)
-else
-	$(call nothing,e2e)
-endif
+	@$(PYTHON) tools/rust-tests $(E2E)
 
 # The test bed's own scripts look for what was built here.
 export TESTBED_TARGET := $(abspath $(CARGO_TARGET_DIR))
@@ -70,7 +60,7 @@ test-testbed: testbed ## The test bed itself: a real API server, Pods as process
 	@e2e/test
 
 conformance: tools testbed ## The official conformance suite in a test bed (needs root); MODE=GatewayNamespace for the other mode
-	$(CARGO) build --package ferrogate
+	@$(PYTHON) tools/rust-tests --build
 	@e2e/conform
 
 play: tools testbed ## A cluster on this machine with Ferrogate in it and the quickstart applied, until Ctrl-C
@@ -79,7 +69,7 @@ play: tools testbed ## A cluster on this machine with Ferrogate in it and the qu
 	@FERROGATE="$(TESTBED_TARGET)/debug/ferrogate" e2e/play "$(TESTBED_TARGET)/e2e/install.yaml" examples/kubernetes
 
 corpus: ## Compare with Envoy Gateway's status and xDS (needs the corpus folder)
-	$(CARGO) build --package ferrogate
+	@$(PYTHON) tools/rust-tests --build
 	@$(PYTHON) tools/corpus "$(CARGO_TARGET_DIR)/debug/ferrogate"
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (600)
