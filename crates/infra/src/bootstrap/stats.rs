@@ -1,28 +1,15 @@
 //! Metrics: the port for Prometheus, and collectors that they are sent to.
 
 use api::envoyproxy::{CompressorType, IpFamily, ProxyOpenTelemetrySink, StringMatch, StringMatchType};
+use bootstrap::{HTTP_OPTIONS, endpoint, socket, type_url};
 use ir::infra::MetricSink;
 use serde_json::{Value, json};
 
-use super::base::{HTTP_OPTIONS, endpoint, socket, type_url};
 use crate::{metadata::Fleet, names};
 
-/// Cluster of Envoy's own admin interface.
-const STATS_CLUSTER: &str = "prometheus_stats";
-
-/// Which statistics there are, and which parts of their names are tags. The first group of an expression is cut out of
-/// the name, the second is the tag's value (`envoy.config.metrics.v3.TagSpecifier`).
+/// Which statistics there are, and which parts of their names are tags.
 pub(super) fn config(fleet: &Fleet<'_>) -> Value {
-    let tag = |name: &str, regex: &str| json!({ "tag_name": name, "regex": regex });
-    let mut config = json!({
-        "use_all_default_tags": true,
-        "stats_tags": [
-            tag("from_zone", r"^cluster\.(?:.+?\.)?zone\.(([^.]+)\.)[^.]+\."),
-            tag("to_zone", r"^cluster\.(?:.+?\.)?zone\.[^.]+\.(([^.]+)\.)"),
-            tag("socket_match_name", r"^cluster\.(?:.+?\.)?transport_socket_match\.(([^.]+)\.)"),
-            tag("priority", r"^cluster\.(?:.+?\.)?circuit_breakers\.((default|high)\.)"),
-        ],
-    });
+    let mut config = bootstrap::stats_config();
     let matches = fleet.parameters.metrics().map_or(&[][..], |metrics| &metrics.matches);
     if !matches.is_empty() {
         let patterns: Vec<Value> = matches.iter().map(string_match).collect();
@@ -40,62 +27,12 @@ fn string_match(string: &StringMatch) -> Value {
     }
 }
 
-/// The admin interface as a cluster.
-pub(super) fn cluster(admin: &Value) -> Value {
-    json!({
-        "name": STATS_CLUSTER,
-        "type": "STATIC",
-        "connect_timeout": "0.250s",
-        "load_assignment": endpoint(STATS_CLUSTER, admin),
-    })
-}
-
 /// A listener that shows the metrics of the admin interface, and nothing else of it.
 pub(super) fn listener(fleet: &Fleet<'_>) -> Value {
     let v6 = fleet.parameters.ip_family() != IpFamily::IPv4;
     let address = if v6 { "::" } else { "0.0.0.0" };
-    let mut bound = socket(address, names::METRICS_PORT);
-    if v6 {
-        bound["socket_address"]["ipv4_compat"] = true.into();
-    }
-    let mut filters = Vec::new();
-    filters.extend(compressor(fleet));
-    filters.push(json!({
-        "name": "envoy.filters.http.router",
-        "typed_config": { "@type": type_url("envoy.extensions.filters.http.router.v3.Router") },
-    }));
-    json!({
-        "name": format!("envoy-gateway-proxy-stats-{address}-{}", names::METRICS_PORT),
-        "address": bound,
-        "bypass_overload_manager": true,
-        "filter_chains": [{
-            "filters": [{
-                "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": {
-                    "@type": type_url(
-                        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-                    ),
-                    "stat_prefix": "eg-stats-http",
-                    "normalize_path": true,
-                    "route_config": {
-                        "name": "local_route",
-                        "virtual_hosts": [{
-                            "name": STATS_CLUSTER,
-                            "domains": ["*"],
-                            "routes": [{
-                                "match": {
-                                    "path": "/stats/prometheus",
-                                    "headers": [{ "name": ":method", "string_match": { "exact": "GET" } }],
-                                },
-                                "route": { "cluster": STATS_CLUSTER },
-                            }],
-                        }],
-                    },
-                    "http_filters": filters,
-                },
-            }],
-        }],
-    })
+    let filters = compressor(fleet).into_iter().collect();
+    bootstrap::stats_listener(address, names::METRICS_PORT, v6, filters)
 }
 
 fn compressor(fleet: &Fleet<'_>) -> Option<Value> {

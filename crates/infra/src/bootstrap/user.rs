@@ -7,7 +7,7 @@ use envoy_api::{
 };
 use serde_json::Value;
 
-use super::base::XDS_CLUSTER;
+use bootstrap::XDS_CLUSTER;
 
 /// The bootstrap after a user's change; an error is a sentence.
 pub(super) fn changed(base: &Value, change: &ProxyBootstrap) -> Result<Value, String> {
