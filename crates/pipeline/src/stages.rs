@@ -19,7 +19,7 @@ use ir::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
-    AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, Reader, RouteOutput, TableKey,
+    AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, PlanKey, Reader, RouteOutput, TableKey,
     VirtualHostKey, attach, gateway, route, status,
 };
 use xds::entry::Entries;
@@ -177,7 +177,9 @@ struct Roots {
     /// Routes whose need of HTTP filters may have changed.
     features: BTreeSet<ObjectId>,
     statuses: BTreeSet<ObjectId>,
-    clusters: BTreeSet<ClusterKey>,
+    plans: BTreeSet<PlanKey>,
+    /// Routes that were bound to a Gateway or unbound from it.
+    moved: BTreeSet<(ObjectId, ObjectId)>,
     entries: BTreeSet<EntryKey>,
     hosts: BTreeSet<VirtualHostKey>,
     tables: BTreeSet<TableKey>,
@@ -292,7 +294,7 @@ impl Stages {
             if old.map(|r| &r.plans) != new.map(|r| &r.plans) {
                 touched.push(Dep::Plans(id));
                 let plans = [old, new].into_iter().flatten().flat_map(|r| r.plans.iter());
-                roots.clusters.extend(plans.map(|p| ClusterKey { route: id, rule: p.rule, slot: p.slot }));
+                roots.plans.extend(plans.map(|p| PlanKey { route: id, rule: p.rule, slot: p.slot }));
             }
             if old.map(|r| (&r.findings, &r.origin)) != new.map(|r| (&r.findings, &r.origin)) {
                 touched.push(Dep::RouteFindings(id));
@@ -306,7 +308,7 @@ impl Stages {
     }
 
     fn run_attached(&mut self, store: &Store, run: &mut Run) {
-        let Run { dirty, roots, publication } = run;
+        let Run { dirty, roots, .. } = run;
         let gateways = GatewayTable(&self.gateways);
         let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
         let route_gateways = &mut self.route_gateways;
@@ -345,7 +347,7 @@ impl Stages {
                 } else {
                     route_gateways.remove(id, *gateway);
                 }
-                publication.route_moved(id, *gateway);
+                roots.moved.insert((id, *gateway));
             }
         });
         for id in changed_routes {

@@ -19,7 +19,7 @@ use crate::{
 
 /// The cluster of a plan. `None` when the route no longer needs it.
 pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, routes: RouteTable<'_>) -> Option<Cluster> {
-    let plan = routes.plan(reader, key)?;
+    let plan = routes.plan(reader, key.plan)?;
     let discovery = if plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver) {
         Discovery::DynamicForwardProxy
     } else if by_dns(plan) {
@@ -39,7 +39,7 @@ pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, routes: RouteTable<'_>)
 
 /// The endpoints of a plan. `None` when the cluster does not take them by EDS.
 pub fn endpoints(key: ClusterKey, reader: &mut Reader<'_>, routes: RouteTable<'_>) -> Option<Endpoints> {
-    let plan = routes.plan(reader, key)?;
+    let plan = routes.plan(reader, key.plan)?;
     if by_dns(plan) || plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver) {
         return None;
     }
@@ -56,7 +56,7 @@ fn by_dns(plan: &ClusterPlan) -> bool {
 
 fn owners(key: ClusterKey, plan: &ClusterPlan, reader: &Reader<'_>) -> Box<[ObjectRef]> {
     let backends = plan.destinations.iter().filter_map(|d| d.metadata.as_ref().map(|m| m.object.clone()));
-    let mut owners: Vec<ObjectRef> = std::iter::once(reader.object(key.route)).chain(backends).collect();
+    let mut owners: Vec<ObjectRef> = std::iter::once(reader.object(key.plan.route)).chain(backends).collect();
     owners.sort_unstable();
     owners.dedup();
     owners.into()

@@ -19,7 +19,9 @@ pub mod status;
 pub use attach::{AttachOutput, Binding, ParentOutput};
 pub use gateway::{AttachListener, GatewayOutput};
 pub use host::Host;
-pub use reader::{ClusterKey, Dep, EntryKey, GatewayTable, Reader, RouteTable, TableKey, VirtualHostKey};
+pub use reader::{
+    ClusterKey, Dep, EntryKey, GatewayTable, PlanKey, Reader, RouteTable, TableKey, VirtualHostKey,
+};
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;
 

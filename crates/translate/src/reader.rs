@@ -69,15 +69,24 @@ pub struct EntryKey {
     pub route: ObjectId,
 }
 
-/// A cluster that a route needs.
+/// A cluster that a route needs, of whichever Gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClusterKey {
+pub struct PlanKey {
     /// The route.
     pub route: ObjectId,
     /// Index of the rule.
     pub rule: u16,
     /// Which of the rule's clusters.
     pub slot: Slot,
+}
+
+/// A cluster that a route needs on the proxies of one Gateway, whose settings have a say in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClusterKey {
+    /// The Gateway.
+    pub gateway: ObjectId,
+    /// What the route needs.
+    pub plan: PlanKey,
 }
 
 /// Reads facts on behalf of one unit and records what it read.
@@ -320,7 +329,7 @@ impl<'a> RouteTable<'a> {
     }
 
     /// One cluster that a route needs.
-    pub fn plan(&self, reader: &mut Reader<'_>, key: ClusterKey) -> Option<&'a crate::ClusterPlan> {
+    pub fn plan(&self, reader: &mut Reader<'_>, key: PlanKey) -> Option<&'a crate::ClusterPlan> {
         reader.record(Dep::Plans(key.route));
         self.0.get(key.route)?.plans.iter().find(|plan| plan.rule == key.rule && plan.slot == key.slot)
     }

@@ -7,12 +7,12 @@ use engine::Reads;
 use ir::{listener::VirtualHost, resource::ResourceType, secret::TlsCertificate};
 use store::{ObjectId, Store};
 use translate::{
-    AttachListener, ClusterKey, Dep, GatewayOutput, GatewayTable, Reader, TableKey, VirtualHostKey,
-    destination, gateway::Chain,
+    AttachListener, ClusterKey, Dep, GatewayOutput, GatewayTable, PlanKey, Reader, Slot, TableKey,
+    VirtualHostKey, destination, gateway::Chain,
 };
 use xds::{entry, listener, resource};
 
-use super::{HostOutput, LocalOutput, Run, Stages};
+use super::{HostOutput, LocalOutput, Roots, Run, Stages};
 use crate::{
     isolation::{self, BroadHosts},
     order::{HostEntries, HostPlace},
@@ -29,31 +29,69 @@ impl Stages {
     }
 
     fn run_clusters(&mut self, store: &Store, run: &mut Run) {
-        let roots = std::mem::take(&mut run.roots.clusters);
+        let roots = self.cluster_roots(&mut run.roots);
         let routes = translate::RouteTable(&self.routes);
-        let publication = &mut run.publication;
+        let (bound, publication) = (&self.route_gateways, &mut run.publication);
+        // Whenever a route is bound to a Gateway or unbound from it this is a root, so `None` may forget its reads.
+        let wanted = |key: ClusterKey| bound.contains(key.plan.route, key.gateway);
         self.clusters.update(
             &run.dirty,
             roots.iter().copied(),
             |key, reads| {
+                if !wanted(key) {
+                    return None;
+                }
                 let cluster = destination::cluster(key, &mut Reader::new(store, reads), routes)?;
                 Some(Arc::new(resource::cluster(&cluster)))
             },
             |change| {
-                publication.route_resource(change.key.route, ResourceType::Cluster, change.old, change.new);
+                publication.gateway_resource(
+                    change.key.gateway,
+                    ResourceType::Cluster,
+                    change.old,
+                    change.new,
+                );
             },
         );
         self.endpoints.update(
             &run.dirty,
             roots,
             |key: ClusterKey, reads: &mut Reads<Dep>| {
+                if !wanted(key) {
+                    return None;
+                }
                 let endpoints = destination::endpoints(key, &mut Reader::new(store, reads), routes)?;
                 Some(Arc::new(resource::endpoints(&endpoints)))
             },
             |change| {
-                publication.route_resource(change.key.route, ResourceType::Endpoints, change.old, change.new);
+                publication.gateway_resource(
+                    change.key.gateway,
+                    ResourceType::Endpoints,
+                    change.old,
+                    change.new,
+                );
             },
         );
+    }
+
+    /// Clusters of changed plans on all Gateways of their routes, and all clusters of routes on Gateways that they came
+    /// to or left.
+    fn cluster_roots(&self, roots: &mut Roots) -> BTreeSet<ClusterKey> {
+        let (plans, moved) = (std::mem::take(&mut roots.plans), std::mem::take(&mut roots.moved));
+        let mut keys: BTreeSet<ClusterKey> = (plans.iter())
+            .flat_map(|plan| {
+                let gateways = self.route_gateways.members(plan.route);
+                gateways.map(|gateway| ClusterKey { gateway, plan: *plan })
+            })
+            .collect();
+        for (route, gateway) in moved {
+            let first = PlanKey { route, rule: 0, slot: Slot::Rule };
+            let changed = plans.range(first..).take_while(|plan| plan.route == route).copied();
+            let kept = self.routes.get(route).into_iter().flat_map(|output| output.plans.iter());
+            let kept = kept.map(|plan| PlanKey { route, rule: plan.rule, slot: plan.slot });
+            keys.extend(changed.chain(kept).map(|plan| ClusterKey { gateway, plan }));
+        }
+        keys
     }
 
     fn run_entries(&mut self, store: &Store, run: &mut Run) {

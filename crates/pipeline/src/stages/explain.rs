@@ -83,7 +83,11 @@ impl Stages {
         collect(&self.routes, store, stage, text, object, &mut out);
         collect(&self.attached, store, stage, text, object, &mut out);
         let cluster =
-            |key: translate::ClusterKey| format!("{} rule {} {:?}", object(key.route), key.rule, key.slot);
+            |key: translate::ClusterKey| {
+                let plan = key.plan;
+                let route = object(plan.route);
+                format!("{route} rule {} {:?} on {}", plan.rule, plan.slot, object(key.gateway))
+            };
         collect(&self.clusters, store, stage, text, cluster, &mut out);
         collect(&self.endpoints, store, stage, text, cluster, &mut out);
         let virtual_host = |key: translate::VirtualHostKey| {
