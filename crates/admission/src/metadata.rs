@@ -66,6 +66,11 @@ fn check_name(name: &str, kind: &KindInfo, findings: &mut Vec<Finding>) {
             names::is_service_label(name),
             "a DNS label that begins with a letter: at most 63 lower-case letters, digits and '-'",
         ),
+        ("certificates.k8s.io", "ClusterTrustBundle") => (
+            // The signer goes before the name proper, its slash as a colon: `example.com:signer:name`.
+            !name.is_empty() && name.split(':').all(names::is_subdomain),
+            "DNS names in lower case, joined by colons",
+        ),
         _ => (
             names::is_subdomain(name),
             "a DNS name: at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",

@@ -51,6 +51,28 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
+/// Authorities that may be trusted in the whole cluster. The type is our own because `v1alpha1` and `v1beta1`, which are
+/// alike, are both read.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct ClusterTrustBundle {
+    /// Name, labels and so on.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// The authorities.
+    pub spec: ClusterTrustBundleSpec,
+}
+
+/// Authorities, and who vouches for them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterTrustBundleSpec {
+    /// The signer that the authorities belong to, if any.
+    #[serde(default)]
+    pub signer_name: Option<String>,
+    /// The authorities' certificates as PEM.
+    pub trust_bundle: String,
+}
+
 /// Certificates and credentials. It can be read from a document but not written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Secret {

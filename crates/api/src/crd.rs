@@ -44,6 +44,11 @@ fn complete(mut crd: CustomResourceDefinition, kind: &KindInfo) -> CustomResourc
             let mut this = first.clone();
             this.name = (*version).to_owned();
             this.storage = *version == kind.storage;
+            // Gateway API deprecates the experimental versions of a kind that has become stable.
+            if version.contains("alpha") && kind.versions.contains(&"v1") {
+                this.deprecated = Some(true);
+                this.deprecation_warning = Some(format!("{version} of {} is deprecated; use v1", kind.name));
+            }
             this
         })
         .collect();

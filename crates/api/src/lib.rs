@@ -19,6 +19,7 @@ mod object;
 mod schema;
 
 pub mod backend;
+pub mod backendtlspolicy;
 pub mod common;
 pub mod config;
 pub mod core;
@@ -28,14 +29,18 @@ pub mod gatewayclass;
 pub mod grpcroute;
 pub mod httproute;
 pub mod listener;
+pub mod policy;
 pub mod referencegrant;
 pub mod serviceimport;
 pub mod text;
 pub mod tls;
 
 pub use backend::*;
+pub use backendtlspolicy::*;
 pub use common::*;
-pub use core::{ConfigMap, CoreNamespace, EndpointSlice, Secret, SecretBytes, SecretData, Service};
+pub use core::{
+    ClusterTrustBundle, ConfigMap, CoreNamespace, EndpointSlice, Secret, SecretBytes, SecretData, Service,
+};
 pub use crd::{GATEWAY_API_VERSION, crds};
 pub use envoyproxy::{EnvoyProxy, EnvoyProxySpec, EnvoyProxyStatus};
 pub use gateway::*;
@@ -46,6 +51,7 @@ pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 pub use listener::*;
 pub use object::{KINDS, KindInfo, Object, plural};
+pub use policy::*;
 pub use referencegrant::*;
 pub use serviceimport::*;
 pub use text::*;

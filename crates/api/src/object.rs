@@ -12,13 +12,15 @@ use serde_json::Value;
 
 use crate::{
     backend::{Backend, BackendSpec, BackendStatus},
+    backendtlspolicy::{BackendTlsPolicy, BackendTlsPolicySpec},
     common::RouteStatus,
-    core::{ConfigMap, CoreNamespace, EndpointSlice, Secret, Service},
+    core::{ClusterTrustBundle, ConfigMap, CoreNamespace, EndpointSlice, Secret, Service},
     envoyproxy::{EnvoyProxy, EnvoyProxySpec, EnvoyProxyStatus},
     gateway::{Gateway, GatewaySpec, GatewayStatus},
     gatewayclass::{GatewayClass, GatewayClassSpec, GatewayClassStatus},
     grpcroute::{GrpcRoute, GrpcRouteSpec},
     httproute::{HttpRoute, HttpRouteSpec},
+    policy::PolicyStatus,
     referencegrant::{ReferenceGrant, ReferenceGrantSpec},
     schema,
     serviceimport::{MCS_GROUP, ServiceImport, ServiceImportSpec, ServiceImportStatus},
@@ -213,6 +215,12 @@ kinds! {
     /// How the proxies of a Gateway or a class run and behave.
     EnvoyProxy(EnvoyProxy) = "gateway.envoyproxy.io", "EnvoyProxy", ["v1alpha1"], "v1alpha1", true,
         Some(EnvoyProxy::crd), schema::custom::<EnvoyProxySpec, EnvoyProxyStatus>;
+    /// TLS towards a backend, and what its certificate must show.
+    BackendTlsPolicy(BackendTlsPolicy) = "gateway.networking.k8s.io", "BackendTLSPolicy", ["v1", "v1alpha3"], "v1",
+        true, Some(BackendTlsPolicy::crd), schema::custom::<BackendTlsPolicySpec, PolicyStatus>;
+    /// Authorities that may be trusted in the whole cluster.
+    ClusterTrustBundle(ClusterTrustBundle) = "certificates.k8s.io", "ClusterTrustBundle", ["v1beta1", "v1alpha1"],
+        "v1beta1", false, None, schema::core::<k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle>;
 }
 
 impl Object {

@@ -17,6 +17,8 @@ const KIND: &str = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
 const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const HEADER_NAME: &str = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$";
 const HEADER_VALUE: &str = r"^[!-~]+([\t ]?[!-~]+)*$";
+/// Scheme, authority, path, query and fragment (RFC 3986, appendix B).
+const ABSOLUTE_URI: &str = r"^(([^:/?#]+):)(//([^/?#]*))([^?#]*)(\?([^#]*))?(#(.*))?";
 const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 
 /// What a pattern of these types (and of [`crate::FqdnEndpoint`] and the like) asks for, in words that go on from
@@ -39,6 +41,7 @@ pub fn pattern_in_words(pattern: &str) -> Option<&'static str> {
         DURATION => {
             "a duration such as 1h, 30s or 1m500ms (up to four whole numbers with the units h, m, s, ms)"
         }
+        ABSOLUTE_URI => "a URI with scheme and authority, such as spiffe://cluster.local/ns/shop",
         crate::backend::FQDN => "a host name in lower case, without a wildcard; a dot may stand at its end",
         crate::backend::IP_ADDRESS => "an IPv4 or IPv6 address",
         _ => return None,
@@ -147,6 +150,8 @@ texts! {
     SectionName { "minLength": 1, "maxLength": 253, "pattern": SUBDOMAIN }
     /// A host name that may begin with `*.`, which stands for one or more labels. IP addresses are not host names.
     Hostname { "minLength": 1, "maxLength": 253, "pattern": WILDCARD_SUBDOMAIN }
+    /// A URI with its scheme, such as `spiffe://cluster.local/ns/shop/sa/web`.
+    AbsoluteUri { "minLength": 1, "maxLength": 253, "pattern": ABSOLUTE_URI }
     /// A host name without a wildcard.
     PreciseHostname { "minLength": 1, "maxLength": 253, "pattern": SUBDOMAIN }
     /// The name of a controller: a domain and a path, such as `example.com/gateway`.

@@ -8,6 +8,8 @@ use api::config::{EnvoyGateway, KubernetesDeployModeType};
 use ir::infra::{DeployMode, Installation};
 use pipeline::{Infrastructure, Settings};
 
+use crate::system_trust;
+
 /// A configuration that was read and found valid.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -61,6 +63,11 @@ impl Config {
             implicit_namespaces: local,
             partial_input: false,
             allow_local_backends: local,
+            system_authorities: if local {
+                system_trust::authorities_file()
+            } else {
+                store::SYSTEM_AUTHORITIES_FILE.into()
+            },
             installation: self.installation().into(),
         }
     }

@@ -14,6 +14,7 @@ mod run;
 mod serve;
 mod shutdown;
 mod status;
+mod system_trust;
 mod telemetry;
 mod translate;
 mod version;

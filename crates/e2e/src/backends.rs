@@ -7,6 +7,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use crate::{Authority, Certificate};
+
 /// Echo backends by name; they end with this value.
 #[derive(Debug)]
 pub struct Backends {
@@ -48,5 +50,42 @@ impl Backends {
     #[must_use]
     pub fn manifest(&self) -> String {
         self.addresses.iter().map(|(name, address)| crate::manifest::backend(name, address.port())).collect()
+    }
+}
+
+/// A backend that speaks TLS alone; it ends with this value.
+#[derive(Debug)]
+pub struct TlsBackend {
+    /// Its port of 127.0.0.1.
+    pub port: u16,
+    _files: tempfile::TempDir,
+    _stop: oneshot::Sender<()>,
+}
+
+impl TlsBackend {
+    /// Starts one with this certificate. With `clients` only those are let in who show a certificate of that authority.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start(name: &str, certificate: &Certificate, clients: Option<&Authority>) -> TlsBackend {
+        let files = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, text: &str| {
+            let path = files.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path
+        };
+        let options = echo::Options {
+            tls: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            certificate: echo::Certificate::Files {
+                certificate: file("tls.crt", &certificate.certificate),
+                key: file("tls.key", &certificate.key),
+            },
+            client_authorities: clients.map(|authority| file("ca.crt", &authority.certificate)),
+            backend: name.to_owned(),
+            ..echo::Options::default()
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = echo::serve(options, async { drop(stopped.await) }).await.expect("a backend starts");
+        TlsBackend { port: running.tls[0].port(), _files: files, _stop: stop }
     }
 }

@@ -37,6 +37,39 @@ impl Certificate {
     }
 }
 
+/// An authority that signs certificates.
+#[derive(Debug)]
+pub struct Authority {
+    /// Its own certificate as PEM.
+    pub certificate: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    /// A new one.
+    #[must_use]
+    pub fn new(name: &str) -> Authority {
+        let key = rcgen::KeyPair::generate().expect("a key is made");
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::DigitalSignature];
+        let certificate = params.self_signed(&key).expect("a certificate is made").pem();
+        Authority { certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    /// A certificate for these names.
+    #[must_use]
+    pub fn issue(&self, names: &[&str]) -> Certificate {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = rcgen::KeyPair::generate().expect("a key is made");
+        let params = rcgen::CertificateParams::new(names).expect("DNS names");
+        let made = params.signed_by(&key, &self.issuer).expect("a certificate is made");
+        Certificate { certificate: made.pem(), key: key.serialize_pem(), der: made.der().to_vec() }
+    }
+}
+
 fn secret(name: &str, certificate: &str, key: &str) -> String {
     let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
     format!(

@@ -107,6 +107,22 @@ impl Gateway {
         Gateway { folder, child, admin }
     }
 
+    /// Writes the manifests, starts the gateway with these environment variables and waits until it is ready.
+    pub async fn start_in(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Gateway {
+        let folder = tempfile::Builder::new().prefix("fg").tempdir().unwrap();
+        let manifests = folder.path().join("m");
+        std::fs::create_dir(&manifests).unwrap();
+        for (name, content) in files {
+            std::fs::write(manifests.join(name), content).unwrap();
+        }
+        let admin = free_port();
+        let mut command = Gateway::command(&folder, admin, &manifests, &[]);
+        let child = command.envs(variables.iter().copied()).spawn().unwrap();
+        let gateway = Gateway { folder, child, admin };
+        gateway.ready().await;
+        gateway
+    }
+
     /// Starts the gateway with manifests from standard input and with these environment variables, and waits until it
     /// is ready.
     pub async fn piped(manifests: &str, variables: &[(&str, &str)]) -> Gateway {
@@ -312,8 +328,9 @@ fn send(pid: u32, signal: Signal) {
 
 /// All conditions in a status, those of listeners and parents included.
 fn conditions(status: &Value) -> Vec<Value> {
-    let groups =
-        ["listeners", "parents"].into_iter().flat_map(|key| status[key].as_array().into_iter().flatten());
+    let groups = ["listeners", "parents", "ancestors"]
+        .into_iter()
+        .flat_map(|key| status[key].as_array().into_iter().flatten());
     let lists = std::iter::once(status).chain(groups).filter_map(|holder| holder["conditions"].as_array());
     lists.flatten().cloned().collect()
 }

@@ -19,8 +19,8 @@ pub mod manifest;
 mod traffic;
 mod websocket;
 
-pub use backends::Backends;
-pub use certificate::Certificate;
+pub use backends::{Backends, TlsBackend};
+pub use certificate::{Authority, Certificate};
 pub use client::{Client, Question, Reply, get, request};
 pub use gateway::{Gateway, binary, envoy, free_port};
 pub use grpc::{Call, Channel, Ended};

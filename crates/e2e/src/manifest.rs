@@ -126,6 +126,25 @@ pub fn slice(service: &str, name: &str, port: u16, conditions: &str) -> String {
     )
 }
 
+/// A BackendTLSPolicy for a Service; `validation` is YAML, a map without indentation.
+#[must_use]
+pub fn backend_tls_policy(service: &str, validation: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata:\n  name: {service}\nspec:\n  \
+         targetRefs:\n  - group: \"\"\n    kind: Service\n    name: {service}\n  validation:\n{}---\n",
+        indent(validation, 4)
+    )
+}
+
+/// A ConfigMap with authorities.
+#[must_use]
+pub fn authorities(name: &str, pem: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  ca.crt: |\n{}---\n",
+        indent(pem, 4)
+    )
+}
+
 fn indent(text: &str, spaces: usize) -> String {
     text.lines().map(|line| format!("{:spaces$}{line}\n", "")).collect()
 }

@@ -54,6 +54,9 @@ pub struct TlsAnswer {
     pub alpn: Option<String>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: String,
+    /// Whether the client showed a certificate; only one that is trusted comes this far.
+    #[serde(default)]
+    pub client_certificate: bool,
 }
 
 impl TlsAnswer {
@@ -67,6 +70,7 @@ impl TlsAnswer {
             sni: connection.server_name().map(str::to_owned),
             alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
             version: version.to_owned(),
+            client_certificate: connection.peer_certificates().is_some(),
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Options {
     pub unix: Vec<PathBuf>,
     /// The certificate of the TLS addresses.
     pub certificate: Certificate,
+    /// PEM file of the authorities of which clients must show a certificate; `None` asks for none.
+    pub client_authorities: Option<PathBuf>,
     /// Name of this backend in every answer, so that a caller sees which of several answered.
     pub backend: String,
     /// How long open requests and WebSockets may take after the shutdown signal before they are cut off.
@@ -53,6 +55,7 @@ impl Default for Options {
             tls: Vec::new(),
             unix: Vec::new(),
             certificate: Certificate::SelfSigned { names: vec!["localhost".to_owned()] },
+            client_authorities: None,
             backend: "echo".to_owned(),
             drain: Duration::from_secs(5),
         }

@@ -58,7 +58,7 @@ pub async fn serve(
         listeners.push(Listener::Plain(bind(*address, &mut plain).await?));
     }
     if !options.tls.is_empty() {
-        let (config, pem) = tls::server_config(&options.certificate)?;
+        let (config, pem) = tls::server_config(&options.certificate, options.client_authorities.as_deref())?;
         certificate_pem = pem;
         for address in &options.tls {
             let socket = bind(*address, &mut tls).await?;

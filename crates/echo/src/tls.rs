@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -27,7 +27,16 @@ pub enum Certificate {
 }
 
 /// The server side of TLS and the self-signed certificate in PEM, if one was made.
-pub(crate) fn server_config(certificate: &Certificate) -> Result<(Arc<ServerConfig>, Option<String>), Error> {
+pub(crate) fn server_config(
+    certificate: &Certificate,
+    client_authorities: Option<&Path>,
+) -> Result<(Arc<ServerConfig>, Option<String>), Error> {
+    let unreadable = |path: &Path, reason: String| Error::File { path: path.to_owned(), reason };
+    let certificates = |path: &Path| {
+        CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| unreadable(path, error.to_string()))
+    };
     let (chain, key, pem) = match certificate {
         Certificate::SelfSigned { names } => {
             let made = rcgen::generate_simple_self_signed(names.clone())?;
@@ -35,20 +44,29 @@ pub(crate) fn server_config(certificate: &Certificate) -> Result<(Arc<ServerConf
             (vec![made.cert.der().clone()], key, Some(made.cert.pem()))
         }
         Certificate::Files { certificate, key } => {
-            let unreadable = |path: &Path, reason: String| Error::File { path: path.to_owned(), reason };
-            let chain = CertificateDer::pem_file_iter(certificate)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| unreadable(certificate, error.to_string()))?;
+            let chain = certificates(certificate)?;
             let key =
                 PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error.to_string()))?;
             (chain, key, None)
         }
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let builder = match client_authorities {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+                .build()
+                .map_err(|error| unreadable(path, error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((Arc::new(config), pem))
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{Metadata, ObjectRef};
+use crate::{Metadata, ObjectRef, tls::UpstreamTls};
 
 /// Name in weighted targets that stands for backends that cannot be reached. No cluster has it, so Envoy answers
 /// requests that it is chosen for with the target's status for missing clusters.
@@ -25,8 +25,15 @@ pub struct Cluster {
     pub metadata: Option<Metadata>,
     /// How requests are spread over zones.
     pub zones: Zones,
+    /// TLS towards each backend, by its index; `None` for one that is reached in plain text. Empty when all are.
+    pub tls: Box<[Option<UpstreamTls>]>,
     /// Objects that it was made from.
     pub owners: Box<[ObjectRef]>,
+}
+
+/// Name of the transport socket by which a cluster reaches its backend of this index. Endpoints ask for it by name.
+pub fn transport_socket_name(cluster: &str, index: usize) -> Arc<str> {
+    format!("{cluster}/tls/{index}").into()
 }
 
 /// How the endpoints of a cluster become known.
@@ -49,12 +56,12 @@ pub enum Discovery {
 /// The protocol that a cluster speaks to its endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
-    /// HTTP/1.1, Envoy's default; nothing is emitted.
+    /// HTTP/1.1, Envoy's default; nothing is emitted. Over TLS also HTTP/2, where the backend agrees to it (ALPN).
     #[default]
     Http1,
     /// HTTP/1.1 even where the connection could negotiate HTTP/2 (WebSocket backends).
     Http1Only,
-    /// HTTP/2 with prior knowledge.
+    /// HTTP/2 alone; in plain text with prior knowledge.
     Http2,
 }
 
@@ -97,6 +104,8 @@ pub struct Locality {
     pub priority: u32,
     /// The backend; `None` for an invalid one.
     pub metadata: Option<Metadata>,
+    /// Name of the cluster's transport socket for its endpoints; `None` for plain text.
+    pub transport_socket: Option<Arc<str>>,
     /// The endpoints.
     pub endpoints: Box<[Endpoint]>,
 }

@@ -6,6 +6,8 @@ use std::{fmt, sync::Arc};
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 /// API group of Envoy Gateway's kinds, which Ferrogate serves unchanged.
 pub const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
+/// API group of `ClusterTrustBundle`.
+pub const CERTIFICATES_GROUP: &str = "certificates.k8s.io";
 /// API group of `EndpointSlice`.
 pub const DISCOVERY_GROUP: &str = "discovery.k8s.io";
 
@@ -75,6 +77,10 @@ kinds! {
     Backend = "Backend", ENVOY_GATEWAY_GROUP, "v1alpha1", true;
     /// How the proxies of a Gateway or a class run and behave.
     EnvoyProxy = "EnvoyProxy", ENVOY_GATEWAY_GROUP, "v1alpha1", true;
+    /// TLS towards a backend, and what its certificate must show.
+    BackendTlsPolicy = "BackendTLSPolicy", GATEWAY_GROUP, "v1", true;
+    /// Authorities that may be trusted in the whole cluster.
+    ClusterTrustBundle = "ClusterTrustBundle", CERTIFICATES_GROUP, "v1beta1", false;
 }
 
 impl Kind {

@@ -132,6 +132,8 @@ pub struct Resource {
     pub warming: Warming,
     /// For a cluster, the name of the `ClusterLoadAssignment` that it subscribes to; `None` when it needs none.
     pub endpoints: Option<Arc<str>>,
+    /// For a cluster, the names of the secrets that it subscribes to: it is not warm before it has them.
+    pub secrets: Box<[Arc<str>]>,
     /// For a listener with TCP filter chains, clusters that it names itself; empty for HTTP.
     pub clusters: Box<[Arc<str>]>,
     /// The objects whose authors can mend it when Envoy refuses it.
@@ -148,6 +150,7 @@ impl fmt::Debug for Resource {
             .field("fragments", &self.fragments)
             .field("warming", &self.warming)
             .field("endpoints", &self.endpoints)
+            .field("secrets", &self.secrets)
             .field("clusters", &self.clusters)
             .field("owners", &self.owners)
             .finish()
@@ -223,6 +226,7 @@ mod tests {
             fragments: Arc::new([Arc::new(fragment)]),
             warming: Warming::Endpoints,
             endpoints: None,
+            secrets: Box::new([]),
             clusters: Box::new([]),
             owners: Box::new([]),
         };

@@ -54,6 +54,29 @@ pub struct TlsCertificate {
     pub owner: ObjectRef,
 }
 
+/// Authorities that are trusted, served by SDS. They are no secret; SDS is how Envoy takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities {
+    /// xDS name.
+    pub name: Arc<str>,
+    /// Where Envoy finds them.
+    pub source: AuthoritiesSource,
+    /// Objects that they were made from.
+    pub owners: Box<[ObjectRef]>,
+}
+
+/// Where Envoy finds authorities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthoritiesSource {
+    /// In the message: PEM.
+    Inline(Bytes),
+    /// In a file of the proxy's machine, which Envoy reads again when it is replaced.
+    File(Arc<str>),
+}
+
+/// Name of the authorities that the proxy's system trusts. All that refer to them share it.
+pub const SYSTEM_AUTHORITIES: &str = "system_ca_certificates";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -73,8 +73,13 @@ pub enum StatusBody {
         parents: Vec<ParentStatus>,
     },
     /// EnvoyProxy: one entry per object that refers to it.
-    Ancestors {
+    Parameters {
         /// The objects that refer to it.
+        ancestors: Vec<ParametersStatus>,
+    },
+    /// Policies: one entry per object that they affect.
+    Policy {
+        /// The objects that it affects, at most 16.
         ancestors: Vec<AncestorStatus>,
     },
 }
@@ -101,26 +106,35 @@ pub struct ParentStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Status of an EnvoyProxy in the place of one reference.
+/// Status of a policy at one of the objects that it affects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AncestorStatus {
+    /// The Gateway or ListenerSet, perhaps one listener of it.
+    pub ancestor: ParentReference,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// Status of an EnvoyProxy in the place of one reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParametersStatus {
     /// The GatewayClass or Gateway that refers to it.
     pub ancestor: ObjectRef,
     /// Its conditions.
     pub conditions: Vec<Condition>,
 }
 
-/// `parentRef`, as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `parentRef`, as written. The order is by namespace first, as statuses that have no room for all are cut.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ParentReference {
-    /// API group.
-    pub group: Arc<str>,
-    /// Kind.
-    pub kind: Arc<str>,
     /// Namespace.
     pub namespace: Option<Arc<str>>,
     /// Name.
     pub name: Arc<str>,
+    /// API group.
+    pub group: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
     /// Listener name.
     pub section_name: Option<Arc<str>>,
     /// Listener port.

@@ -19,8 +19,8 @@ use ir::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
-    AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, PlanKey, Reader, RouteOutput, TableKey,
-    VirtualHostKey, attach, gateway, route, status,
+    AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, PlanKey, Reader,
+    RouteOutput, RouteTable, TableKey, VirtualHostKey, attach, gateway, route, secret::SecretKey, status,
 };
 use xds::entry::Entries;
 
@@ -51,19 +51,59 @@ pub(crate) struct LocalOutput {
     pub resources: Option<(Arc<Resource>, Arc<Resource>)>,
 }
 
+/// A cluster with what SDS has to serve for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClusterOutput {
+    pub resource: Arc<Resource>,
+    /// Ascending.
+    pub secrets: Box<[SecretKey]>,
+}
+
+/// What SDS serves, counted by the listeners and clusters of each Gateway that need it.
+#[derive(Debug, Default)]
+struct SecretUse {
+    counts: Counts<(SecretKey, ObjectId)>,
+    gateways: Buckets<SecretKey, ObjectId>,
+}
+
+impl SecretUse {
+    /// Replaces what a listener or cluster of a Gateway needs; calls `moved` with what the Gateway thereby began or
+    /// ceased to need.
+    fn replace(
+        &mut self,
+        gateway: ObjectId,
+        old: &[SecretKey],
+        new: &[SecretKey],
+        mut moved: impl FnMut(SecretKey),
+    ) {
+        for key in new {
+            if self.counts.increment((*key, gateway)) {
+                self.gateways.insert(*key, gateway);
+                moved(*key);
+            }
+        }
+        for key in old {
+            if self.counts.decrement((*key, gateway)) {
+                self.gateways.remove(*key, gateway);
+                moved(*key);
+            }
+        }
+    }
+}
+
 /// All tables, in the order in which they run, and the indexes that their outputs contribute to.
 #[derive(Debug)]
 pub(crate) struct Stages {
     gateways: Table<ObjectId, GatewayOutput, Dep>,
     attached: Table<ObjectId, AttachOutput, Dep>,
     routes: Table<ObjectId, RouteOutput, Dep>,
-    clusters: Table<ClusterKey, Arc<Resource>, Dep>,
+    clusters: Table<ClusterKey, ClusterOutput, Dep>,
     endpoints: Table<ClusterKey, Arc<Resource>, Dep>,
     entries: Table<EntryKey, Entries, Dep>,
     hosts: Table<VirtualHostKey, HostOutput, Dep>,
     tables: Table<TableKey, Arc<Resource>, Dep>,
     listeners: Table<(ObjectId, u16), Arc<Resource>, Dep>,
-    secrets: Table<ObjectId, Arc<Resource>, Dep>,
+    secrets: Table<SecretKey, Arc<Resource>, Dep>,
     locals: Table<ObjectId, LocalOutput, Dep>,
     statuses: Table<ObjectId, Status, Dep>,
 
@@ -73,8 +113,10 @@ pub(crate) struct Stages {
     wanted_entries: FxHashSet<EntryKey>,
     /// Gateways that a route is bound to: they need its clusters.
     route_gateways: Buckets<ObjectId, ObjectId>,
-    /// Gateways that serve a certificate.
-    secret_gateways: Buckets<ObjectId, ObjectId>,
+    /// Gateways whose listeners or clusters need what SDS serves.
+    secret_use: SecretUse,
+    /// Routes in which a BackendTLSPolicy has a say.
+    policy_routes: Buckets<ObjectId, ObjectId>,
     /// HTTP filters that routes ask for, by table and route.
     features: FeatureIndex,
     host_index: HostIndex,
@@ -151,7 +193,8 @@ impl Default for Stages {
             attached_routes: Counts::default(),
             wanted_entries: FxHashSet::default(),
             route_gateways: Buckets::default(),
-            secret_gateways: Buckets::default(),
+            secret_use: SecretUse::default(),
+            policy_routes: Buckets::default(),
             features: FeatureIndex::default(),
             host_index: HostIndex::default(),
             broad_hosts: isolation::BroadHosts::default(),
@@ -184,7 +227,7 @@ struct Roots {
     hosts: BTreeSet<VirtualHostKey>,
     tables: BTreeSet<TableKey>,
     listeners: BTreeSet<(ObjectId, u16)>,
-    secrets: BTreeSet<ObjectId>,
+    secrets: BTreeSet<SecretKey>,
 }
 
 impl Roots {
@@ -199,10 +242,14 @@ impl Roots {
             if let FactKey::ReferrersOf(proxy) = key {
                 roots.statuses.insert(proxy);
             }
+            if let FactKey::BackendTlsPoliciesOf(backend) = key {
+                roots.statuses.extend(store.backend_tls_policies_of(backend));
+            }
             let FactKey::Object(id) = key else { continue };
             roots.statuses.extend(store.fact(id).and_then(Fact::parameters));
             match store.object(id).map(|object| object.kind) {
                 Some(Kind::Gateway) => drop((roots.gateways.insert(id), roots.statuses.insert(id))),
+                Some(Kind::BackendTlsPolicy) => roots.statuses.extend(with_rivals(store, id)),
                 Some(Kind::GatewayClass | Kind::Backend | Kind::EnvoyProxy) => {
                     roots.statuses.insert(id);
                 }
@@ -234,7 +281,7 @@ impl Stages {
 
     fn run_gateways(&mut self, store: &Store, run: &mut Run) {
         let Run { dirty, roots, publication } = run;
-        let secret_gateways = &mut self.secret_gateways;
+        let secret_use = &mut self.secret_use;
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| gateway::unit(id, &mut Reader::new(store, reads), judge);
         self.gateways.update(dirty, std::mem::take(&mut roots.gateways), unit, |change| {
@@ -260,18 +307,17 @@ impl Stages {
                     roots.tables.extend(emit::tables_of(id, gateway));
                 }
             }
-            for (gateway, adding) in [(new, true), (old, false)] {
-                for secret in gateway.map_or(&[][..], |g| &g.certificates) {
-                    let kept = new.is_some_and(|g| g.certificates.contains(secret));
-                    if adding {
-                        secret_gateways.insert(*secret, id);
-                    } else if !kept {
-                        secret_gateways.remove(*secret, id);
-                    }
-                    roots.secrets.insert(*secret);
-                    publication.secret_moved(*secret, id);
-                }
+            if old.map(|g| &g.client_side) != new.map(|g| &g.client_side) {
+                touched.push(Dep::ClientSide(id));
             }
+            let needs = |gateway: Option<&GatewayOutput>| -> Vec<SecretKey> {
+                let certificates = gateway.map_or(&[][..], |g| &g.certificates);
+                certificates.iter().copied().map(SecretKey::Certificate).collect()
+            };
+            secret_use.replace(id, &needs(old), &needs(new), |key| {
+                roots.secrets.insert(key);
+                publication.secret_moved(key, id);
+            });
             roots.statuses.insert(id);
             // An EnvoyProxy has no status while none of its Gateways is ours, so no read of it can tell.
             roots.statuses.extend(store.fact(id).and_then(Fact::parameters));
@@ -283,12 +329,14 @@ impl Stages {
 
     fn run_routes(&mut self, store: &Store, run: &mut Run) {
         let Run { dirty, roots, .. } = run;
+        let policy_routes = &mut self.policy_routes;
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| route::unit(id, &mut Reader::new(store, reads));
         self.routes.update(dirty, roots.routes.clone(), unit, |change| {
             let id = change.key;
             let (old, new) = (change.old, change.new);
-            if old.map(|r| (&r.rules, r.origin.created)) != new.map(|r| (&r.rules, r.origin.created)) {
+            let rules = old.map(|r| (&r.rules, &r.tls_rules, r.origin.created));
+            if rules != new.map(|r| (&r.rules, &r.tls_rules, r.origin.created)) {
                 touched.push(Dep::Rules(id));
             }
             if old.map(|r| &r.plans) != new.map(|r| &r.plans) {
@@ -300,6 +348,19 @@ impl Stages {
                 touched.push(Dep::RouteFindings(id));
             }
             roots.statuses.insert(id);
+            let policies = |output: Option<&RouteOutput>| -> BTreeSet<ObjectId> {
+                output.into_iter().flat_map(|r| r.policies.iter().copied()).collect()
+            };
+            let (before, now) = (policies(old), policies(new));
+            for policy in before.symmetric_difference(&now) {
+                if now.contains(policy) {
+                    policy_routes.insert(*policy, id);
+                } else {
+                    policy_routes.remove(*policy, id);
+                }
+                touched.push(Dep::PolicyRoutes(*policy));
+                roots.statuses.extend(with_rivals(store, *policy));
+            }
             if old.map(|r| r.features) != new.map(|r| r.features) {
                 roots.features.insert(id);
             }
@@ -311,7 +372,7 @@ impl Stages {
         let Run { dirty, roots, .. } = run;
         let gateways = GatewayTable(&self.gateways);
         let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
-        let route_gateways = &mut self.route_gateways;
+        let (routes, route_gateways) = (&self.routes, &mut self.route_gateways);
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
         let mut changed_routes = std::mem::take(&mut roots.features);
@@ -319,6 +380,9 @@ impl Stages {
             let id = change.key;
             touched.push(Dep::Attached(id));
             roots.statuses.insert(id);
+            for policy in routes.get(id).map_or(&[][..], |r| &r.policies) {
+                roots.statuses.extend(with_rivals(store, *policy));
+            }
             changed_routes.insert(id);
             for key in counted(change.new) {
                 counts.increment(key);
@@ -372,6 +436,7 @@ impl Stages {
         let mut changed = Vec::new();
         let (gateways, routes, attached) = (&self.gateways, &self.routes, &self.attached);
         let (counts, hosts) = (&self.attached_routes, &self.host_index);
+        let policy_routes = &self.policy_routes;
         let unit = |id: ObjectId, reads: &mut Reads<Dep>| {
             let reader = &mut Reader::new(store, reads);
             match store.object(id)?.kind {
@@ -379,10 +444,13 @@ impl Stages {
                 Kind::EnvoyProxy => status::envoy_proxy(id, reader, judge, GatewayTable(gateways)),
                 Kind::Gateway => status::gateway(id, reader, gateways.get(id), counts),
                 Kind::Backend => status::backend(id, reader),
+                Kind::BackendTlsPolicy => {
+                    let routes = |policy| -> Vec<ObjectId> { policy_routes.members(policy).collect() };
+                    status::backend_tls_policy(id, reader, &routes, AttachTable(attached))
+                }
                 kind if route::of(kind).is_some() => {
-                    status::route(id, reader, attached.get(id), routes.get(id), &|route| {
-                        hosts.overlaps(route)
-                    })
+                    let tables = (GatewayTable(gateways), RouteTable(routes));
+                    status::route(id, reader, attached.get(id), tables, &|route| hosts.overlaps(route))
                 }
                 _ => None,
             }
@@ -428,6 +496,17 @@ impl Stages {
         all.sort_unstable_by(|a, b| a.object.cmp(&b.object));
         all
     }
+}
+
+/// A BackendTLSPolicy and those that share a backend with it. One that has no say anywhere has no status, and so no reads
+/// that could wake it.
+fn with_rivals(store: &Store, policy: ObjectId) -> Vec<ObjectId> {
+    let targets = match store.fact(policy) {
+        Some(Fact::BackendTlsPolicy(policy)) => &policy.targets[..],
+        _ => &[],
+    };
+    let rivals = targets.iter().flat_map(|target| store.backend_tls_policies_of(target.object));
+    std::iter::once(policy).chain(rivals).collect()
 }
 
 fn counted(output: Option<&AttachOutput>) -> BTreeSet<(ObjectId, u16)> {

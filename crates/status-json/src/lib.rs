@@ -14,7 +14,9 @@ mod tests;
 use ir::{
     Condition,
     object::GATEWAY_GROUP,
-    status::{AncestorStatus, ListenerStatus, ParentReference, ParentStatus, Status, StatusBody},
+    status::{
+        AncestorStatus, ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody,
+    },
 };
 use serde_json::{Map, Value, json};
 
@@ -49,8 +51,11 @@ pub fn body(body: &StatusBody, controller: &str) -> Value {
         StatusBody::Route { parents } => {
             json!({ "parents": parents.iter().map(|p| parent(p, controller)).collect::<Vec<_>>() })
         }
-        StatusBody::Ancestors { ancestors } => {
-            json!({ "ancestors": ancestors.iter().map(ancestor).collect::<Vec<_>>() })
+        StatusBody::Parameters { ancestors } => {
+            json!({ "ancestors": ancestors.iter().map(user).collect::<Vec<_>>() })
+        }
+        StatusBody::Policy { ancestors } => {
+            json!({ "ancestors": ancestors.iter().map(|a| ancestor(a, controller)).collect::<Vec<_>>() })
         }
     }
 }
@@ -94,8 +99,16 @@ fn parent(parent: &ParentStatus, controller: &str) -> Value {
     })
 }
 
-/// An ancestor without the name of the controller, for which the status of an EnvoyProxy has no field.
-fn ancestor(ancestor: &AncestorStatus) -> Value {
+fn ancestor(ancestor: &AncestorStatus, controller: &str) -> Value {
+    json!({
+        "ancestorRef": parent_ref(&ancestor.ancestor),
+        "controllerName": controller,
+        "conditions": all(&ancestor.conditions),
+    })
+}
+
+/// An object that uses an EnvoyProxy, without the name of the controller, for which its status has no field.
+fn user(ancestor: &ParametersStatus) -> Value {
     let object = &ancestor.ancestor;
     let mut reference = Map::new();
     reference.insert("group".into(), object.kind.group().into());

@@ -31,13 +31,15 @@ impl Shape {
         match kind {
             Kind::GatewayClass | Kind::Gateway | Kind::Backend | Kind::EnvoyProxy => Some(Shape::Owned),
             Kind::HttpRoute | Kind::GrpcRoute => Some(Shape::ROUTE),
+            Kind::BackendTlsPolicy => Some(Shape::POLICY),
             Kind::ReferenceGrant
             | Kind::Namespace
             | Kind::Service
             | Kind::EndpointSlice
             | Kind::ServiceImport
             | Kind::Secret
-            | Kind::ConfigMap => None,
+            | Kind::ConfigMap
+            | Kind::ClusterTrustBundle => None,
         }
     }
 }

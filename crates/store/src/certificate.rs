@@ -10,7 +10,7 @@
 mod error;
 mod key;
 mod names;
-mod pem;
+pub(crate) mod pem;
 #[cfg(test)]
 mod tests;
 

@@ -7,17 +7,19 @@
 //! **Invariant:** lowering never fails. What a schema cannot exclude (a route to an unknown kind, an unreadable
 //! certificate) is kept in the fact and judged by translation, where a condition can say so.
 
+mod bundle;
 mod certificate;
 pub mod facts;
 mod lower;
 mod settings;
 mod store;
 
+pub use bundle::{Authority, Bundle, BundleError};
 pub use certificate::{
     Certificate, CertificateError, Curve, KeyAlgorithm, Validity, dns_name_matches, first_overlap,
     names_overlap, parse as parse_certificate,
 };
 pub use facts::Fact;
 pub use lower::references;
-pub use settings::{DEFAULT_CONTROLLER_NAME, Infrastructure, Settings};
+pub use settings::{DEFAULT_CONTROLLER_NAME, Infrastructure, SYSTEM_AUTHORITIES_FILE, Settings};
 pub use store::{Addresses, ChangeSet, FactKey, NameId, ObjectId, Store};

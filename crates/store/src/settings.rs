@@ -38,7 +38,12 @@ pub struct Settings {
     pub installation: Arc<Installation>,
     /// Whether Backends may name loopback addresses and single-label hosts (standalone mode).
     pub allow_local_backends: bool,
+    /// File on the proxies' machine with the authorities that its system trusts.
+    pub system_authorities: Arc<str>,
 }
+
+/// Where Envoy's images, as Debian does, keep the authorities that the system trusts.
+pub const SYSTEM_AUTHORITIES_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Envoy Gateway's controller name, which existing GatewayClasses carry.
 pub const DEFAULT_CONTROLLER_NAME: &str = "gateway.envoyproxy.io/gatewayclass-controller";
@@ -54,6 +59,7 @@ impl Default for Settings {
             implicit_namespaces: false,
             partial_input: false,
             allow_local_backends: false,
+            system_authorities: SYSTEM_AUTHORITIES_FILE.into(),
             installation: Arc::default(),
         }
     }

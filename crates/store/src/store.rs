@@ -37,6 +37,8 @@ pub enum FactKey {
     ProxyServiceOf(ObjectId),
     /// The set of GatewayClasses and Gateways that refer to an EnvoyProxy.
     ReferrersOf(ObjectId),
+    /// The set of BackendTLSPolicies that target a backend; its members are read one by one.
+    BackendTlsPoliciesOf(ObjectId),
     /// The controller's settings.
     Settings,
 }
@@ -98,6 +100,8 @@ pub struct Store {
     proxy_services: Buckets<ObjectId, ObjectId>,
     /// GatewayClasses and Gateways by the EnvoyProxy that they refer to.
     referrers: Buckets<ObjectId, ObjectId>,
+    /// BackendTLSPolicies by the backends that they target.
+    backend_tls_policies: Buckets<ObjectId, ObjectId>,
     /// Services whose slices changed in this transaction; empty between transactions.
     changed_slices: Vec<ObjectId>,
     settings: Settings,
@@ -118,6 +122,7 @@ impl Store {
             grants: Buckets::default(),
             proxy_services: Buckets::default(),
             referrers: Buckets::default(),
+            backend_tls_policies: Buckets::default(),
             changed_slices: Vec::new(),
             settings,
             now: 0,
@@ -242,6 +247,13 @@ impl Store {
                     dirty.insert(FactKey::ProxyServiceOf(gateway));
                 }
             }
+            Fact::BackendTlsPolicy(policy) => {
+                for target in &policy.targets {
+                    if self.backend_tls_policies.insert(target.object, id) {
+                        dirty.insert(FactKey::BackendTlsPoliciesOf(target.object));
+                    }
+                }
+            }
             _ => {}
         }
         if let Some(proxy) = fact.parameters()
@@ -278,6 +290,16 @@ impl Store {
                 if let Some(gateway) = old.proxy_of.filter(|_| !kept) {
                     self.proxy_services.remove(gateway, id);
                     dirty.insert(FactKey::ProxyServiceOf(gateway));
+                }
+            }
+            (Fact::BackendTlsPolicy(old), new) => {
+                let kept = |object| match new {
+                    Some(Fact::BackendTlsPolicy(new)) => new.targets.iter().any(|t| t.object == object),
+                    _ => false,
+                };
+                for target in old.targets.iter().filter(|target| !kept(target.object)) {
+                    self.backend_tls_policies.remove(target.object, id);
+                    dirty.insert(FactKey::BackendTlsPoliciesOf(target.object));
                 }
             }
             _ => {}
@@ -385,6 +407,11 @@ impl Store {
     /// GatewayClasses and Gateways that refer to an EnvoyProxy.
     pub fn referrers_of(&self, proxy: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
         self.referrers.members(proxy)
+    }
+
+    /// BackendTLSPolicies that target a backend.
+    pub fn backend_tls_policies_of(&self, backend: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.backend_tls_policies.members(backend)
     }
 
     /// What an id stands for; `None` only for an id that was freed.

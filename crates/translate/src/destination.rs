@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ir::{
     Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, Endpoints, Locality, Zones},
+    tls::UpstreamTls,
 };
 use store::{
     ObjectId,
@@ -12,13 +13,28 @@ use store::{
 };
 
 use crate::{
-    ClusterKey, ClusterPlan, Reader,
+    ClusterKey, ClusterPlan, GatewayTable, Reader, backend_tls,
     reader::RouteTable,
     route::{BackendKind, Destination},
+    secret::SecretKey,
 };
 
+/// A cluster, and what SDS has to serve for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Certificates and authorities that it names, ascending.
+    pub secrets: Box<[SecretKey]>,
+}
+
 /// The cluster of a plan. `None` when the route no longer needs it.
-pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, routes: RouteTable<'_>) -> Option<Cluster> {
+pub fn cluster(
+    key: ClusterKey,
+    reader: &mut Reader<'_>,
+    gateways: GatewayTable<'_>,
+    routes: RouteTable<'_>,
+) -> Option<Made> {
     let plan = routes.plan(reader, key.plan)?;
     let discovery = if plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver) {
         Discovery::DynamicForwardProxy
@@ -27,14 +43,41 @@ pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, routes: RouteTable<'_>)
     } else {
         Discovery::Eds { service_name: plan.name.clone() }
     };
-    Some(Cluster {
+    let (tls, secrets) = tls(key.gateway, plan, reader, gateways);
+    let cluster = Cluster {
         name: plan.name.clone(),
         discovery,
         protocol: plan.protocol,
         metadata: plan.metadata.clone(),
         zones: plan.zones,
+        tls,
         owners: owners(key, plan, reader),
-    })
+    };
+    Some(Made { cluster, secrets })
+}
+
+/// TLS towards each backend of a plan as a Gateway's proxies speak it, and what SDS has to serve for it.
+fn tls(
+    gateway: ObjectId,
+    plan: &ClusterPlan,
+    reader: &mut Reader<'_>,
+    gateways: GatewayTable<'_>,
+) -> (Box<[Option<UpstreamTls>]>, Box<[SecretKey]>) {
+    if plan.destinations.iter().all(|destination| destination.tls.is_none()) {
+        return ([].into(), [].into());
+    }
+    let client = gateways.client_side(reader, gateway);
+    let mut secrets = Vec::new();
+    let tls = (plan.destinations.iter())
+        .map(|destination| {
+            let (tls, needed) = backend_tls::upstream(destination.tls.as_ref()?, client, reader);
+            secrets.extend(needed);
+            Some(tls)
+        })
+        .collect();
+    secrets.sort_unstable();
+    secrets.dedup();
+    (tls, secrets.into())
 }
 
 /// The endpoints of a plan. `None` when the cluster does not take them by EDS.
@@ -56,7 +99,9 @@ fn by_dns(plan: &ClusterPlan) -> bool {
 
 fn owners(key: ClusterKey, plan: &ClusterPlan, reader: &Reader<'_>) -> Box<[ObjectRef]> {
     let backends = plan.destinations.iter().filter_map(|d| d.metadata.as_ref().map(|m| m.object.clone()));
-    let mut owners: Vec<ObjectRef> = std::iter::once(reader.object(key.plan.route)).chain(backends).collect();
+    let policies = plan.destinations.iter().filter_map(Destination::policy).map(|id| reader.object(id));
+    let mut owners: Vec<ObjectRef> =
+        std::iter::once(reader.object(key.plan.route)).chain(backends).chain(policies).collect();
     owners.sort_unstable();
     owners.dedup();
     owners.into()
@@ -64,15 +109,19 @@ fn owners(key: ClusterKey, plan: &ClusterPlan, reader: &Reader<'_>) -> Box<[Obje
 
 fn localities(plan: &ClusterPlan, reader: &mut Reader<'_>) -> Box<[Locality]> {
     let zonal = plan.zones != Zones::default();
-    plan.destinations
-        .iter()
-        .flat_map(|destination| {
+    (plan.destinations.iter().enumerate())
+        .flat_map(|(index, destination)| {
             let endpoints = endpoints_of(destination, reader);
-            if zonal {
+            let mut localities = if zonal {
                 zonal_localities(endpoints, destination.priority, destination.metadata.as_ref())
             } else {
                 vec![locality(destination, endpoints)]
+            };
+            if destination.tls.is_some() {
+                let name = ir::cluster::transport_socket_name(&plan.name, index);
+                localities.iter_mut().for_each(|locality| locality.transport_socket = Some(name.clone()));
             }
+            localities
         })
         .collect()
 }
@@ -86,6 +135,7 @@ fn locality(destination: &Destination, endpoints: Vec<Zoned>) -> Locality {
         weight: Some(destination.weight),
         priority: destination.priority,
         metadata: destination.metadata.clone().filter(|_| destination.kind != BackendKind::Nothing),
+        transport_socket: None,
         endpoints: endpoints.into_iter().map(|(_, endpoint)| endpoint).collect(),
     }
 }
@@ -107,6 +157,7 @@ fn zonal_localities(endpoints: Vec<Zoned>, priority: u32, metadata: Option<&Meta
             weight: None,
             priority,
             metadata: metadata.cloned(),
+            transport_socket: None,
             endpoints: endpoints.into(),
         })
         .collect()
@@ -182,6 +233,7 @@ pub fn local_cluster(gateway: ObjectId, reader: &mut Reader<'_>) -> Option<(Clus
         protocol: Default::default(),
         metadata: Some(metadata.clone()),
         zones: Zones::ZoneAware { min_cluster_size: 1, force_local_min_size: None },
+        tls: [].into(),
         owners: owners.clone(),
     };
     let localities = zonal_localities(endpoints, 0, Some(&metadata)).into();

@@ -8,19 +8,23 @@
 
 pub mod attach;
 pub mod backend;
+pub mod backend_tls;
 pub mod destination;
 pub mod gateway;
 pub mod host;
 pub mod precedence;
 mod reader;
 pub mod route;
+pub mod secret;
 pub mod status;
+mod trust;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
 pub use gateway::{AttachListener, GatewayOutput};
 pub use host::Host;
 pub use reader::{
-    ClusterKey, Dep, EntryKey, GatewayTable, PlanKey, Reader, RouteTable, TableKey, VirtualHostKey,
+    AttachTable, ClusterKey, Dep, EntryKey, GatewayTable, PlanKey, Reader, RouteTable, TableKey,
+    VirtualHostKey,
 };
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;

@@ -1,6 +1,6 @@
 //! Reading facts and outputs, with a record of every read.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use engine::{Reads, Table};
 use ir::{ObjectRef, object::ENVOY_GATEWAY_GROUP};
@@ -10,7 +10,8 @@ use store::{
 };
 
 use crate::{
-    AttachListener, Finding, GatewayOutput, Host, RouteOutput, Slot, gateway::parameters::INVALID_PARAMETERS,
+    AttachListener, AttachOutput, Finding, GatewayOutput, Host, ParentOutput, RouteOutput, Slot,
+    backend_tls::ClientSide, gateway::parameters::INVALID_PARAMETERS,
 };
 
 /// Everything that a unit can depend on.
@@ -24,6 +25,8 @@ pub enum Dep {
     Sockets(ObjectId),
     /// The conditions of a Gateway and its listeners.
     GatewayStatus(ObjectId),
+    /// The proxies' own side of TLS from a Gateway to backends.
+    ClientSide(ObjectId),
     /// Where a route is attached.
     Attached(ObjectId),
     /// The rules of a route.
@@ -36,6 +39,8 @@ pub enum Dep {
     Overlaps(ObjectId),
     /// `attachedRoutes` of a Gateway's listeners.
     AttachedRoutes(ObjectId),
+    /// Routes in which a BackendTLSPolicy has a say.
+    PolicyRoutes(ObjectId),
     /// HTTP filters that the routes of a table need.
     Features(TableKey),
 }
@@ -203,6 +208,39 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A ConfigMap.
+    pub fn config_map(&mut self, id: ObjectId) -> Option<&'a facts::ConfigMap> {
+        match self.fact(id)? {
+            Fact::ConfigMap(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// A ClusterTrustBundle.
+    pub fn cluster_trust_bundle(&mut self, id: ObjectId) -> Option<&'a facts::ClusterTrustBundle> {
+        match self.fact(id)? {
+            Fact::ClusterTrustBundle(bundle) => Some(bundle),
+            _ => None,
+        }
+    }
+
+    /// A BackendTLSPolicy.
+    pub fn backend_tls_policy(&mut self, id: ObjectId) -> Option<&'a facts::BackendTlsPolicy> {
+        match self.fact(id)? {
+            Fact::BackendTlsPolicy(policy) => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// The BackendTLSPolicies that target a backend, the oldest first, among those of one age by name.
+    pub fn backend_tls_policies_of(&mut self, backend: ObjectId) -> Vec<&'a facts::BackendTlsPolicy> {
+        self.reads.record(Dep::Fact(FactKey::BackendTlsPoliciesOf(backend)));
+        let ids: Vec<_> = self.store.backend_tls_policies_of(backend).collect();
+        let mut policies: Vec<_> = ids.into_iter().filter_map(|id| self.backend_tls_policy(id)).collect();
+        policies.sort_by_cached_key(|policy| (policy.meta.created, self.object(policy.meta.id)));
+        policies
+    }
+
     /// A Backend.
     pub fn backend(&mut self, id: ObjectId) -> Option<&'a facts::Backend> {
         match self.fact(id)? {
@@ -300,6 +338,13 @@ impl<'a> GatewayTable<'a> {
         Some(invalid.map(|c| Finding::new("", INVALID_PARAMETERS, c.message.clone())))
     }
 
+    /// The proxies' own side of TLS from a Gateway to backends.
+    pub(crate) fn client_side(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a ClientSide {
+        static NOTHING: LazyLock<ClientSide> = LazyLock::new(ClientSide::default);
+        reader.record(Dep::ClientSide(gateway));
+        self.0.get(gateway).map_or(&NOTHING, |g| &g.client_side)
+    }
+
     /// The sockets of a Gateway.
     pub fn sockets(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a [crate::gateway::Socket] {
         reader.record(Dep::Sockets(gateway));
@@ -328,10 +373,38 @@ impl<'a> RouteTable<'a> {
         self.0.get(route).map_or(&[], |r| &r.rules)
     }
 
+    /// Why rules of a route that go over TLS cannot be served by a Gateway, with their indexes; `None` when they can.
+    pub fn unserved_rules(
+        &self,
+        reader: &mut Reader<'_>,
+        gateways: GatewayTable<'_>,
+        route: ObjectId,
+        gateway: ObjectId,
+    ) -> Option<(&'a [u16], Arc<str>)> {
+        reader.record(Dep::Rules(route));
+        let rules = &self.0.get(route)?.tls_rules;
+        if rules.is_empty() {
+            return None;
+        }
+        gateways.client_side(reader, gateway).broken.clone().map(|message| (&**rules, message))
+    }
+
     /// One cluster that a route needs.
     pub fn plan(&self, reader: &mut Reader<'_>, key: PlanKey) -> Option<&'a crate::ClusterPlan> {
         reader.record(Dep::Plans(key.route));
         self.0.get(key.route)?.plans.iter().find(|plan| plan.rule == key.rule && plan.slot == key.slot)
+    }
+}
+
+/// Outputs of the attach stage, for later stages.
+#[derive(Clone, Copy, Debug)]
+pub struct AttachTable<'a>(pub &'a Table<ObjectId, AttachOutput, Dep>);
+
+impl<'a> AttachTable<'a> {
+    /// The parents of a route that are ours.
+    pub fn parents(&self, reader: &mut Reader<'_>, route: ObjectId) -> &'a [ParentOutput] {
+        reader.record(Dep::Attached(route));
+        self.0.get(route).map_or(&[], |output| &output.parents)
     }
 }
 

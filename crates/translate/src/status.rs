@@ -1,18 +1,22 @@
 //! Stage 8: status of each object, from the outputs that xDS is made from.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use engine::Counts;
 use ir::{
     Condition, ConditionStatus,
-    status::{AncestorStatus, ListenerStatus, ParentStatus, Status, StatusBody},
+    status::{
+        AncestorStatus, ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody,
+    },
 };
-use store::ObjectId;
+use store::{ObjectId, facts::BackendTlsPolicy};
 
 use crate::{
-    AttachOutput, Dep, Finding, GatewayOutput, GatewayTable, ParentOutput, Reader, RouteOutput,
+    AttachOutput, AttachTable, Dep, Finding, GatewayOutput, GatewayTable, ParentOutput, Reader, RouteOutput,
+    RouteTable, backend_tls,
     gateway::{Judge, parameters},
     route::RouteFindings,
+    trust::Untrusted,
 };
 
 /// Status of a GatewayClass. `None` when it does not exist or another controller's. `judge` says whether parameters can
@@ -67,7 +71,7 @@ pub fn envoy_proxy(
 ) -> Option<Status> {
     let proxy = reader.envoy_proxy(id)?;
     let generation = proxy.meta.generation;
-    let mut ancestors: Vec<AncestorStatus> = (reader.referrers_of(id).into_iter())
+    let mut ancestors: Vec<ParametersStatus> = (reader.referrers_of(id).into_iter())
         .filter_map(|referrer| {
             let ancestor = reader.object(referrer);
             let invalid = match reader.gateway_class(referrer) {
@@ -89,7 +93,7 @@ pub fn envoy_proxy(
                     observed_generation: generation,
                 });
             }
-            Some(AncestorStatus { ancestor, conditions })
+            Some(ParametersStatus { ancestor, conditions })
         })
         .collect();
     if ancestors.is_empty() {
@@ -98,7 +102,7 @@ pub fn envoy_proxy(
     ancestors.sort_by(|a, b| a.ancestor.cmp(&b.ancestor));
     Some(Status {
         object: reader.object(id),
-        body: StatusBody::Ancestors { ancestors },
+        body: StatusBody::Parameters { ancestors },
         problems: Vec::new(),
     })
 }
@@ -149,29 +153,46 @@ pub fn route(
     id: ObjectId,
     reader: &mut Reader<'_>,
     attached: Option<&AttachOutput>,
-    output: Option<&RouteOutput>,
+    (gateways, routes): (GatewayTable<'_>, RouteTable<'_>),
     overlaps: &dyn Fn(ObjectId) -> BTreeSet<Overlap>,
 ) -> Option<Status> {
     for dep in [Dep::Attached(id), Dep::RouteFindings(id), Dep::Overlaps(id)] {
         reader.record(dep);
     }
-    let (attached, output) = (attached?, output?);
+    let (attached, output) = (attached?, routes.0.get(id)?);
     if attached.parents.is_empty() {
         return None;
     }
     let overlaps = overlaps(id);
-    let parents =
-        attached.parents.iter().map(|parent| parent_status(parent, output, &overlaps, reader)).collect();
-    Some(Status {
-        object: output.object.clone(),
-        body: StatusBody::Route { parents },
-        problems: route_problems(attached, output),
+    let mut problems = route_problems(attached, output);
+    let parents = (attached.parents.iter())
+        .map(|parent| {
+            let unserved = routes.unserved_rules(reader, gateways, id, parent.gateway);
+            let unserved: Vec<Finding> = unserved.into_iter().flat_map(unserved_findings).collect();
+            for finding in &unserved {
+                let problem = problem(&output.object, "ResolvedRefs", finding.clone());
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+            parent_status(parent, output, &unserved, &overlaps, reader)
+        })
+        .collect();
+    Some(Status { object: output.object.clone(), body: StatusBody::Route { parents }, problems })
+}
+
+/// Rules that a Gateway cannot serve, because it cannot show backends the certificate that it should.
+fn unserved_findings((rules, message): (&[u16], Arc<str>)) -> impl Iterator<Item = Finding> {
+    rules.iter().map(move |rule| {
+        let field = format!("spec.rules[{rule}].backendRefs");
+        Finding::new(field, "InvalidBackendTLS", format!("Rule {rule}: the Gateway's EnvoyProxy: {message}"))
     })
 }
 
 fn parent_status(
     parent: &ParentOutput,
     output: &RouteOutput,
+    unserved: &[Finding],
     overlaps: &BTreeSet<Overlap>,
     reader: &Reader<'_>,
 ) -> ParentStatus {
@@ -201,7 +222,7 @@ fn parent_status(
         let message = format!("Dropped Rule(s) [{}]: {message}", indexes.join(" "));
         conditions.push(condition("PartiallyInvalid", ConditionStatus::True, reason, message));
     }
-    conditions.push(if findings.unresolved.is_empty() {
+    conditions.push(if findings.unresolved.is_empty() && unserved.is_empty() {
         condition(
             "ResolvedRefs",
             ConditionStatus::True,
@@ -209,7 +230,7 @@ fn parent_status(
             "All references of the route resolve".to_owned(),
         )
     } else {
-        let (reason, message) = joined(findings.unresolved.iter());
+        let (reason, message) = joined(findings.unresolved.iter().chain(unserved));
         condition("ResolvedRefs", ConditionStatus::False, reason, message)
     });
     if !findings.unavailable.is_empty() {
@@ -277,13 +298,138 @@ fn route_problems(attached: &AttachOutput, output: &RouteOutput) -> Vec<ir::Prob
         .collect()
 }
 
+/// Status of a BackendTLSPolicy: one entry for each parent of the routes in which it has a say. One that an older policy
+/// leaves nothing to do for one of its targets has the entries of that one too, and is `Conflicted` there. `None` when
+/// it has no say anywhere.
+pub fn backend_tls_policy(
+    id: ObjectId,
+    reader: &mut Reader<'_>,
+    routes: &dyn Fn(ObjectId) -> Vec<ObjectId>,
+    attached: AttachTable<'_>,
+) -> Option<Status> {
+    let policy = reader.backend_tls_policy(id)?;
+    let generation = policy.meta.generation;
+    let unusable = backend_tls::usable_policy(policy, reader).err();
+    let mut ancestors: Vec<AncestorStatus> = parents_of(id, reader, routes, attached)
+        .into_iter()
+        .map(|ancestor| AncestorStatus { ancestor, conditions: of_trust(unusable.as_ref(), generation) })
+        .collect();
+    if let Some(older) = conflict(policy, reader) {
+        let message = format!("The policy conflicts with the older {}", reader.object(older));
+        let conflicted = Condition {
+            kind: "Accepted",
+            status: ConditionStatus::False,
+            reason: "Conflicted".into(),
+            message,
+            observed_generation: generation,
+        };
+        for ancestor in parents_of(older, reader, routes, attached) {
+            match ancestors.iter_mut().find(|there| there.ancestor == ancestor) {
+                Some(there) => {
+                    there.conditions.retain(|condition| condition.kind != "Accepted");
+                    there.conditions.push(conflicted.clone());
+                }
+                None => ancestors.push(AncestorStatus { ancestor, conditions: vec![conflicted.clone()] }),
+            }
+        }
+    }
+    if ancestors.is_empty() {
+        return None;
+    }
+    let object = reader.object(id);
+    let problems = unusable.map(|untrusted| policy_problem(&object, &untrusted)).into_iter().collect();
+    Some(Status { object, body: StatusBody::Policy { ancestors: few(ancestors, generation) }, problems })
+}
+
+/// Parents of the routes in which a policy has a say, each once.
+fn parents_of(
+    policy: ObjectId,
+    reader: &mut Reader<'_>,
+    routes: &dyn Fn(ObjectId) -> Vec<ObjectId>,
+    attached: AttachTable<'_>,
+) -> BTreeSet<ParentReference> {
+    reader.record(Dep::PolicyRoutes(policy));
+    let routes = routes(policy).into_iter();
+    let parents = routes.flat_map(|route| attached.parents(reader, route).iter());
+    parents.map(|parent| parent.parent.reference.clone()).collect()
+}
+
+/// `Accepted` and `ResolvedRefs` of a policy, by whether its authorities can be used.
+fn of_trust(untrusted: Option<&Untrusted>, generation: i64) -> Vec<Condition> {
+    let condition = |kind, reason: &'static str, holds: bool, message: &str| Condition {
+        kind,
+        status: if holds { ConditionStatus::True } else { ConditionStatus::False },
+        reason: reason.into(),
+        message: message.to_owned(),
+        observed_generation: generation,
+    };
+    match untrusted {
+        None => vec![
+            condition("ResolvedRefs", "ResolvedRefs", true, "All references of the policy resolve"),
+            condition("Accepted", "Accepted", true, "The policy is accepted"),
+        ],
+        Some(untrusted) => vec![
+            condition("Accepted", "NoValidCACertificate", false, untrusted.message()),
+            condition("ResolvedRefs", reason_of(untrusted), false, untrusted.message()),
+        ],
+    }
+}
+
+fn reason_of(untrusted: &Untrusted) -> &'static str {
+    match untrusted {
+        Untrusted::Kind(_) => "InvalidKind",
+        Untrusted::Reference(_) | Untrusted::NotPermitted(_) => "InvalidCACertificateRef",
+    }
+}
+
+fn policy_problem(object: &ir::ObjectRef, untrusted: &Untrusted) -> ir::Problem {
+    let message = untrusted.message().to_owned();
+    problem(object, "ResolvedRefs", Finding::new("spec.validation", reason_of(untrusted), message))
+}
+
+/// The oldest of the policies that go before this one for one of its targets; the first such target counts.
+fn conflict(policy: &BackendTlsPolicy, reader: &mut Reader<'_>) -> Option<ObjectId> {
+    policy.targets.iter().find_map(|target| {
+        let older = reader
+            .backend_tls_policies_of(target.object)
+            .into_iter()
+            .find(|other| other.targets.contains(target))?;
+        (older.meta.id != policy.meta.id).then_some(older.meta.id)
+    })
+}
+
+/// Most ancestors that a policy's status has room for (Gateway API).
+const MAX_ANCESTORS: usize = 16;
+
+/// The ancestors that fit, those that are not accepted first, then by namespace and name. The last that fits tells of
+/// the rest.
+fn few(mut ancestors: Vec<AncestorStatus>, generation: i64) -> Vec<AncestorStatus> {
+    if ancestors.len() <= MAX_ANCESTORS {
+        return ancestors;
+    }
+    let refused = |ancestor: &AncestorStatus| {
+        ancestor.conditions.iter().any(|c| c.kind == "Accepted" && c.status == ConditionStatus::False)
+    };
+    ancestors.sort_by_cached_key(|ancestor| (!refused(ancestor), ancestor.ancestor.clone()));
+    ancestors.truncate(MAX_ANCESTORS);
+    if let Some(last) = ancestors.last_mut() {
+        last.conditions.push(Condition {
+            kind: "Aggregated",
+            status: ConditionStatus::True,
+            reason: "Aggregated".into(),
+            message: format!("The policy has more than {MAX_ANCESTORS} ancestors; the others are left out"),
+            observed_generation: generation,
+        });
+    }
+    ancestors
+}
+
 /// Status of a Backend. A Backend that cannot be used carries Envoy Gateway's condition for it, which is of type
 /// `Invalid` with reason `Accepted`: dashboards and scripts of its users look for exactly that.
 pub fn backend(id: ObjectId, reader: &mut Reader<'_>) -> Option<Status> {
     let backend = reader.backend(id)?;
-    let settings = reader.settings();
     let object = reader.object(id);
-    let invalid = crate::backend::invalid(backend, settings);
+    let invalid = crate::backend::invalid(backend, reader);
     let (kind, status, message) = match &invalid {
         None => ("Accepted", ConditionStatus::True, "The Backend is accepted".to_owned()),
         Some(finding) => {

@@ -1,13 +1,14 @@
 //! What one route contributes to one virtual host: encoded routes with their place in the order.
 
 use std::{
+    borrow::Cow,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use ir::route::{PathMatch, RouteMatch, Rule, StringMatch, ValueMatch};
+use ir::route::{Action, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch};
 use translate::{
     AttachListener, EntryKey, GatewayTable, Host, Reader, RouteTable,
     precedence::{OrderKey, Origin},
@@ -50,9 +51,13 @@ pub fn unit(
         Host::Any => "*".into(),
         Host::Name(name) => reader.name(name).clone(),
     };
+    let gateway = virtual_host.table.gateway;
+    let unserved =
+        routes.unserved_rules(reader, gateways, key.route, gateway).map_or(&[][..], |(rules, _)| rules);
+    let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved)).collect();
     let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
     let mut matches = Vec::new();
-    for rule in rules {
+    for rule in &rules {
         let mut entry = 0;
         for matched in rule.matches.iter() {
             matches.push(hash_of(matched));
@@ -79,6 +84,15 @@ pub fn unit(
     matches.sort_unstable();
     matches.dedup();
     Some(Entries { routes: encoded.into(), clusters: clusters.into(), matches: matches.into() })
+}
+
+/// A rule as a Gateway serves it: with 500 in the place of backends that it must not reach.
+fn served<'a>(rule: &'a Rule, unserved: &[u16]) -> Cow<'a, Rule> {
+    if unserved.contains(&rule.index) {
+        Cow::Owned(Rule { action: Action::Direct { status: 500 }, ..rule.clone() })
+    } else {
+        Cow::Borrowed(rule)
+    }
 }
 
 fn encode_match(

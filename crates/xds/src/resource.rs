@@ -8,7 +8,7 @@ use ir::{
     cluster::{Cluster, Discovery, EMPTY_CLUSTER, Endpoints},
     listener::{Listener, VirtualHost},
     resource::{Fragment, Resource, ResourceType, Version, Warming},
-    secret::TlsCertificate,
+    secret::{Authorities, TlsCertificate},
 };
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -24,6 +24,7 @@ fn plain(kind: ResourceType, name: Arc<str>, body: Vec<u8>, owners: Box<[ObjectR
         fragments: [].into(),
         warming: Warming::Endpoints,
         endpoints: None,
+        secrets: [].into(),
         clusters: [].into(),
         owners,
     }
@@ -39,8 +40,20 @@ pub fn cluster(cluster: &Cluster) -> Resource {
     Resource {
         warming,
         endpoints,
+        secrets: secrets_of(cluster),
         ..plain(ResourceType::Cluster, cluster.name.clone(), body, cluster.owners.clone())
     }
+}
+
+/// Names of the secrets that a cluster subscribes to, ascending, each once.
+fn secrets_of(cluster: &Cluster) -> Box<[Arc<str>]> {
+    let mut names: Vec<Arc<str>> = (cluster.tls.iter().flatten())
+        .flat_map(|tls| tls.verification.as_ref().map(|v| &v.authorities).into_iter().chain(&tls.certificate))
+        .cloned()
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into()
 }
 
 /// The cluster that listeners without routes name.
@@ -80,6 +93,16 @@ pub fn secret(certificate: &TlsCertificate) -> Resource {
         certificate.name.clone(),
         encode::secret(certificate),
         [certificate.owner.clone()].into(),
+    )
+}
+
+/// Authorities that are trusted.
+pub fn authorities(authorities: &Authorities) -> Resource {
+    plain(
+        ResourceType::Secret,
+        authorities.name.clone(),
+        encode::authorities(authorities),
+        authorities.owners.clone(),
     )
 }
 

@@ -57,6 +57,7 @@ fn reading() -> Vec<Value> {
     let mut rules = vec![
         rule("", &["configmaps", "namespaces", "nodes", "secrets", "services"], &READ),
         rule("discovery.k8s.io", &["endpointslices"], &READ),
+        rule("certificates.k8s.io", &["clustertrustbundles"], &READ),
         rule(gateway, &gateway_kinds, &READ),
         // The finalizer of a class that Gateways use.
         rule(gateway, &["gatewayclasses"], &["get", "list", "watch", "patch"]),

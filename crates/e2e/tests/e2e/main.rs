@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "functions shared by tests fail by panicking")]
 
+mod backend_tls;
 mod faults;
 mod grpc;
 mod hitless;

@@ -108,6 +108,7 @@ pub(super) fn generation(wish: &StatusBody) -> Option<i64> {
             newest(conditions).max(listeners.iter().filter_map(|l| newest(&l.conditions)).max())
         }
         StatusBody::Route { parents } => parents.iter().filter_map(|p| newest(&p.conditions)).max(),
-        StatusBody::Ancestors { ancestors } => ancestors.iter().filter_map(|a| newest(&a.conditions)).max(),
+        StatusBody::Parameters { ancestors } => ancestors.iter().filter_map(|a| newest(&a.conditions)).max(),
+        StatusBody::Policy { ancestors } => ancestors.iter().filter_map(|a| newest(&a.conditions)).max(),
     }
 }

@@ -4,15 +4,17 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use engine::Reads;
-use ir::{listener::VirtualHost, resource::ResourceType, secret::TlsCertificate};
+use ir::{listener::VirtualHost, resource::ResourceType};
 use store::{ObjectId, Store};
 use translate::{
     AttachListener, ClusterKey, Dep, GatewayOutput, GatewayTable, PlanKey, Reader, Slot, TableKey,
-    VirtualHostKey, destination, gateway::Chain,
+    VirtualHostKey, destination,
+    gateway::Chain,
+    secret::{self, Served},
 };
 use xds::{entry, listener, resource};
 
-use super::{HostOutput, LocalOutput, Roots, Run, Stages};
+use super::{ClusterOutput, HostOutput, LocalOutput, Roots, Run, Stages};
 use crate::{
     isolation::{self, BroadHosts},
     order::{HostEntries, HostPlace},
@@ -30,8 +32,9 @@ impl Stages {
 
     fn run_clusters(&mut self, store: &Store, run: &mut Run) {
         let roots = self.cluster_roots(&mut run.roots);
-        let routes = translate::RouteTable(&self.routes);
+        let (gateways, routes) = (GatewayTable(&self.gateways), translate::RouteTable(&self.routes));
         let (bound, publication) = (&self.route_gateways, &mut run.publication);
+        let (secret_use, secrets) = (&mut self.secret_use, &mut run.roots.secrets);
         // Whenever a route is bound to a Gateway or unbound from it this is a root, so `None` may forget its reads.
         let wanted = |key: ClusterKey| bound.contains(key.plan.route, key.gateway);
         self.clusters.update(
@@ -41,16 +44,21 @@ impl Stages {
                 if !wanted(key) {
                     return None;
                 }
-                let cluster = destination::cluster(key, &mut Reader::new(store, reads), routes)?;
-                Some(Arc::new(resource::cluster(&cluster)))
+                let made = destination::cluster(key, &mut Reader::new(store, reads), gateways, routes)?;
+                let resource = Arc::new(resource::cluster(&made.cluster));
+                Some(ClusterOutput { resource, secrets: made.secrets })
             },
             |change| {
-                publication.gateway_resource(
-                    change.key.gateway,
-                    ResourceType::Cluster,
-                    change.old,
-                    change.new,
-                );
+                let gateway = change.key.gateway;
+                let resource = |output: Option<&ClusterOutput>| output.map(|o| o.resource.clone());
+                let (old, new) = (resource(change.old), resource(change.new));
+                publication.gateway_resource(gateway, ResourceType::Cluster, old.as_ref(), new.as_ref());
+                let needs =
+                    |output: Option<&ClusterOutput>| output.map_or_else(Box::default, |o| o.secrets.clone());
+                secret_use.replace(gateway, &needs(change.old), &needs(change.new), |key| {
+                    secrets.insert(key);
+                    publication.secret_moved(key, gateway);
+                });
             },
         );
         self.endpoints.update(
@@ -248,26 +256,19 @@ impl Stages {
 
     fn run_secrets(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.secrets);
-        let (gateways, publication) = (&self.secret_gateways, &mut run.publication);
+        let (gateways, publication) = (&self.secret_use.gateways, &mut run.publication);
         self.secrets.update(
             &run.dirty,
             roots,
-            |id, reads| {
-                if gateways.is_empty(id) {
+            |key, reads| {
+                // Whenever somebody begins to need it, it is a root.
+                if gateways.is_empty(key) {
                     return None;
                 }
-                let mut reader = Reader::new(store, reads);
-                let owner = reader.object(id);
-                let secret = reader.secret(id)?;
-                let certificate = secret.certificate.as_ref()?.as_ref().ok()?;
-                let certificate = TlsCertificate {
-                    name: format!("{}/{}", owner.namespace, owner.name).into(),
-                    chain: certificate.chain.clone(),
-                    key: certificate.key.clone(),
-                    ocsp_staple: certificate.ocsp_staple.clone(),
-                    owner,
-                };
-                Some(Arc::new(resource::secret(&certificate)))
+                Some(Arc::new(match secret::unit(key, &mut Reader::new(store, reads))? {
+                    Served::Certificate(certificate) => resource::secret(&certificate),
+                    Served::Authorities(authorities) => resource::authorities(&authorities),
+                }))
             },
             |change| {
                 publication.secret(change.key, change.old, change.new);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Key, Table};
 use ir::route::PathMatch;
 use store::{FactKey, Store};
-use translate::{Dep, Host, gateway::Chain};
+use translate::{Dep, Host, gateway::Chain, secret::SecretKey};
 
 use super::Stages;
 
@@ -82,12 +82,11 @@ impl Stages {
         collect(&self.gateways, store, stage, text, object, &mut out);
         collect(&self.routes, store, stage, text, object, &mut out);
         collect(&self.attached, store, stage, text, object, &mut out);
-        let cluster =
-            |key: translate::ClusterKey| {
-                let plan = key.plan;
-                let route = object(plan.route);
-                format!("{route} rule {} {:?} on {}", plan.rule, plan.slot, object(key.gateway))
-            };
+        let cluster = |key: translate::ClusterKey| {
+            let plan = key.plan;
+            let route = object(plan.route);
+            format!("{route} rule {} {:?} on {}", plan.rule, plan.slot, object(key.gateway))
+        };
         collect(&self.clusters, store, stage, text, cluster, &mut out);
         collect(&self.endpoints, store, stage, text, cluster, &mut out);
         let virtual_host = |key: translate::VirtualHostKey| {
@@ -102,7 +101,12 @@ impl Stages {
         collect(&self.tables, store, stage, text, table, &mut out);
         let socket = |(gateway, index): (store::ObjectId, u16)| format!("{} socket {index}", object(gateway));
         collect(&self.listeners, store, stage, text, socket, &mut out);
-        collect(&self.secrets, store, stage, text, object, &mut out);
+        let secret = |key: SecretKey| match key {
+            SecretKey::Certificate(id) => object(id),
+            SecretKey::Authorities(id) => format!("authorities of {}", object(id)),
+            SecretKey::System => "authorities of the system".to_owned(),
+        };
+        collect(&self.secrets, store, stage, text, secret, &mut out);
         collect(&self.locals, store, stage, text, object, &mut out);
         collect(&self.statuses, store, stage, text, object, &mut out);
         out
@@ -143,16 +147,19 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Fact(FactKey::GrantsInto(name)) => format!("ReferenceGrants in {}", store.name(name)),
         Dep::Fact(FactKey::ProxyServiceOf(id)) => format!("proxy Service of {}", object(id)),
         Dep::Fact(FactKey::ReferrersOf(id)) => format!("referrers of {}", object(id)),
+        Dep::Fact(FactKey::BackendTlsPoliciesOf(id)) => format!("BackendTLSPolicies of {}", object(id)),
         Dep::Fact(FactKey::Settings) => "settings".to_owned(),
         Dep::Listeners(id) => format!("listeners of {}", object(id)),
         Dep::Sockets(id) => format!("sockets of {}", object(id)),
         Dep::GatewayStatus(id) => format!("conditions of {}", object(id)),
+        Dep::ClientSide(id) => format!("client certificate of {}", object(id)),
         Dep::Attached(id) => format!("attachment of {}", object(id)),
         Dep::Rules(id) => format!("rules of {}", object(id)),
         Dep::Plans(id) => format!("clusters of {}", object(id)),
         Dep::RouteFindings(id) => format!("findings of {}", object(id)),
         Dep::Overlaps(id) => format!("overlaps of {}", object(id)),
         Dep::AttachedRoutes(id) => format!("attachedRoutes of {}", object(id)),
+        Dep::PolicyRoutes(id) => format!("routes of {}", object(id)),
         Dep::Features(table) => {
             format!("HTTP filters of {} listener {}", object(table.gateway), table.listener)
         }

@@ -7,7 +7,7 @@ use std::{
 
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
 use store::ObjectId;
-use translate::{GatewayOutput, gateway::Chain};
+use translate::{GatewayOutput, gateway::Chain, secret::SecretKey};
 use xds::resource;
 
 use super::Stages;
@@ -23,8 +23,8 @@ type FleetChange = (Option<Arc<str>>, Option<Arc<str>>);
 pub(crate) struct Publication {
     gateways: BTreeMap<ObjectId, FleetChange>,
     of_gateway: BTreeMap<ObjectId, Vec<Changed>>,
-    of_secret: BTreeMap<ObjectId, Vec<Changed>>,
-    moved_secrets: BTreeSet<(ObjectId, ObjectId)>,
+    of_secret: BTreeMap<SecretKey, Vec<Changed>>,
+    moved_secrets: BTreeSet<(SecretKey, ObjectId)>,
 }
 
 /// A change as removal of the old name and insertion under the new one.
@@ -73,12 +73,17 @@ impl Publication {
         self.of_gateway.entry(id).or_default().extend(changed(kind, old, new));
     }
 
-    pub(super) fn secret(&mut self, id: ObjectId, old: Option<&Arc<Resource>>, new: Option<&Arc<Resource>>) {
-        self.of_secret.entry(id).or_default().extend(changed(ResourceType::Secret, old, new));
+    pub(super) fn secret(
+        &mut self,
+        key: SecretKey,
+        old: Option<&Arc<Resource>>,
+        new: Option<&Arc<Resource>>,
+    ) {
+        self.of_secret.entry(key).or_default().extend(changed(ResourceType::Secret, old, new));
     }
 
-    /// A Gateway may have begun or ceased to serve a certificate.
-    pub(super) fn secret_moved(&mut self, secret: ObjectId, gateway: ObjectId) {
+    /// A Gateway may have begun or ceased to need what SDS serves.
+    pub(super) fn secret_moved(&mut self, secret: SecretKey, gateway: ObjectId) {
         self.moved_secrets.insert((secret, gateway));
     }
 
@@ -155,32 +160,32 @@ impl Stages {
         }
     }
 
-    /// Queues the changes of a certificate for the Gateways that serve it. A Gateway that ceased to in this run is told
+    /// Queues the changes of what SDS serves for the Gateways that need it. A Gateway that ceased to in this run is told
     /// that it is gone.
     fn queue_secret(
         &self,
-        id: ObjectId,
-        moved: &BTreeSet<(ObjectId, ObjectId)>,
+        key: SecretKey,
+        moved: &BTreeSet<(SecretKey, ObjectId)>,
         resources: &[Changed],
         changes: &mut BTreeMap<Arc<str>, Vec<Changed>>,
     ) {
-        let bound: BTreeSet<ObjectId> = self.secret_gateways.members(id).collect();
+        let bound: BTreeSet<ObjectId> = self.secret_use.gateways.members(key).collect();
         let gone: Vec<Changed> =
             resources.iter().map(|(kind, name, _)| (*kind, name.clone(), None)).collect();
         for gateway in &bound {
             self.queue(*gateway, resources.to_vec(), changes);
         }
-        let left = moved.range((id, ObjectId::MIN)..=(id, ObjectId::MAX)).map(|(_, gateway)| *gateway);
+        let left = moved.range((key, ObjectId::MIN)..=(key, ObjectId::MAX)).map(|(_, gateway)| *gateway);
         for gateway in left.filter(|gateway| !bound.contains(gateway)) {
             self.queue(gateway, gone.clone(), changes);
         }
     }
 
-    /// Certificates that a Gateway began or ceased to serve, although they did not change.
+    /// What SDS serves that a Gateway began or ceased to need, although it did not change.
     fn moved(&self, publication: &Publication) -> Vec<(ObjectId, Vec<Changed>)> {
         let mut out = Vec::new();
         for (secret, gateway) in &publication.moved_secrets {
-            let bound = self.secret_gateways.contains(*secret, *gateway);
+            let bound = self.secret_use.gateways.contains(*secret, *gateway);
             if let Some(resource) = self.secrets.get(*secret) {
                 let change = (ResourceType::Secret, resource.name.clone(), bound.then(|| resource.clone()));
                 out.push((*gateway, vec![change]));

@@ -46,9 +46,12 @@ pub(crate) fn status(of: &Translated) -> String {
             StatusBody::Route { parents } => {
                 parents.iter().map(|p| (parent(&p.parent), conditions(&p.conditions))).collect()
             }
-            StatusBody::Ancestors { ancestors } => (ancestors.iter())
+            StatusBody::Parameters { ancestors } => (ancestors.iter())
                 .map(|a| (format!("ancestor {}", a.ancestor), conditions(&a.conditions)))
                 .collect(),
+            StatusBody::Policy { ancestors } => {
+                (ancestors.iter()).map(|a| (parent(&a.ancestor), conditions(&a.conditions))).collect()
+            }
         };
         out.insert(status.object.to_string(), body);
     }
@@ -108,7 +111,7 @@ fn resources_of(fleet: &Fleet) -> Value {
             ResourceType::Route => ("routes", hosts(&value)),
             ResourceType::Cluster => ("clusters", cluster(value)),
             ResourceType::Endpoints => ("endpoints", endpoints(&value)),
-            ResourceType::Secret => ("secrets", json!("present")),
+            ResourceType::Secret => ("secrets", secret(&value)),
         };
         let of_type = out.entry(key).or_insert_with(|| json!({}));
         of_type[name.as_ref()] = value;
@@ -118,6 +121,17 @@ fn resources_of(fleet: &Fleet) -> Value {
 
 fn redacted(resource: &Resource) -> Value {
     envoy_api::json::to_redacted_value(resource.kind.type_url(), &resource.body()).unwrap()
+}
+
+/// That it is there; of authorities also where from.
+fn secret(value: &Value) -> Value {
+    match value.pointer("/validationContext/trustedCa") {
+        Some(trusted) => match trusted.get("filename") {
+            Some(file) => json!({ "authorities of": file }),
+            None => json!("authorities"),
+        },
+        None => json!("present"),
+    }
 }
 
 /// Address, and each filter chain with what tells it apart.
@@ -238,6 +252,10 @@ fn endpoint(endpoint: &Value) -> Value {
     }
     if let Some(health) = endpoint["healthStatus"].as_str() {
         text.push_str(&format!(" {health}"));
+    }
+    let socket = endpoint.pointer("/metadata/filterMetadata/envoy.transport_socket_match/name");
+    if let Some((_, number)) = socket.and_then(Value::as_str).and_then(|name| name.rsplit_once('/')) {
+        text.push_str(&format!(" by transport socket {number}"));
     }
     text.into()
 }

@@ -8,7 +8,7 @@ use ir::{Kind, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that are made.
-pub(crate) const KINDS: [Kind; 13] = [
+pub(crate) const KINDS: [Kind; 15] = [
     Kind::HttpRoute,
     Kind::GrpcRoute,
     Kind::Gateway,
@@ -22,6 +22,8 @@ pub(crate) const KINDS: [Kind; 13] = [
     Kind::Namespace,
     Kind::ConfigMap,
     Kind::EnvoyProxy,
+    Kind::BackendTlsPolicy,
+    Kind::ClusterTrustBundle,
 ];
 /// Names of everything.
 pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
@@ -150,7 +152,9 @@ impl<'a> Choices<'a> {
             Kind::EndpointSlice => self.slice(&mut metadata),
             Kind::ServiceImport => json!({"spec": {"ports": self.ports()}}),
             Kind::Secret => return self.secret(&metadata),
-            Kind::ConfigMap => json!({"data": {"k": self.of(&["v", "w"])}}),
+            Kind::ConfigMap => json!({"data": {self.of(&["ca.crt", "k"]): self.bundle()}}),
+            Kind::BackendTlsPolicy => self.backend_tls_policy(),
+            Kind::ClusterTrustBundle => json!({"spec": {"trustBundle": self.bundle()}}),
             Kind::Backend => self.backend(),
             Kind::EnvoyProxy => self.envoy_proxy(),
         };
@@ -160,6 +164,60 @@ impl<'a> Choices<'a> {
             document.extend(body);
         }
         document
+    }
+
+    /// Authorities in PEM, or something else.
+    fn bundle(&mut self) -> String {
+        match self.pick(4) {
+            3 => self.of(&["v", "w"]).to_owned(),
+            certificate => CERTIFICATES[certificate].0.clone(),
+        }
+    }
+
+    fn backend_tls_policy(&mut self) -> Value {
+        let targets: Vec<Value> = (0..1 + self.pick(2))
+            .map(|_| {
+                let kind = self.of(&["Service", "Service", "Backend"]);
+                let group = if kind == "Backend" { Kind::Backend.group() } else { "" };
+                let mut target = json!({"group": group, "kind": kind, "name": self.name()});
+                if self.pick(3) == 2 {
+                    target["sectionName"] = self.of(&["a", "b", "80", "443"]).into();
+                }
+                target
+            })
+            .collect();
+        let mut validation = json!({"hostname": self.of(&["a.example.com", "b.example.com"])});
+        self.trust(&mut validation);
+        self.maybe(
+            &mut validation,
+            "subjectAltNames",
+            |c| json!([{"type": "Hostname", "hostname": c.of(&["x.example.com", "y.example.com"])}]),
+        );
+        json!({"spec": {"targetRefs": targets, "validation": validation}})
+    }
+
+    /// Says whom to trust.
+    fn trust(&mut self, to: &mut Value) {
+        if self.pick(4) == 3 {
+            to["wellKnownCACertificates"] = self.of(&["System", "example.com/own"]).into();
+            return;
+        }
+        let references: Vec<Value> = (0..1 + self.pick(2))
+            .map(|_| {
+                let kind = self.of(&["ConfigMap", "Secret", "ClusterTrustBundle", "ConfigMap", "Pod"]);
+                json!({"group": "", "kind": kind, "name": self.name()})
+            })
+            .collect();
+        to["caCertificateRefs"] = references.into();
+    }
+
+    /// The proxy's own side of TLS.
+    fn client_side(&mut self) -> Value {
+        let mut tls = json!({});
+        self.maybe(&mut tls, "clientCertificateRef", |c| json!({"name": c.name()}));
+        self.maybe(&mut tls, "minVersion", |c| c.of(&["1.2", "1.3"]).into());
+        self.maybe(&mut tls, "alpnProtocols", |c| json!([c.of(&["h2", "http/1.1"])]));
+        tls
     }
 
     fn gateway(&mut self) -> Value {
@@ -178,6 +236,11 @@ impl<'a> Choices<'a> {
             spec["infrastructure"] = json!({"labels": {"team": self.of(&["x", "y"])}});
             self.maybe(&mut spec["infrastructure"], "parametersRef", |c| c.parameters(false));
         }
+        if self.pick(6) == 5 {
+            let mut reference = json!({"name": self.name()});
+            self.maybe(&mut reference, "namespace", |c| c.namespace().into());
+            spec["tls"] = json!({"backend": {"clientCertificateRef": reference}});
+        }
         json!({"spec": spec})
     }
 
@@ -195,6 +258,7 @@ impl<'a> Choices<'a> {
         let mut spec = json!({});
         self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
         self.maybe(&mut spec, "concurrency", |c| (1 + c.pick(2)).into());
+        self.maybe(&mut spec, "backendTLS", Self::client_side);
         self.maybe(&mut spec, "provider", |c| {
             json!({"type": "Kubernetes", "kubernetes": {
                 "envoyDeployment": {"replicas": 1 + c.pick(3)},
@@ -524,6 +588,18 @@ impl<'a> Choices<'a> {
         }
         if self.pick(4) == 3 {
             spec["fallback"] = true.into();
+        }
+        if self.pick(4) == 3 {
+            let mut tls = self.client_side();
+            match self.pick(4) {
+                0 => {}
+                1 => tls["insecureSkipVerify"] = true.into(),
+                _ => self.trust(&mut tls),
+            }
+            if self.pick(3) == 2 {
+                tls["sni"] = "sni.example.com".into();
+            }
+            spec["tls"] = tls;
         }
         json!({"spec": spec})
     }

@@ -79,7 +79,8 @@ impl Resource {
             plural: plural(info.name),
             kind: info.name,
             namespaced: info.namespaced,
-            built_in: info.is_core(),
+            // API servers have ClusterTrustBundles only when told to.
+            built_in: info.is_core() && kind != Kind::ClusterTrustBundle,
             labels: &[],
             fields: if kind == Kind::Secret { NO_RELEASES } else { "" },
         })

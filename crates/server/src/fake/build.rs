@@ -40,6 +40,7 @@ fn resource(kind: ResourceType, name: &str, head: Vec<u8>, fragments: Vec<Arc<Fr
         fragments: fragments.into(),
         warming: Warming::Endpoints,
         endpoints: None,
+        secrets: Box::default(),
         clusters: Box::default(),
         owners: Box::new([ObjectRef::new(Kind::HttpRoute, "default", name)]),
     }
@@ -202,6 +203,24 @@ pub fn slow(cluster: &Arc<Resource>) -> Arc<Resource> {
         fragments: Arc::clone(&plain.fragments),
         warming: Warming::Cluster,
         endpoints: plain.endpoints.clone(),
+        secrets: plain.secrets.clone(),
+        clusters: plain.clusters.clone(),
+        owners: plain.owners.clone(),
+    })
+}
+
+/// The same cluster with subscriptions to secrets.
+pub fn secured(cluster: &Arc<Resource>, secrets: &[&str]) -> Arc<Resource> {
+    let plain = cluster.as_ref();
+    Arc::new(Resource {
+        kind: plain.kind,
+        name: Arc::clone(&plain.name),
+        version: plain.version,
+        head: plain.head.clone(),
+        fragments: Arc::clone(&plain.fragments),
+        warming: plain.warming,
+        endpoints: plain.endpoints.clone(),
+        secrets: secrets.iter().map(|name| Arc::from(*name)).collect(),
         clusters: plain.clusters.clone(),
         owners: plain.owners.clone(),
     })

@@ -14,6 +14,10 @@ use rustc_hash::FxHashMap;
 struct Cold {
     warming: Warming,
     endpoints: Option<Arc<str>>,
+    /// Secrets that the proxy does not have yet.
+    secrets: Vec<Arc<str>>,
+    /// The proxy has accepted all that it needs, but for secrets.
+    proved: bool,
     /// Number of the response that last carried it, and when it was first sent; `None` before that.
     sent: Option<(u64, Instant)>,
 }
@@ -50,13 +54,15 @@ impl Gates {
         self.cold.keys()
     }
 
-    /// A cluster that the proxy does not have is in the target. Called again when its content changes.
-    pub(super) fn expect(&mut self, cluster: &Resource) {
+    /// A cluster that the proxy does not have is in the target; `secrets` are those of it that the proxy has not either.
+    /// Called again when its content changes.
+    pub(super) fn expect(&mut self, cluster: &Resource, secrets: Vec<Arc<str>>) {
         let sent = self.forget(&cluster.name).and_then(|c| c.sent);
         if let Some(endpoints) = &cluster.endpoints {
             self.by_endpoints.entry(Arc::clone(endpoints)).or_default().push(Arc::clone(&cluster.name));
         }
-        let cold = Cold { warming: cluster.warming, endpoints: cluster.endpoints.clone(), sent };
+        let (warming, endpoints) = (cluster.warming, cluster.endpoints.clone());
+        let cold = Cold { warming, endpoints, secrets, proved: false, sent };
         self.cold.insert(Arc::clone(&cluster.name), cold);
     }
 
@@ -107,7 +113,7 @@ impl Gates {
             .filter_map(|name| {
                 let cold = self.cold.get(name)?;
                 let enough = cold.warming == Warming::Cluster || cold.endpoints.is_none();
-                if enough { self.open(&Arc::clone(name), now, false) } else { None }
+                if enough { self.prove(name, now) } else { None }
             })
             .collect()
     }
@@ -130,11 +136,39 @@ impl Gates {
                     cold.warming == Warming::Endpoints && cold.sent.is_some_and(|(sent, _)| sent < seq)
                 });
                 if warm {
-                    opened.extend(self.open(&cluster, now, false));
+                    opened.extend(self.prove(&cluster, now));
                 }
             }
         }
         opened
+    }
+
+    /// The proxy accepted these secrets.
+    pub(super) fn secrets_acked<'a>(
+        &mut self,
+        secrets: impl Iterator<Item = &'a Arc<str>>,
+        now: Instant,
+    ) -> Vec<Opened> {
+        // Secrets are few and change seldom, and so are clusters that wait for one.
+        let mut complete = Vec::new();
+        for name in secrets {
+            for (cluster, cold) in &mut self.cold {
+                let waited = cold.secrets.contains(name);
+                cold.secrets.retain(|secret| secret != name);
+                if waited && cold.secrets.is_empty() && cold.proved {
+                    complete.push(Arc::clone(cluster));
+                }
+            }
+        }
+        complete.sort_unstable();
+        complete.iter().filter_map(|cluster| self.open(cluster, now, false)).collect()
+    }
+
+    /// The proxy accepted all that a cluster needs, but for secrets.
+    fn prove(&mut self, cluster: &Arc<str>, now: Instant) -> Option<Opened> {
+        let cold = self.cold.get_mut(cluster)?;
+        cold.proved = true;
+        if cold.secrets.is_empty() { self.open(cluster, now, false) } else { None }
     }
 
     /// Clusters that were waited for long enough.

@@ -121,6 +121,7 @@ fn patch(target: &Resource, head: Option<Bytes>, choices: &[(Arc<str>, Option<Ar
         fragments: fragments.into(),
         warming: target.warming,
         endpoints: target.endpoints.clone(),
+        secrets: target.secrets.clone(),
         clusters: target.clusters.clone(),
         owners: target.owners.clone(),
     }

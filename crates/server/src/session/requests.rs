@@ -185,6 +185,7 @@ impl Session {
         let opened = match kind {
             ResourceType::Cluster => self.gates.clusters_acked(names, now),
             ResourceType::Endpoints => self.gates.endpoints_acked(names, sent.seq, now),
+            ResourceType::Secret => self.gates.secrets_acked(names, now),
             _ => Vec::new(),
         };
         if kind == ResourceType::Listener {

@@ -58,7 +58,12 @@ impl Session {
     fn expect_cluster(&mut self, name: &Arc<str>) {
         let has = self.state(ResourceType::Cluster).served.contains_key(name);
         match self.effective(ResourceType::Cluster, name) {
-            Effective::Serve(cluster) if !has || self.gates.is_cold(name) => self.gates.expect(&cluster),
+            Effective::Serve(cluster) if !has || self.gates.is_cold(name) => {
+                let served = &self.state(ResourceType::Secret).served;
+                let has = |name: &Arc<str>| served.get(name).is_some_and(|served| served.acked.is_some());
+                let missing = cluster.secrets.iter().filter(|name| !has(name)).cloned().collect();
+                self.gates.expect(&cluster, missing);
+            }
             Effective::Serve(_) => {}
             Effective::Keep => {
                 let opened = self.gates.give_up(name);

@@ -26,7 +26,7 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 
 /// One block that has a BEGIN line, a matching END line and base64 between them.
-pub(super) struct Block {
+pub(crate) struct Block {
     pub label: Label,
     /// Carries a `Proc-Type: 4,ENCRYPTED` header (RFC 1421 §4.6.1.1), so `der` is ciphertext.
     pub encrypted: bool,
@@ -35,7 +35,7 @@ pub(super) struct Block {
 
 /// What a block says it is. A closed list, so that no text of a secret can reach a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Label {
+pub(crate) enum Label {
     Certificate,
     TrustedCertificate,
     CertificateRequest,
@@ -75,7 +75,7 @@ impl Label {
     }
 
     /// The words between `BEGIN` and the dashes.
-    pub(super) fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Label::Certificate => "CERTIFICATE",
             Label::TrustedCertificate => "TRUSTED CERTIFICATE",
@@ -97,7 +97,7 @@ impl Label {
 }
 
 /// All that a PEM text holds.
-pub(super) struct Pem {
+pub(crate) struct Pem {
     /// Blocks in the order of the text.
     pub blocks: Vec<Block>,
     /// BEGIN lines that no block came of: no END line of the same label, or no base64 between them.
@@ -117,7 +117,7 @@ struct Open<'a> {
 /// Reads every block. Text before, between and after blocks is ignored, and so is a block that is damaged.
 ///
 /// The dashes must start their line. Lines may end in CRLF or in blanks.
-pub(super) fn read(text: &[u8]) -> Pem {
+pub(crate) fn read(text: &[u8]) -> Pem {
     let mut pem = Pem { blocks: Vec::new(), damaged: 0 };
     let mut open: Option<Open<'_>> = None;
     let mut next = 0;
@@ -168,7 +168,7 @@ fn close(open: &Open<'_>, label: &[u8], body: &[u8]) -> Option<Block> {
 }
 
 /// Appends a block in the form that all writers agree on: lines of 64 characters, LF, no headers.
-pub(super) fn write(out: &mut BytesMut, label: Label, der: &[u8]) {
+pub(crate) fn write(out: &mut BytesMut, label: Label, der: &[u8]) {
     let base64 = BASE64.encode(der);
     out.reserve(base64.len() + base64.len() / LINE + 2 * (END.len() + label.text().len() + DASHES.len() + 3));
     out.put_slice(BEGIN);

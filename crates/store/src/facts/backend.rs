@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ir::cluster::{Address, Protocol};
 
-use super::Meta;
+use super::{BackendTls, Meta};
+use crate::ObjectId;
 
 /// What is kept of a Backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,27 @@ pub struct Backend {
     pub protocol: Option<Protocol>,
     /// `fallback`: used when all others are unhealthy.
     pub fallback: bool,
-    /// True when `tls` is set.
-    pub tls: bool,
+    /// `tls`.
+    pub tls: Option<Arc<BackendTls>>,
+    /// The BackendTLSPolicy that has its namespace and name, whether or not it is there: what they trust would have the
+    /// same name in xDS.
+    pub namesake: ObjectId,
+}
+
+impl Backend {
+    /// Ports of its endpoints, ascending, each once.
+    pub fn ports(&self) -> Vec<u16> {
+        let BackendKind::Endpoints(endpoints) = &self.kind else { return Vec::new() };
+        let mut ports: Vec<u16> = (endpoints.iter())
+            .filter_map(|endpoint| match endpoint.address {
+                Address::Ip(_, port) | Address::Host(_, port) => Some(port),
+                Address::Unix(_) => None,
+            })
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
 }
 
 /// `type` with its endpoints.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ir::SecretBytes;
 
 use super::Meta;
-use crate::{Certificate, CertificateError};
+use crate::{Bundle, BundleError, Certificate, CertificateError, bundle, certificate};
 
 /// What is kept of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,20 @@ pub struct Secret {
     pub data: BTreeMap<Arc<str>, SecretBytes>,
     /// The certificate in it, read once; `None` when the Secret is not of type `kubernetes.io/tls`.
     pub certificate: Option<Result<Arc<Certificate>, CertificateError>>,
+    /// The authorities in it, read once; `None` for those of a certificate of its own, which few ask for.
+    pub(crate) bundle: Option<Result<Arc<Bundle>, BundleError>>,
+}
+
+impl Secret {
+    /// The certificate in it with its key, whatever the Secret's type.
+    pub fn pair(&self) -> Result<Arc<Certificate>, CertificateError> {
+        self.certificate.clone().unwrap_or_else(|| certificate::parse(&self.data).map(Arc::new))
+    }
+
+    /// The authorities in it.
+    pub fn bundle(&self) -> Result<Arc<Bundle>, BundleError> {
+        self.bundle.clone().unwrap_or_else(|| bundle::of_secret(&self.data))
+    }
 }
 
 /// What is kept of a ConfigMap.
@@ -27,6 +41,8 @@ pub struct ConfigMap {
     pub meta: Meta,
     /// `data`, by key.
     pub data: BTreeMap<Arc<str>, Arc<str>>,
+    /// The authorities in it, read once.
+    pub bundle: Result<Arc<Bundle>, BundleError>,
 }
 
 /// What is kept of a Namespace.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Meta;
+use super::{CertificateRef, Meta};
 use crate::ObjectId;
 
 /// What is kept of an EnvoyProxy.
@@ -17,6 +17,8 @@ pub struct EnvoyProxy {
     /// First backend of each of `telemetry.metrics.sinks`, in order; `None` where a sink has no backend that can be
     /// looked up.
     pub sinks: Box<[Option<SinkBackend>]>,
+    /// `backendTLS.clientCertificateRef`.
+    pub client_certificate: Option<CertificateRef>,
 }
 
 /// Where a sink is.

@@ -52,8 +52,23 @@ pub struct Gateway {
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// `spec.infrastructure.parametersRef`.
     pub parameters: Option<ParametersRef>,
-    /// True when `spec.tls` is set.
-    pub has_tls: bool,
+    /// `spec.tls`.
+    pub tls: Option<GatewayTls>,
+}
+
+/// TLS of a whole Gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayTls {
+    /// `backend`.
+    pub backend: Option<GatewayBackendTls>,
+}
+
+/// TLS from a Gateway to backends. That it is there means something even when it is empty: what an EnvoyProxy says
+/// about it then has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayBackendTls {
+    /// `clientCertificateRef`.
+    pub certificate: Option<CertificateRef>,
 }
 
 /// One address that a Gateway asks for.

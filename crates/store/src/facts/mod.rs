@@ -1,6 +1,7 @@
 //! What is kept of each object. One file per kind; shared parts here.
 
 mod backend;
+mod backend_tls;
 mod config;
 mod envoy_proxy;
 mod gateway;
@@ -11,11 +12,12 @@ mod service;
 mod service_import;
 
 pub use backend::{Backend, BackendEndpoint, BackendKind};
+pub use backend_tls::{BackendTls, BackendTlsPolicy, ClientTls, ClusterTrustBundle, PolicyTarget, Trust};
 pub use config::{ConfigMap, Namespace, Secret};
 pub use envoy_proxy::{EnvoyProxy, SinkBackend};
 pub use gateway::{
-    Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
-    Listener, ListenerTls, Operator, ParametersRef, RouteKind,
+    Address, AllowedNamespaces, CertificateRef, Gateway, GatewayBackendTls, GatewayClass, GatewayTls,
+    LabelRequirement, LabelSelector, Listener, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 pub use grpc_route::GrpcRoute;
 pub use http_route::{
@@ -85,6 +87,10 @@ pub enum Fact {
     Backend(Backend),
     /// EnvoyProxy.
     EnvoyProxy(EnvoyProxy),
+    /// BackendTLSPolicy.
+    BackendTlsPolicy(BackendTlsPolicy),
+    /// ClusterTrustBundle.
+    ClusterTrustBundle(ClusterTrustBundle),
 }
 
 impl Fact {
@@ -104,6 +110,8 @@ impl Fact {
             Fact::ConfigMap(f) => &f.meta,
             Fact::Backend(f) => &f.meta,
             Fact::EnvoyProxy(f) => &f.meta,
+            Fact::BackendTlsPolicy(f) => &f.meta,
+            Fact::ClusterTrustBundle(f) => &f.meta,
         }
     }
 

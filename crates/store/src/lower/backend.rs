@@ -23,7 +23,12 @@ impl Lowering<'_> {
                 api::AppProtocolType::Ws | api::AppProtocolType::Wss => Protocol::Http1Only,
             }),
             fallback: spec.fallback.unwrap_or(false),
-            tls: spec.tls.is_some(),
+            tls: spec.tls.as_ref().map(|tls| self.backend_tls(tls).into()),
+            namesake: self.object(
+                Kind::BackendTlsPolicy,
+                &self.namespace.clone(),
+                backend.metadata.name.as_deref().unwrap_or_default(),
+            ),
         }
     }
 }

@@ -15,6 +15,9 @@ impl Lowering<'_> {
             sinks: (metrics.into_iter().flat_map(|metrics| &metrics.sinks))
                 .map(|sink| self.sink(sink.open_telemetry.as_ref()?.backend_refs.first()?))
                 .collect(),
+            client_certificate: (proxy.spec.backend_tls.as_ref())
+                .and_then(|tls| tls.client_certificate_ref.as_ref())
+                .map(|reference| self.certificate_ref(reference)),
         }
     }
 

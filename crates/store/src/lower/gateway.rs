@@ -4,8 +4,8 @@ use ir::{Kind, object::GATEWAY_GROUP};
 
 use super::{Lowering, port, text};
 use crate::facts::{
-    Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
-    Listener, ListenerTls, Operator, ParametersRef, RouteKind,
+    Address, AllowedNamespaces, CertificateRef, Gateway, GatewayBackendTls, GatewayClass, GatewayTls,
+    LabelRequirement, LabelSelector, Listener, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 
 /// Namespace of the parameters of a class that names none, as with Envoy Gateway.
@@ -48,7 +48,11 @@ impl Lowering<'_> {
                 let namespace = self.namespace.clone();
                 self.parameters((&p.group, &p.kind), &namespace, &p.name)
             }),
-            has_tls: spec.tls.is_some(),
+            tls: spec.tls.as_ref().map(|tls| GatewayTls {
+                backend: tls.backend.as_ref().map(|backend| GatewayBackendTls {
+                    certificate: backend.client_certificate_ref.as_ref().map(|r| self.certificate_ref(r)),
+                }),
+            }),
         }
     }
 
@@ -87,7 +91,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn certificate_ref(&mut self, reference: &api::SecretObjectReference) -> CertificateRef {
+    pub(super) fn certificate_ref(&mut self, reference: &api::SecretObjectReference) -> CertificateRef {
         let is_secret = reference.group.is_empty() && &*reference.kind == Kind::Secret.name();
         CertificateRef {
             group: text(&reference.group),

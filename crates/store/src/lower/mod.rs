@@ -1,6 +1,7 @@
 //! From Kubernetes types to facts.
 
 mod backend;
+mod backend_tls;
 mod envoy_proxy;
 mod gateway;
 mod grpc_route;
@@ -13,7 +14,7 @@ use engine::Interner;
 use ir::{Kind, ObjectRef, SecretBytes};
 
 use crate::{
-    NameId, ObjectId, certificate,
+    BundleError, NameId, ObjectId, bundle, certificate,
     facts::{ConfigMap, Fact, GrantFrom, GrantTo, Meta, Namespace, ReferenceGrant, Secret, Target},
     store::Hold,
 };
@@ -55,6 +56,10 @@ impl<'a> Lowering<'a> {
             api::Object::ConfigMap(map) => Fact::ConfigMap(self.config_map(map)),
             api::Object::Backend(backend) => Fact::Backend(self.backend(backend)),
             api::Object::EnvoyProxy(proxy) => Fact::EnvoyProxy(self.envoy_proxy(proxy)),
+            api::Object::BackendTlsPolicy(policy) => Fact::BackendTlsPolicy(self.backend_tls_policy(policy)),
+            api::Object::ClusterTrustBundle(bundle) => {
+                Fact::ClusterTrustBundle(self.cluster_trust_bundle(bundle))
+            }
         };
         (fact, self.holds.into())
     }
@@ -128,20 +133,28 @@ impl<'a> Lowering<'a> {
     }
 
     fn secret(&mut self, secret: &api::Secret) -> Secret {
-        let data =
+        let data: BTreeMap<Arc<str>, SecretBytes> =
             secret.data.iter().map(|(k, v)| (text(k), SecretBytes::new(v.expose().to_vec()))).collect();
+        let is_certificate = secret.type_ == TLS_SECRET_TYPE;
         Secret {
             meta: self.meta(Kind::Secret, &secret.metadata),
-            certificate: (secret.type_ == TLS_SECRET_TYPE).then(|| certificate::parse(&data).map(Arc::new)),
+            bundle: (!is_certificate || data.contains_key(bundle::AUTHORITIES))
+                .then(|| bundle::of_secret(&data)),
+            certificate: is_certificate.then(|| certificate::parse(&data).map(Arc::new)),
             kind: text(&secret.type_),
             data,
         }
     }
 
     fn config_map(&mut self, map: &api::ConfigMap) -> ConfigMap {
+        let data: BTreeMap<Arc<str>, Arc<str>> =
+            map.data.iter().flatten().map(|(k, v)| (text(k), text(v))).collect();
         ConfigMap {
             meta: self.meta(Kind::ConfigMap, &map.metadata),
-            data: map.data.iter().flatten().map(|(k, v)| (text(k), text(v))).collect(),
+            bundle: bundle::entry(&data)
+                .ok_or(BundleError::Missing)
+                .and_then(|text| bundle::read(text.as_bytes())),
+            data,
         }
     }
 }

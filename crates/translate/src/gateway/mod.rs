@@ -1,6 +1,7 @@
 //! Stage 1: a Gateway's listeners, judged and grouped into sockets.
 
 mod certificates;
+mod client_side;
 mod conflict;
 mod infra;
 mod listener;
@@ -16,7 +17,7 @@ use store::{
     facts::{self, AllowedNamespaces},
 };
 
-use crate::Reader;
+use crate::{Reader, backend_tls::ClientSide};
 pub use listener::Judged;
 pub use parameters::Judge;
 pub use socket::{Chain, Socket};
@@ -37,8 +38,10 @@ pub struct GatewayOutput {
     pub listeners: Arc<[AttachListener]>,
     /// What proxies listen on.
     pub sockets: Box<[Socket]>,
-    /// Secrets that proxies need, ascending.
+    /// Certificates that proxies need for listeners, ascending.
     pub certificates: Box<[ObjectId]>,
+    /// The proxies' own side of TLS to backends.
+    pub client_side: ClientSide,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
@@ -137,6 +140,8 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
     certificates.sort_unstable();
     certificates.dedup();
     let mut status = conditions(gateway, &object, judged);
+    let (client_side, unresolved) = client_side::of_gateway(gateway, &object, &parameters, reader);
+    resolved_refs(gateway, &object, unresolved, &mut status);
     if let Some(finding) = unusable {
         not_accepted(gateway, &object, finding, &mut status);
     }
@@ -149,6 +154,7 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         listeners,
         sockets,
         certificates: certificates.into(),
+        client_side,
         ready_listener: in_cluster.then(|| parameters.bind_address().0.into()),
         wish,
     })
@@ -164,6 +170,7 @@ impl GatewayOutput {
             listeners: [].into(),
             sockets: [].into(),
             certificates: [].into(),
+            client_side: ClientSide::default(),
             ready_listener: None,
             wish: None,
             status: GatewayConditions::default(),
@@ -200,6 +207,32 @@ fn not_accepted(
     let accepted = condition(gateway, "Accepted", ConditionStatus::False, finding.reason, message);
     status.conditions.insert(0, accepted);
     status.problems.push(crate::status::problem(object, "Accepted", finding));
+}
+
+/// Says whether the references of `spec.tls` resolve, when it is there.
+fn resolved_refs(
+    gateway: &facts::Gateway,
+    object: &ObjectRef,
+    finding: Option<crate::Finding>,
+    status: &mut GatewayConditions,
+) {
+    const KIND: &str = "ResolvedRefs";
+    if gateway.tls.is_none() {
+        return;
+    }
+    status.conditions.push(match &finding {
+        None => condition(
+            gateway,
+            KIND,
+            ConditionStatus::True,
+            KIND,
+            "All references of spec.tls resolve".to_owned(),
+        ),
+        Some(finding) => {
+            condition(gateway, KIND, ConditionStatus::False, finding.reason, finding.message.to_string())
+        }
+    });
+    status.problems.extend(finding.map(|finding| crate::status::problem(object, KIND, finding)));
 }
 
 /// True when the Gateway's class names our controller. In standalone mode a class that does not exist counts as ours.

@@ -14,7 +14,10 @@ use store::{
 };
 
 use super::{Slot, filters};
-use crate::{Finding, Reader};
+use crate::{
+    Finding, Reader,
+    backend_tls::{self, BackendTls, Unusable},
+};
 
 /// One backend of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,15 @@ pub struct Destination {
     pub metadata: Option<Metadata>,
     /// What it is.
     pub kind: BackendKind,
+    /// TLS towards it; `None` for plain text.
+    pub tls: Option<Arc<BackendTls>>,
+}
+
+impl Destination {
+    /// The BackendTLSPolicy that had a say in it.
+    pub(crate) fn policy(&self) -> Option<ObjectId> {
+        self.tls.as_ref().and_then(|tls| tls.policy)
+    }
 }
 
 /// What a backend is.
@@ -98,11 +110,13 @@ pub(super) struct Problem {
     pub message: String,
     /// True when it is merely without endpoints, which may pass.
     pub unavailable: bool,
+    /// The BackendTLSPolicy that had a say in it.
+    pub policy: Option<ObjectId>,
 }
 
 impl Problem {
     fn new(reason: &'static str, message: String) -> Self {
-        Problem { reason, message, unavailable: false }
+        Problem { reason, message, unavailable: false, policy: None }
     }
 }
 
@@ -126,6 +140,8 @@ pub(super) struct Backends {
     pub unresolved: Vec<Finding>,
     pub unavailable: Vec<Finding>,
     pub warnings: Vec<Finding>,
+    /// BackendTLSPolicies that had a say in it.
+    pub policies: Vec<ObjectId>,
     /// Target and clusters, or the status that answers instead.
     pub plan: Result<(Target, Vec<Cluster>), u16>,
 }
@@ -181,6 +197,7 @@ pub(super) fn of_rule(
         unresolved: Vec::new(),
         unavailable: Vec::new(),
         warnings: Vec::new(),
+        policies: Vec::new(),
         plan: Err(invalid_status),
     };
     let mut weighed = Vec::with_capacity(backends.len());
@@ -199,9 +216,11 @@ pub(super) fn of_rule(
         let (destination, protocol, zones, state) = match resolved {
             Ok(Resolved { destination, protocol, zones, warning }) => {
                 out.warnings.extend(warning.map(|w| finding(w.reason, w.message)));
+                out.policies.extend(destination.policy());
                 (Destination { region, ..destination }, protocol, zones, State::Valid)
             }
             Err(problem) => {
+                out.policies.extend(problem.policy);
                 let finding = finding(problem.reason, problem.message);
                 let (state, findings) = if problem.unavailable {
                     (State::Unavailable, &mut out.unavailable)
@@ -319,7 +338,7 @@ fn mixed_addresses(weighed: &[Weighed]) -> bool {
 }
 
 fn nothing(region: Arc<str>, weight: u32) -> Destination {
-    Destination { region, weight, priority: 0, metadata: None, kind: BackendKind::Nothing }
+    Destination { region, weight, priority: 0, metadata: None, kind: BackendKind::Nothing, tls: None }
 }
 
 /// Resolves one reference of a route to a backend.
@@ -350,7 +369,7 @@ pub(super) fn resolve(
     match named.kind {
         Kind::Service => service(target.id, &named, backend, *speaks, weight, reader),
         Kind::ServiceImport => service_import(target.id, &named, backend, *speaks, weight, reader),
-        _ => backend_object(target.id, &named, *speaks, weight, reader),
+        _ => backend_object(target.id, &named, backend.port, *speaks, weight, reader),
     }
 }
 
@@ -402,8 +421,10 @@ fn service(
         ));
     }
     let port = port(named, &service.ports, number)?;
-    let kind = endpoints(id, named, port, weight, reader)?;
-    let protocol = protocol(named, port, speaks)?;
+    let tls = tls(id, Some(&port.name).filter(|name| !name.is_empty()), weight, reader)?;
+    let of_policy = |problem| Problem { policy: tls.as_ref().and_then(|tls| tls.policy), ..problem };
+    let kind = endpoints(id, named, port, weight, reader).map_err(of_policy)?;
+    let protocol = protocol(named, port, speaks).map_err(of_policy)?;
     // Envoy Gateway's own value, from before there were standard ones. It says nothing that a GRPCRoute has not said.
     let legacy = port.app_protocol.as_deref() == Some("grpc") && speaks == Speaks::Http;
     let warning = legacy.then(|| Warning {
@@ -423,6 +444,7 @@ fn service(
                 annotations: service.meta.annotations.clone(),
             }),
             kind,
+            tls,
         },
         protocol: if legacy { Protocol::Http2 } else { protocol },
         zones: service.zones.unwrap_or_default(),
@@ -444,8 +466,10 @@ fn service_import(
         return Err(Problem::new("BackendNotFound", format!("{named} does not exist")));
     };
     let port = port(named, &import.ports, number)?;
-    let kind = endpoints(id, named, port, weight, reader)?;
-    let protocol = protocol(named, port, speaks)?;
+    let tls = tls(id, Some(&port.name).filter(|name| !name.is_empty()), weight, reader)?;
+    let of_policy = |problem| Problem { policy: tls.as_ref().and_then(|tls| tls.policy), ..problem };
+    let kind = endpoints(id, named, port, weight, reader).map_err(of_policy)?;
+    let protocol = protocol(named, port, speaks).map_err(of_policy)?;
     let warning = reader.service(import.service).and_then(|service| {
         let own = service.ports.iter().find(|p| p.port == number && p.protocol == port.protocol)?;
         disagreement(named, port, own)
@@ -461,6 +485,7 @@ fn service_import(
                 annotations: import.meta.annotations.clone(),
             }),
             kind,
+            tls,
         },
         protocol,
         zones: Zones::default(),
@@ -515,6 +540,7 @@ fn endpoints(
             reason: "EndpointsNotFound",
             message: format!("{named} has no endpoints for port {}", port.port),
             unavailable: true,
+            policy: None,
         });
     }
     let addresses = reader.addresses(id);
@@ -558,9 +584,25 @@ fn spoken(named: &ObjectRef, speaks: Speaks, asked: Protocol, value: &str) -> Re
     Ok(asked)
 }
 
+/// TLS towards a backend that gets requests. `section` is the name of its port, for a Backend the number.
+fn tls(
+    id: ObjectId,
+    section: Option<&Arc<str>>,
+    weight: u32,
+    reader: &mut Reader<'_>,
+) -> Result<Option<Arc<BackendTls>>, Problem> {
+    if weight == 0 {
+        return Ok(None);
+    }
+    backend_tls::of(id, section.map(|section| &**section), reader).map_err(|Unusable { message, policy }| {
+        Problem { policy, ..Problem::new("InvalidBackendTLS", message) }
+    })
+}
+
 fn backend_object(
     id: ObjectId,
     named: &ObjectRef,
+    port: Option<u16>,
     speaks: Speaks,
     weight: u32,
     reader: &mut Reader<'_>,
@@ -575,16 +617,11 @@ fn backend_object(
     let Some(backend) = reader.backend(id) else {
         return Err(Problem::new("BackendNotFound", format!("{named} does not exist")));
     };
-    if let Some(finding) = crate::backend::invalid(backend, settings) {
+    if let Some(finding) = crate::backend::invalid(backend, reader) {
         return Err(Problem::new(finding.reason, format!("{named}: {}", finding.message)));
     }
-    if backend.tls {
-        // Plain text to a backend that is meant to have TLS would be a silent leak.
-        return Err(Problem::new(
-            "InvalidBackendTLS",
-            format!("{named}: spec.tls is not supported yet, and plain text is not sent in its place"),
-        ));
-    }
+    let section: Option<Arc<str>> = port.map(|port| port.to_string().into());
+    let tls = tls(id, section.as_ref(), weight, reader)?;
     let kind = match &backend.kind {
         facts::BackendKind::DynamicResolver => BackendKind::DynamicResolver,
         facts::BackendKind::Endpoints(endpoints) => {
@@ -614,6 +651,7 @@ fn backend_object(
             annotations: backend.meta.annotations.clone(),
         }),
         kind,
+        tls,
     };
     let protocol = match backend.protocol {
         Some(asked) => spoken(named, speaks, asked, "WebSocket by spec.appProtocols")?,

@@ -81,6 +81,10 @@ pub struct RouteOutput {
     pub rules: Box<[Arc<Rule>]>,
     /// Clusters that they need.
     pub plans: Box<[ClusterPlan]>,
+    /// BackendTLSPolicies that have a say in them, ascending.
+    pub policies: Box<[ObjectId]>,
+    /// Rules that send requests to a backend over TLS, by index, ascending.
+    pub tls_rules: Box<[u16]>,
     /// HTTP filters that listeners need for them.
     pub features: HttpFeatures,
     /// What is wrong.

@@ -7,7 +7,10 @@ use ir::{
     listener::HttpFeatures,
     route::{Action, Forward, Mirror, Retry, Rule, SessionPersistence, Target},
 };
-use store::facts::{self, Meta};
+use store::{
+    ObjectId,
+    facts::{self, Meta},
+};
 
 use super::{
     BackendKind, ClusterPlan, Destination, Origin, RouteFindings, RouteOutput, Slot,
@@ -34,6 +37,7 @@ pub(super) fn translate(
         meta,
         speaks,
         plans: Vec::new(),
+        policies: Vec::new(),
         findings: RouteFindings::default(),
     };
     let mut served = Vec::with_capacity(rules.len());
@@ -43,7 +47,14 @@ pub(super) fn translate(
             Err(finding) => work.findings.dropped.push((index, finding)),
         }
     }
-    let Work { plans, mut findings, .. } = work;
+    let Work { plans, mut policies, mut findings, .. } = work;
+    policies.sort_unstable();
+    policies.dedup();
+    let over_tls = |plan: &&ClusterPlan| {
+        !matches!(plan.slot, Slot::Mirror(_)) && plan.destinations.iter().any(|d| d.tls.is_some())
+    };
+    let mut tls_rules: Vec<u16> = plans.iter().filter(over_tls).map(|plan| plan.rule).collect();
+    tls_rules.dedup();
     findings.all_dropped = served.is_empty() && !findings.dropped.is_empty();
     RouteOutput {
         features: features(&served, speaks),
@@ -51,6 +62,8 @@ pub(super) fn translate(
         object,
         rules: served.into(),
         plans: plans.into(),
+        policies: policies.into(),
+        tls_rules: tls_rules.into(),
         findings,
     }
 }
@@ -77,6 +90,7 @@ struct Work<'a> {
     meta: &'a Meta,
     speaks: Speaks,
     plans: Vec<ClusterPlan>,
+    policies: Vec<ObjectId>,
     findings: RouteFindings,
 }
 
@@ -148,6 +162,7 @@ impl Work<'_> {
                     (destination, protocol, zones)
                 }
                 Err(problem) => {
+                    self.policies.extend(problem.policy);
                     let finding = finding(problem.reason, problem.message);
                     if problem.unavailable {
                         &mut self.findings.unavailable
@@ -158,6 +173,7 @@ impl Work<'_> {
                     continue;
                 }
             };
+            self.policies.extend(destination.policy());
             let name: Arc<str> = format!("{}{index}-mirror-{i}", self.prefix).into();
             self.plans.push(ClusterPlan {
                 rule: index,
@@ -188,6 +204,7 @@ impl Work<'_> {
         self.findings.unresolved.extend(backends.unresolved);
         self.findings.unavailable.extend(backends.unavailable);
         self.findings.warnings.extend(backends.warnings);
+        self.policies.extend(backends.policies);
         let (target, clusters) = backends.plan?;
         self.plans.extend(clusters.into_iter().map(|cluster| ClusterPlan {
             rule: index,

@@ -9,7 +9,7 @@ use envoy_api::{
         circuit_breakers::Thresholds,
         cluster::{
             ClusterDiscoveryType, CommonLbConfig, CustomClusterType, DiscoveryType, DnsLookupFamily,
-            EdsClusterConfig,
+            EdsClusterConfig, TransportSocketMatch,
         },
         load_balancing_policy::Policy,
     },
@@ -23,7 +23,7 @@ use envoy_api::{
     http_protocol_options::{
         HttpProtocolOptions,
         http_protocol_options::{
-            ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+            AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
         },
     },
     least_request::LeastRequest,
@@ -36,9 +36,9 @@ use envoy_api::{
     },
     well_known::{Any, uint32, uint64},
 };
-use ir::cluster::{Cluster, Discovery, EMPTY_CLUSTER, Protocol, Zones};
+use ir::cluster::{Cluster, Discovery, EMPTY_CLUSTER, Protocol, Zones, transport_socket_name};
 
-use super::{config_source, endpoints, metadata, wire::Fields};
+use super::{config_source, endpoints, metadata, tls, wire::Fields};
 
 // `envoy.config.cluster.v3.Cluster`.
 const METADATA: u32 = 25;
@@ -84,17 +84,70 @@ pub fn cluster(cluster: &Cluster) -> Vec<u8> {
             fields.message(&least_request(zone_aware(min_cluster_size, force_local_min_size)));
         }
     }
-    fields.raw(match (cluster.protocol, &cluster.discovery) {
-        (Protocol::Http1, _) => &[],
-        (Protocol::Http1Only, Discovery::DynamicForwardProxy) => &DYNAMIC_HTTP1,
-        (Protocol::Http2, Discovery::DynamicForwardProxy) => &DYNAMIC_HTTP2,
-        (Protocol::Http1Only, _) => HTTP1.as_slice(),
-        (Protocol::Http2, _) => HTTP2.as_slice(),
-    });
+    if cluster.tls.is_empty() {
+        fields.raw(match (cluster.protocol, &cluster.discovery) {
+            (Protocol::Http1, _) => &[],
+            (Protocol::Http1Only, Discovery::DynamicForwardProxy) => &DYNAMIC_HTTP1,
+            (Protocol::Http2, Discovery::DynamicForwardProxy) => &DYNAMIC_HTTP2,
+            (Protocol::Http1Only, _) => HTTP1.as_slice(),
+            (Protocol::Http2, _) => HTTP2.as_slice(),
+        });
+    } else {
+        with_tls(&mut fields, cluster);
+    }
     if let Some(of_user) = &cluster.metadata {
         metadata::field(&mut fields, METADATA, of_user);
     }
     fields.into_bytes()
+}
+
+/// Transport sockets, and the protocol options that go with them.
+///
+/// Each backend has a socket of its own, which its endpoints ask for by name. The HTTP version is agreed with the
+/// backend (ALPN) where all backends have TLS. The name of a request's host can be asked for only where no backend has
+/// a name of its own, because it is a setting of the whole cluster that goes before theirs.
+fn with_tls(fields: &mut Fields, cluster: &Cluster) {
+    let dynamic = cluster.discovery == Discovery::DynamicForwardProxy;
+    let all = cluster.tls.iter().all(Option::is_some);
+    let named = cluster.tls.iter().flatten().any(|tls| tls.sni.is_some() || tls.sni_of_endpoint);
+    let by_request = all && !named;
+    let sockets = cluster.tls.iter().enumerate();
+    let mut sockets = sockets.filter_map(|(index, socket)| {
+        Some((index, tls::transport_socket(socket.as_ref()?, by_request, dynamic)))
+    });
+    let mut message = Message::default();
+    if dynamic {
+        message.transport_socket = sockets.next().map(|(_, socket)| socket);
+    } else {
+        message.transport_socket_matches = sockets
+            .map(|(index, socket)| {
+                let name = transport_socket_name(&cluster.name, index);
+                TransportSocketMatch {
+                    name: name.to_string(),
+                    r#match: Some(tls::matching(&name)),
+                    transport_socket: Some(socket),
+                }
+            })
+            .collect();
+        message.transport_socket = all.then(|| tls::UNUSED.clone());
+    }
+    fields.message(&message);
+    let options = match cluster.protocol {
+        Protocol::Http1 if !all => return,
+        Protocol::Http1 => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
+            http_protocol_options: Some(Http1ProtocolOptions::default()),
+            http2_protocol_options: Some(http2_options()),
+            ..Default::default()
+        }),
+        Protocol::Http1Only => explicit(http1()),
+        Protocol::Http2 => explicit(http2()),
+    };
+    let of_request = if dynamic {
+        dynamic_host()
+    } else {
+        by_request.then(|| UpstreamHttpProtocolOptions { auto_sni: true, ..Default::default() })
+    };
+    fields.raw(&protocol_options(options, of_request));
 }
 
 /// The encoded cluster [`EMPTY_CLUSTER`], which has no endpoints: listeners that need a target but have no route name
@@ -166,10 +219,12 @@ static LOCALITY_WEIGHTED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     encode(&least_request(LocalityConfigSpecifier::LocalityWeightedLbConfig(weighted)))
 });
 
-static HTTP1: LazyLock<Vec<u8>> = LazyLock::new(|| protocol_options(http1(), false));
-static HTTP2: LazyLock<Vec<u8>> = LazyLock::new(|| protocol_options(http2(), false));
-static DYNAMIC_HTTP1: LazyLock<Vec<u8>> = LazyLock::new(|| protocol_options(http1(), true));
-static DYNAMIC_HTTP2: LazyLock<Vec<u8>> = LazyLock::new(|| protocol_options(http2(), true));
+static HTTP1: LazyLock<Vec<u8>> = LazyLock::new(|| protocol_options(explicit(http1()), None));
+static HTTP2: LazyLock<Vec<u8>> = LazyLock::new(|| protocol_options(explicit(http2()), None));
+static DYNAMIC_HTTP1: LazyLock<Vec<u8>> =
+    LazyLock::new(|| protocol_options(explicit(http1()), dynamic_host()));
+static DYNAMIC_HTTP2: LazyLock<Vec<u8>> =
+    LazyLock::new(|| protocol_options(explicit(http2()), dynamic_host()));
 
 fn custom_type(name: &str, config: Any) -> Vec<u8> {
     encode(&Message {
@@ -186,25 +241,36 @@ fn http1() -> ProtocolConfig {
 }
 
 fn http2() -> ProtocolConfig {
-    ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions {
+    ProtocolConfig::Http2ProtocolOptions(http2_options())
+}
+
+fn http2_options() -> Http2ProtocolOptions {
+    Http2ProtocolOptions {
         initial_stream_window_size: uint32(STREAM_WINDOW),
         initial_connection_window_size: uint32(CONNECTION_WINDOW),
         ..Default::default()
-    })
+    }
 }
 
-/// The options that fix the protocol. A dynamic forward proxy with options has to take SNI and the name to verify
-/// from the request; Envoy refuses it otherwise.
-fn protocol_options(config: ProtocolConfig, dynamic_forward_proxy: bool) -> Vec<u8> {
+/// One protocol, whatever the backend could speak besides.
+fn explicit(config: ProtocolConfig) -> UpstreamProtocolOptions {
+    UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) })
+}
+
+/// A dynamic forward proxy with options has to take SNI and the name to verify from the request; Envoy refuses it
+/// otherwise.
+fn dynamic_host() -> Option<UpstreamHttpProtocolOptions> {
+    Some(UpstreamHttpProtocolOptions { auto_sni: true, auto_san_validation: true, ..Default::default() })
+}
+
+/// The options of the protocol, and what is taken from a request's host.
+fn protocol_options(
+    protocol: UpstreamProtocolOptions,
+    of_request: Option<UpstreamHttpProtocolOptions>,
+) -> Vec<u8> {
     let options = HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
-            protocol_config: Some(config),
-        })),
-        upstream_http_protocol_options: dynamic_forward_proxy.then(|| UpstreamHttpProtocolOptions {
-            auto_sni: true,
-            auto_san_validation: true,
-            ..Default::default()
-        }),
+        upstream_protocol_options: Some(protocol),
+        upstream_http_protocol_options: of_request,
         ..Default::default()
     };
     let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned();

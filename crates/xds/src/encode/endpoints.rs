@@ -7,7 +7,7 @@ use envoy_api::{
 };
 use ir::cluster::{Endpoints, Locality};
 
-use super::{address, metadata, wire::Fields};
+use super::{address, metadata, tls, wire::Fields};
 
 // `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 const CLUSTER_NAME: u32 = 1;
@@ -44,14 +44,19 @@ fn lb_endpoints(locality: &Locality) -> LocalityLbEndpoints {
             zone: locality.zone.as_deref().unwrap_or_default().to_owned(),
             ..Default::default()
         }),
-        lb_endpoints: locality.endpoints.iter().map(lb_endpoint).collect(),
+        lb_endpoints: (locality.endpoints.iter())
+            .map(|endpoint| lb_endpoint(endpoint, locality.transport_socket.as_deref()))
+            .collect(),
         load_balancing_weight: locality.weight.and_then(uint32),
         priority: locality.priority,
         ..Default::default()
     }
 }
 
-fn lb_endpoint(endpoint: &ir::cluster::Endpoint) -> LbEndpoint {
+/// Key under `filter_metadata` by which an endpoint asks for a transport socket.
+const TRANSPORT_SOCKET: &str = "envoy.transport_socket_match";
+
+fn lb_endpoint(endpoint: &ir::cluster::Endpoint, transport_socket: Option<&str>) -> LbEndpoint {
     let health = if endpoint.draining { core::HealthStatus::Draining } else { core::HealthStatus::Unknown };
     LbEndpoint {
         host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
@@ -60,8 +65,11 @@ fn lb_endpoint(endpoint: &ir::cluster::Endpoint) -> LbEndpoint {
             ..Default::default()
         })),
         health_status: health.into(),
+        metadata: transport_socket.map(|name| core::Metadata {
+            filter_metadata: [(TRANSPORT_SOCKET.to_owned(), tls::matching(name))].into(),
+            ..Default::default()
+        }),
         // Required by locality-weighted balancing; equal for all.
         load_balancing_weight: uint32(1),
-        ..Default::default()
     }
 }

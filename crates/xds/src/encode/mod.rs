@@ -26,6 +26,7 @@ mod rewrite;
 mod route;
 mod secret;
 mod session;
+mod tls;
 mod wire;
 
 #[cfg(test)]
@@ -38,4 +39,4 @@ pub use ready::{READY_PORT, ready_listener, ready_listener_name};
 pub use route::{
     clusters_of, cors_preflight_field, route_configuration_head, route_field, virtual_host_field,
 };
-pub use secret::secret;
+pub use secret::{authorities, secret};

@@ -3,9 +3,9 @@
 use envoy_api::{
     core::{DataSource, data_source::Specifier},
     encode,
-    tls::{Secret, TlsCertificate as Certificate, secret},
+    tls::{CertificateValidationContext, Secret, TlsCertificate as Certificate, secret},
 };
-use ir::secret::TlsCertificate;
+use ir::secret::{Authorities, AuthoritiesSource, TlsCertificate};
 
 /// An encoded `envoy.extensions.transport_sockets.tls.v3.Secret` with certificate chain and private key.
 pub fn secret(certificate: &TlsCertificate) -> Vec<u8> {
@@ -15,6 +15,24 @@ pub fn secret(certificate: &TlsCertificate) -> Vec<u8> {
             certificate_chain: inline(&certificate.chain),
             private_key: inline(certificate.key.expose_secret()),
             ocsp_staple: certificate.ocsp_staple.as_deref().and_then(inline),
+            ..Default::default()
+        })),
+    })
+}
+
+/// An encoded `envoy.extensions.transport_sockets.tls.v3.Secret` with authorities that are trusted.
+pub fn authorities(authorities: &Authorities) -> Vec<u8> {
+    let trusted_ca = match &authorities.source {
+        AuthoritiesSource::Inline(pem) => inline(pem),
+        // Envoy watches the file and takes its content anew when another is moved into its place.
+        AuthoritiesSource::File(path) => {
+            Some(DataSource { specifier: Some(Specifier::Filename(path.to_string())), ..Default::default() })
+        }
+    };
+    encode(&Secret {
+        name: authorities.name.to_string(),
+        r#type: Some(secret::Type::ValidationContext(CertificateValidationContext {
+            trusted_ca,
             ..Default::default()
         })),
     })

@@ -119,7 +119,9 @@ impl Hub {
     fn namespaces(&self, resource: &Resource) -> Vec<(Option<Arc<str>>, bool)> {
         let own = &self.options.controller_namespace;
         if !resource.namespaced {
-            return vec![(None, false)];
+            // A policy that trusts one says what is missing; nothing else needs them.
+            let optional = resource.object_kind() == Some(Kind::ClusterTrustBundle);
+            return vec![(None, optional)];
         }
         if resource.object_kind().is_none() && self.options.mode == DeployMode::ControllerNamespace {
             return vec![(Some(own.clone()), false)];

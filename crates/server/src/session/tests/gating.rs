@@ -1,6 +1,6 @@
 //! Make before break, pacing, latest wins.
 
-use ir::resource::ResourceType::{self, Cluster, Endpoints, Listener, Route};
+use ir::resource::ResourceType::{self, Cluster, Endpoints, Listener, Route, Secret};
 
 use super::{Rig, kind, names};
 use crate::{
@@ -84,6 +84,28 @@ fn a_cluster_with_dns_is_warm_when_it_is_accepted() {
     let cluster = rig.next();
     assert!(rig.poll().is_none());
     rig.ack(&cluster);
+    assert_eq!(kind(&rig.next()), Route);
+}
+
+#[test]
+fn a_cluster_is_not_warm_before_its_secrets() {
+    let (mut rig, _) = running();
+    rig.apply(build::update([
+        build::secret("ca"),
+        build::secured(&build::cluster("two", 0), &["ca"]),
+        build::endpoints("two", 9),
+        build::route("web", vec![build::host("a.test", "two", "x")]),
+    ]));
+    let cluster = rig.next();
+    rig.ack(&cluster);
+    rig.subscribe(Endpoints, &["two"]);
+    let endpoints = rig.next();
+    rig.ack(&endpoints);
+    assert!(rig.poll().is_none(), "its endpoints prove nothing about its secrets");
+    rig.subscribe(Secret, &["ca"]);
+    let secret = rig.next();
+    assert_eq!(kind(&secret), Secret);
+    rig.ack(&secret);
     assert_eq!(kind(&rig.next()), Route);
 }
 

@@ -12,6 +12,7 @@ use ir::{
         RedirectPort, Retry, RouteMatch, Rule, SessionCarrier, SessionPersistence, StringMatch, Target,
         ValueMatch, WeightedCluster,
     },
+    tls::{SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification},
 };
 use proptest::{collection::vec, option, prelude::*};
 use prost::{Message, Name};
@@ -195,16 +196,47 @@ fn localities() -> impl Strategy<Value = Box<[Locality]>> {
     let endpoint = (address, option::of(text()), any::<bool>())
         .prop_map(|(address, hostname, draining)| Endpoint { address, hostname, draining });
     let place = (option::of(text()), option::of(text()), option::of(any::<u32>()), any::<u32>());
-    some((place, option::of(metadata()), some(endpoint)).prop_map(
-        |((region, zone, weight, priority), metadata, endpoints)| Locality {
+    some((place, option::of(metadata()), option::of(text()), some(endpoint)).prop_map(
+        |((region, zone, weight, priority), metadata, transport_socket, endpoints)| Locality {
             region,
             zone,
             weight,
             priority,
             metadata,
+            transport_socket,
             endpoints,
         },
     ))
+}
+
+fn tls() -> impl Strategy<Value = UpstreamTls> {
+    let version = proptest::sample::select(
+        &[TlsVersion::Auto, TlsVersion::V1_0, TlsVersion::V1_1, TlsVersion::V1_2, TlsVersion::V1_3][..],
+    );
+    let version = option::of(version);
+    let parameters = (version.clone(), version, some(text()), some(text()), some(text())).prop_map(
+        |(min, max, ciphers, curves, signature_algorithms)| TlsParameters {
+            min,
+            max,
+            ciphers,
+            curves,
+            signature_algorithms,
+        },
+    );
+    let name = prop_oneof![text().prop_map(SubjectAltName::Dns), text().prop_map(SubjectAltName::Uri)];
+    let verification =
+        (text(), some(name)).prop_map(|(authorities, names)| Verification { authorities, names });
+    let names = (option::of(text()), any::<bool>(), option::of(text()));
+    (names, option::of(verification), parameters, option::of(some(text()))).prop_map(
+        |((sni, sni_of_endpoint, certificate), verification, parameters, alpn)| UpstreamTls {
+            sni,
+            sni_of_endpoint,
+            verification,
+            certificate,
+            parameters,
+            alpn,
+        },
+    )
 }
 
 fn cluster() -> impl Strategy<Value = Cluster> {
@@ -220,13 +252,15 @@ fn cluster() -> impl Strategy<Value = Cluster> {
             Zones::ZoneAware { min_cluster_size, force_local_min_size }
         }
     });
-    (name(), discovery, protocol, option::of(metadata()), zones).prop_map(
-        |(name, discovery, protocol, metadata, zones)| Cluster {
+    let tls = some(option::of(tls()));
+    (name(), discovery, protocol, option::of(metadata()), zones, tls).prop_map(
+        |(name, discovery, protocol, metadata, zones, tls)| Cluster {
             name,
             discovery,
             protocol,
             metadata,
             zones,
+            tls,
             owners: [].into(),
         },
     )

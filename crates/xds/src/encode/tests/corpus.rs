@@ -229,6 +229,7 @@ fn cluster_and_endpoints() {
         weight: Some(1),
         priority: 0,
         metadata: Some(of(Kind::Service, "default", "service-1", Some("8080"))),
+        transport_socket: None,
         endpoints: [ip("7.7.7.7", 8080)].into(),
     };
     let endpoints = Endpoints { name: text(RULE), localities: [locality].into(), owners: [].into() };
@@ -252,6 +253,7 @@ fn the_proxys_own_cluster() {
         weight: None,
         priority: 0,
         metadata: Some(metadata),
+        transport_socket: None,
         endpoints: [ip("7.6.5.4", 8080)].into(),
     };
     let endpoints = Endpoints { name: text(GATEWAY), localities: [locality].into(), owners: [].into() };
@@ -267,6 +269,7 @@ fn dns_cluster_with_http2() {
         weight: Some(1),
         priority: 0,
         metadata: Some(of(Kind::Backend, "default", "backend-h2c", None)),
+        transport_socket: None,
         endpoints: [endpoint(ir::cluster::Address::Host(text("primary.foo.com"), 3000))].into(),
     };
     let cluster = Cluster {

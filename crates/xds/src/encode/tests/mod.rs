@@ -11,6 +11,7 @@ mod matching;
 mod redirect;
 mod session;
 mod splice;
+mod tls;
 mod validate;
 
 use std::sync::Arc;

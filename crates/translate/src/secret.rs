@@ -1,0 +1,89 @@
+//! What proxies are given by SDS: certificates with their keys, and authorities that they trust.
+
+use std::sync::Arc;
+
+use ir::{
+    Kind,
+    secret::{Authorities, AuthoritiesSource, SYSTEM_AUTHORITIES, TlsCertificate},
+};
+use store::{ObjectId, facts::Trust};
+
+use crate::{Reader, backend_tls};
+
+/// Something that SDS serves. Every listener and cluster that needs it shares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SecretKey {
+    /// The certificate in a Secret, with its key.
+    Certificate(ObjectId),
+    /// The authorities that a BackendTLSPolicy or a Backend trusts.
+    Authorities(ObjectId),
+    /// The authorities that the proxy's system trusts.
+    System,
+}
+
+/// What is served under a key.
+#[derive(Clone, Debug)]
+pub enum Served {
+    /// A certificate.
+    Certificate(TlsCertificate),
+    /// Authorities.
+    Authorities(Authorities),
+}
+
+/// The name in xDS.
+pub(crate) fn name(key: SecretKey, reader: &mut Reader<'_>) -> Arc<str> {
+    match key {
+        SecretKey::Certificate(id) => {
+            let object = reader.object(id);
+            format!("{}/{}", object.namespace, object.name).into()
+        }
+        SecretKey::Authorities(id) => {
+            let object = reader.object(id);
+            let (namespace, name) = (&object.namespace, &object.name);
+            // Envoy Gateway names both alike, so that one of two with the same name is served for the other.
+            let namesake = reader.backend(id).map(|backend| backend.namesake);
+            if namesake.is_some_and(|policy| reader.backend_tls_policy(policy).is_some()) {
+                format!("backend/{name}/{namespace}-ca").into()
+            } else {
+                format!("{name}/{namespace}-ca").into()
+            }
+        }
+        SecretKey::System => SYSTEM_AUTHORITIES.into(),
+    }
+}
+
+/// What is served under a key; `None` when there is nothing that can be.
+pub fn unit(key: SecretKey, reader: &mut Reader<'_>) -> Option<Served> {
+    let name = name(key, reader);
+    match key {
+        SecretKey::Certificate(id) => {
+            let certificate = reader.secret(id)?.pair().ok()?;
+            Some(Served::Certificate(TlsCertificate {
+                name,
+                chain: certificate.chain.clone(),
+                key: certificate.key.clone(),
+                ocsp_staple: certificate.ocsp_staple.clone(),
+                owner: reader.object(id),
+            }))
+        }
+        SecretKey::Authorities(id) => {
+            let trust = match reader.kind(id)? {
+                Kind::BackendTlsPolicy => &reader.backend_tls_policy(id)?.trust,
+                _ => reader.backend(id)?.tls.as_ref()?.trust.as_ref()?,
+            };
+            let Trust::Authorities(references) = trust else { return None };
+            let pem = backend_tls::authorities(id, references, reader).ok()?;
+            let sources = references.iter().filter_map(|r| r.target).map(|target| reader.object(target.id));
+            Some(Served::Authorities(Authorities {
+                name,
+                source: AuthoritiesSource::Inline(pem),
+                owners: std::iter::once(reader.object(id)).chain(sources).collect(),
+            }))
+        }
+        SecretKey::System => Some(Served::Authorities(Authorities {
+            name,
+            source: AuthoritiesSource::File(reader.settings().system_authorities.clone()),
+            owners: [].into(),
+        })),
+    }
+}
