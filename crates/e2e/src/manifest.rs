@@ -110,6 +110,28 @@ pub fn service_speaking(name: &str, protocol: &str) -> String {
     )
 }
 
+/// A ServiceImport with one port 80 named `http` that speaks an `appProtocol`; see [`slice_of_import`].
+#[must_use]
+pub fn service_import(name: &str, protocol: &str) -> String {
+    format!(
+        "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata:\n  name: {name}\nspec:\n  type: \
+         ClusterSetIP\n  ports:\n  - name: http\n    port: 80\n    protocol: TCP\n    appProtocol: {protocol}\n---\n"
+    )
+}
+
+/// As [`slice`], for a ServiceImport.
+#[must_use]
+pub fn slice_of_import(import: &str, name: &str, port: u16, conditions: &str) -> String {
+    slice(import, name, port, conditions)
+        .replace("kubernetes.io/service-name", "multicluster.kubernetes.io/service-name")
+}
+
+/// An item of a rule's `backendRefs`: port 80 of a ServiceImport.
+#[must_use]
+pub fn import_ref(name: &str) -> String {
+    format!("  - group: multicluster.x-k8s.io\n    kind: ServiceImport\n    name: {name}\n    port: 80\n")
+}
+
 /// A rule without matches that sends everything to port 80 of one Service.
 #[must_use]
 pub fn to_service(name: &str) -> String {

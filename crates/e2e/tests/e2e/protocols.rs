@@ -1,6 +1,9 @@
 //! Backends of every protocol and kind: h2c, gRPC, WebSocket, both address families, by name, socket and Service.
 
-use e2e::{Backends, Client, Gateway, eventually, free_port, get, manifest as m, request, websocket_echo};
+use e2e::{
+    Backends, Channel, Client, Gateway, eventually, free_port, get, manifest as m, request, websocket_echo,
+};
+use echo::grpc::{EchoRequest, EchoResponse};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn websockets_and_h2c_backends() {
@@ -141,4 +144,35 @@ async fn both_address_families_of_a_service_are_used() {
         (seen.len() == 2).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_imported_service_answers_by_the_slices_of_its_name() {
+    let backends = Backends::start(&["own", "old", "new"]).await;
+    let port = free_port();
+    let rule = format!("- backendRefs:\n{}", m::import_ref("svc"));
+    // A Service of the same name is another backend, and says otherwise of the protocol.
+    let base = m::gateway("eg", &m::http("http", port))
+        + &m::service("svc")
+        + &m::slice("svc", "svc-own", backends.port("own"), "ready: true")
+        + &m::service_import("svc", "kubernetes.io/h2c")
+        + &m::route("web", "eg", &["web.example.com"], &rule)
+        + &m::grpc_route("calls", "eg", &["calls.example.com"], &rule);
+    let slice = |backend: &str| m::slice_of_import("svc", "svc-1", backends.port(backend), "ready: true");
+    let gateway = Gateway::start(&[("base.yaml", &base), ("slice.yaml", &slice("old"))]).await;
+    let reply = gateway.answers(port, "web.example.com", "/", 200, &[]).await;
+    assert_eq!((reply.backend(), &*reply.answer().protocol), ("old", "HTTP/2"));
+    let mut channel = Channel::connect(port).await;
+    let path = format!("/{}/Unary", echo::grpc::SERVICE);
+    gateway.write("slice.yaml", &slice("new"));
+    eventually("both routes follow the slices", async || {
+        let web = Client::http1(port).await.send(get("web.example.com", "/")).await;
+        let ask = EchoRequest { message: "hi".to_owned(), ..EchoRequest::default() };
+        let call: EchoResponse = channel.unary("calls.example.com", &path, &[], ask).await.unwrap();
+        (web.backend() == "new" && call.backend == "new").then_some(())
+    })
+    .await;
+    let told = gateway.json("/problems").await;
+    let reasons: Vec<_> = told.as_array().unwrap().iter().map(|problem| &problem["reason"]).collect();
+    assert_eq!(reasons, ["AppProtocolMismatch", "AppProtocolMismatch"], "{told:#}");
 }
