@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ir::resource::Fragment;
 use rustc_hash::FxHashMap;
 use store::ObjectId;
-use translate::{EntryKey, Overlap, TableKey, VirtualHostKey, precedence::OrderKey};
+use translate::{EntryKey, Overlap, Place, TableKey, VirtualHostKey, precedence::OrderKey};
 use xds::entry::Entries;
 
 /// The routes of one virtual host.
@@ -139,7 +139,7 @@ impl HostIndex {
 /// first), then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HostPlace {
-    pub listener: u16,
+    pub listener: Place,
     pub first: Option<OrderKey>,
     pub name: Arc<str>,
 }

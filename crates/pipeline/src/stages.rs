@@ -19,8 +19,10 @@ use ir::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
-    AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, Reader, RouteOutput, TableKey,
-    VirtualHostKey, attach, gateway, route, status,
+    AttachListener, AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, ListenerId, Reader,
+    RouteOutput, SocketKey, TableKey, VirtualHostKey, attach,
+    gateway::{self, Socket},
+    route, status,
 };
 use xds::entry::Entries;
 
@@ -62,13 +64,13 @@ pub(crate) struct Stages {
     entries: Table<EntryKey, Entries, Dep>,
     hosts: Table<VirtualHostKey, HostOutput, Dep>,
     tables: Table<TableKey, Arc<Resource>, Dep>,
-    listeners: Table<(ObjectId, u16), Arc<Resource>, Dep>,
+    listeners: Table<SocketKey, Arc<Resource>, Dep>,
     secrets: Table<ObjectId, Arc<Resource>, Dep>,
     locals: Table<ObjectId, LocalOutput, Dep>,
     statuses: Table<ObjectId, Status, Dep>,
 
     /// Routes on each listener: `attachedRoutes`.
-    attached_routes: Counts<(ObjectId, u16)>,
+    attached_routes: Counts<ListenerId>,
     /// Entries that attachment asks for.
     wanted_entries: FxHashSet<EntryKey>,
     /// Gateways that a route is bound to: they need its clusters.
@@ -181,7 +183,7 @@ struct Roots {
     entries: BTreeSet<EntryKey>,
     hosts: BTreeSet<VirtualHostKey>,
     tables: BTreeSet<TableKey>,
-    listeners: BTreeSet<(ObjectId, u16)>,
+    listeners: BTreeSet<SocketKey>,
     secrets: BTreeSet<ObjectId>,
 }
 
@@ -241,8 +243,12 @@ impl Stages {
             // The attachment of routes depends on whether the Gateway is ours at all, too.
             if old.map(|g| (g.managed, &g.listeners)) != new.map(|g| (g.managed, &g.listeners)) {
                 touched.push(Dep::Listeners(id));
-                for gateway in [old, new].into_iter().flatten() {
-                    roots.hosts.extend(isolation::own_hosts(id, &gateway.listeners));
+            }
+            for listener in changed_listeners(old, new) {
+                touched.push(Dep::Listener(listener.id));
+                roots.hosts.extend(isolation::own_host(id, listener));
+                if listener.table == Some(listener.id) {
+                    roots.tables.insert(TableKey { gateway: id, listener: listener.id });
                 }
             }
             if old.map(|g| &g.status) != new.map(|g| &g.status)
@@ -250,13 +256,9 @@ impl Stages {
             {
                 touched.push(Dep::GatewayStatus(id));
             }
-            if old.map(|g| &g.sockets) != new.map(|g| &g.sockets) {
-                touched.push(Dep::Sockets(id));
-                for gateway in [old, new].into_iter().flatten() {
-                    // At most 64 listeners by the schema, each with at most 16 addresses.
-                    roots.listeners.extend((0..gateway.sockets.len()).map(|i| (id, i as u16)));
-                    roots.tables.extend(emit::tables_of(id, gateway));
-                }
+            for key in changed_sockets(old, new) {
+                touched.push(Dep::Socket(key));
+                roots.listeners.insert(key);
             }
             for (gateway, adding) in [(new, true), (old, false)] {
                 for secret in gateway.map_or(&[][..], |g| &g.certificates) {
@@ -320,11 +322,11 @@ impl Stages {
             changed_routes.insert(id);
             for key in counted(change.new) {
                 counts.increment(key);
-                touched.push(Dep::AttachedRoutes(key.0));
+                touched.push(Dep::AttachedRoutes(key.owner));
             }
             for key in counted(change.old) {
                 counts.decrement(key);
-                touched.push(Dep::AttachedRoutes(key.0));
+                touched.push(Dep::AttachedRoutes(key.owner));
             }
             let (old, new) = (entries_of(id, change.old), entries_of(id, change.new));
             for key in old.difference(&new) {
@@ -428,10 +430,39 @@ impl Stages {
     }
 }
 
-fn counted(output: Option<&AttachOutput>) -> BTreeSet<(ObjectId, u16)> {
+/// Listeners that clients see otherwise than before, as they were and as they are.
+fn changed_listeners<'a>(
+    old: Option<&'a GatewayOutput>,
+    new: Option<&'a GatewayOutput>,
+) -> Vec<&'a AttachListener> {
+    let by_id = |g: Option<&'a GatewayOutput>| -> FxHashMap<ListenerId, &'a AttachListener> {
+        g.into_iter().flat_map(|g| g.listeners.iter()).map(|l| (l.id, l)).collect()
+    };
+    let (old, new) = (by_id(old), by_id(new));
+    let differs = |listener: &AttachListener, others: &FxHashMap<ListenerId, &AttachListener>| {
+        others.get(&listener.id).is_none_or(|other| other.shown() != listener.shown())
+    };
+    let gone = old.values().copied().filter(|listener| differs(listener, &new));
+    gone.chain(new.values().copied().filter(|listener| differs(listener, &old))).collect()
+}
+
+/// Sockets that are not as they were.
+fn changed_sockets<'a>(
+    old: Option<&'a GatewayOutput>,
+    new: Option<&'a GatewayOutput>,
+) -> BTreeSet<SocketKey> {
+    let by_key = |g: Option<&'a GatewayOutput>| -> FxHashMap<SocketKey, &'a Socket> {
+        g.into_iter().flat_map(|g| g.sockets.iter()).map(|s| (s.key, s)).collect()
+    };
+    let (old, new) = (by_key(old), by_key(new));
+    let keys = old.keys().chain(new.keys()).copied();
+    keys.filter(|key| old.get(key) != new.get(key)).collect()
+}
+
+fn counted(output: Option<&AttachOutput>) -> BTreeSet<ListenerId> {
     // A route that names a listener twice, by two parent references, counts once.
     let parents = output.into_iter().flat_map(|a| a.parents.iter());
-    parents.flat_map(|p| p.counted.iter().map(|listener| (p.gateway, *listener))).collect()
+    parents.flat_map(|p| p.counted.iter().copied()).collect()
 }
 
 fn entries_of(route: ObjectId, output: Option<&AttachOutput>) -> BTreeSet<EntryKey> {

@@ -8,7 +8,7 @@ use store::{
 };
 
 use crate::{
-    AttachListener, Finding, Reader, TableKey,
+    AttachListener, Finding, ListenerId, Reader, TableKey,
     host::{Host, covers, intersect},
     reader::GatewayTable,
     route::{self, Head},
@@ -31,7 +31,7 @@ pub struct ParentOutput {
     /// Why the route is not attached; `None` when it is.
     pub refused: Option<Finding>,
     /// Listeners that count the route in `attachedRoutes`, also while they are not ready.
-    pub counted: Box<[u16]>,
+    pub counted: Box<[ListenerId]>,
     /// Ready listeners with the hosts that the route answers there.
     pub bindings: Box<[Binding]>,
 }
@@ -41,8 +41,8 @@ pub struct ParentOutput {
 pub struct Binding {
     /// The route configuration.
     pub table: TableKey,
-    /// Index of the listener.
-    pub listener: u16,
+    /// The listener.
+    pub listener: ListenerId,
     /// Hosts, in the order of the route's hostnames.
     pub hosts: Box<[Host]>,
 }
@@ -84,9 +84,9 @@ fn attach(
         counted: [].into(),
         bindings: [].into(),
     };
-    let selected: Vec<usize> = (0..listeners.len())
-        .filter(|i| parent.reference.section_name.as_ref().is_none_or(|name| *name == listeners[*i].name))
-        .filter(|i| parent.reference.port.is_none_or(|port| port == listeners[*i].port))
+    let selected: Vec<&AttachListener> = (listeners.iter())
+        .filter(|l| parent.reference.section_name.as_ref().is_none_or(|name| *name == l.name))
+        .filter(|l| parent.reference.port.is_none_or(|port| port == l.port))
         .collect();
     if selected.is_empty() {
         let suffix = match (&parent.reference.section_name, parent.reference.port) {
@@ -97,11 +97,11 @@ fn attach(
         output.refused = Some(Finding::new(field(suffix), "NoMatchingParent", not_there(parent, listeners)));
         return output;
     }
-    let allowed: Vec<usize> = selected
+    let allowed: Vec<&AttachListener> = selected
         .into_iter()
-        .filter(|i| {
-            listeners[*i].kinds.contains(&request.kind)
-                && allows_namespace(&listeners[*i], request.head.meta, gateway, reader)
+        .filter(|listener| {
+            listener.kinds.contains(&request.kind)
+                && allows_namespace(listener, request.head.meta, gateway, reader)
         })
         .collect();
     if allowed.is_empty() {
@@ -110,16 +110,15 @@ fn attach(
     }
     let mut counted = Vec::new();
     let mut bindings = Vec::new();
-    for i in allowed {
-        let hosts = hosts(request.head.hostnames, i, listeners, reader);
+    for listener in allowed {
+        let hosts = hosts(request.head.hostnames, listener, reader);
         if hosts.is_empty() {
             continue;
         }
-        // At most 64 listeners by the schema.
-        counted.push(i as u16);
-        if listeners[i].ready {
-            let table = TableKey { gateway, listener: listeners[i].table };
-            bindings.push(Binding { table, listener: i as u16, hosts: hosts.into() });
+        counted.push(listener.id);
+        if let Some(table) = listener.table {
+            let table = TableKey { gateway, listener: table };
+            bindings.push(Binding { table, listener: listener.id, hosts: hosts.into() });
         }
     }
     if counted.is_empty() {
@@ -190,8 +189,7 @@ fn not_allowed(request: &Request<'_>, reader: &mut Reader<'_>) -> String {
 
 /// Hosts that a route answers on a listener: the intersection with the listener's hostname, less those that another
 /// listener on the port owns more specifically (Gateway API, listener isolation).
-fn hosts(route: &[NameId], index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> Vec<Host> {
-    let listener = &listeners[index];
+fn hosts(route: &[NameId], listener: &AttachListener, reader: &Reader<'_>) -> Vec<Host> {
     if route.is_empty() {
         return vec![listener.hostname.map_or(Host::Any, Host::Name)];
     }
@@ -206,27 +204,11 @@ fn hosts(route: &[NameId], index: usize, listeners: &[AttachListener], reader: &
                 None => continue,
             },
         };
+        let owned_by_sibling = listener.narrower.iter().any(|h| covers(reader.name(*h), reader.name(host)));
         let host = Host::Name(host);
-        if !owned_by_sibling(host, index, listeners, reader) && !hosts.contains(&host) {
+        if !owned_by_sibling && !hosts.contains(&host) {
             hosts.push(host);
         }
     }
     hosts
-}
-
-/// True when another listener on the port, of the same protocol, covers `host` and is more specific than this one.
-fn owned_by_sibling(host: Host, index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> bool {
-    let (own, Host::Name(host)) = (&listeners[index], host) else { return false };
-    // Of two hostnames that cover the same host one covers the other; their lengths say nothing (`*.example.com` is no
-    // shorter than `a.example.com`).
-    let within = |inner: NameId| {
-        own.hostname.is_none_or(|outer| outer != inner && covers(reader.name(outer), reader.name(inner)))
-    };
-    listeners.iter().enumerate().any(|(i, other)| {
-        i != index
-            && other.port == own.port
-            && other.tls == own.tls
-            && other.ready
-            && other.hostname.is_some_and(|h| within(h) && covers(reader.name(h), reader.name(host)))
-    })
 }

@@ -17,9 +17,12 @@ pub mod route;
 pub mod status;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
-pub use gateway::{AttachListener, GatewayOutput};
+pub use gateway::{AttachListener, GatewayOutput, Place};
 pub use host::Host;
-pub use reader::{ClusterKey, Dep, EntryKey, GatewayTable, Reader, RouteTable, TableKey, VirtualHostKey};
+pub use reader::{
+    ClusterKey, Dep, EntryKey, GatewayTable, ListenerId, Reader, RouteTable, SocketKey, TableKey,
+    VirtualHostKey,
+};
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;
 

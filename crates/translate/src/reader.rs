@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use engine::{Reads, Table};
-use ir::{ObjectRef, object::ENVOY_GATEWAY_GROUP};
+use ir::{ObjectRef, listener::Transport, object::ENVOY_GATEWAY_GROUP};
 use store::{
     Addresses, FactKey, NameId, ObjectId, Settings, Store,
     facts::{self, Fact, Target},
 };
 
 use crate::{
-    AttachListener, Finding, GatewayOutput, Host, RouteOutput, Slot, gateway::parameters::INVALID_PARAMETERS,
+    AttachListener, Finding, GatewayOutput, Host, RouteOutput, Slot,
+    gateway::{Socket, parameters::INVALID_PARAMETERS},
 };
 
 /// Everything that a unit can depend on.
@@ -20,8 +21,10 @@ pub enum Dep {
     Fact(FactKey),
     /// The listeners of a Gateway as far as routes see them.
     Listeners(ObjectId),
-    /// The sockets of a Gateway.
-    Sockets(ObjectId),
+    /// One listener as far as its virtual hosts and its route configuration show it.
+    Listener(ListenerId),
+    /// One socket of a Gateway.
+    Socket(SocketKey),
     /// The conditions of a Gateway and its listeners.
     GatewayStatus(ObjectId),
     /// Where a route is attached.
@@ -40,13 +43,35 @@ pub enum Dep {
     Features(TableKey),
 }
 
+/// A listener by what it belongs to and its name there: it stays the same whichever listeners come and go beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId {
+    /// The Gateway.
+    pub owner: ObjectId,
+    /// Its name.
+    pub name: NameId,
+}
+
+/// A socket of the proxies of a Gateway: what they bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketKey {
+    /// The Gateway.
+    pub gateway: ObjectId,
+    /// Index of the address among those that the Gateway's proxies bind.
+    pub address: u16,
+    /// Port that is bound.
+    pub port: u16,
+    /// Transport.
+    pub transport: Transport,
+}
+
 /// A route configuration: all plain HTTP listeners of a port share one, each HTTPS listener has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableKey {
     /// The Gateway.
     pub gateway: ObjectId,
-    /// Index of the listener that gives the table its name.
-    pub listener: u16,
+    /// The listener that gives the table its name.
+    pub listener: ListenerId,
 }
 
 /// A virtual host in a table.
@@ -54,8 +79,8 @@ pub struct TableKey {
 pub struct VirtualHostKey {
     /// The table.
     pub table: TableKey,
-    /// Index of the listener that it belongs to.
-    pub listener: u16,
+    /// The listener that it belongs to.
+    pub listener: ListenerId,
     /// The host.
     pub host: Host,
 }
@@ -291,20 +316,22 @@ impl<'a> GatewayTable<'a> {
         Some(invalid.map(|c| Finding::new("", INVALID_PARAMETERS, c.message.clone())))
     }
 
-    /// The sockets of a Gateway.
-    pub fn sockets(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a [crate::gateway::Socket] {
-        reader.record(Dep::Sockets(gateway));
-        self.0.get(gateway).map_or(&[], |g| &g.sockets)
+    /// One socket of a Gateway.
+    pub fn socket(&self, reader: &mut Reader<'_>, key: SocketKey) -> Option<&'a Socket> {
+        reader.record(Dep::Socket(key));
+        self.0.get(key.gateway)?.sockets.iter().find(|socket| socket.key == key)
     }
 
-    /// One listener of a Gateway.
+    /// One listener of a Gateway, for what shows it to clients ([`AttachListener::shown`]): a change of who may attach
+    /// is not told.
     pub fn listener(
         &self,
         reader: &mut Reader<'_>,
         gateway: ObjectId,
-        index: u16,
+        id: ListenerId,
     ) -> Option<&'a AttachListener> {
-        self.listeners(reader, gateway)?.get(usize::from(index))
+        reader.record(Dep::Listener(id));
+        self.0.get(gateway)?.listeners.iter().find(|listener| listener.id == id)
     }
 }
 

@@ -10,7 +10,7 @@ use ir::{
 use store::ObjectId;
 
 use crate::{
-    AttachOutput, Dep, Finding, GatewayOutput, GatewayTable, ParentOutput, Reader, RouteOutput,
+    AttachOutput, Dep, Finding, GatewayOutput, GatewayTable, ListenerId, ParentOutput, Reader, RouteOutput,
     gateway::{Judge, parameters},
     route::RouteFindings,
 };
@@ -108,17 +108,16 @@ pub fn gateway(
     id: ObjectId,
     reader: &mut Reader<'_>,
     output: Option<&GatewayOutput>,
-    attached: &Counts<(ObjectId, u16)>,
+    attached: &Counts<ListenerId>,
 ) -> Option<Status> {
     reader.record(Dep::GatewayStatus(id));
     reader.record(Dep::AttachedRoutes(id));
     let output = output.filter(|g| g.managed)?;
-    let listeners = (0u16..)
-        .zip(&output.status.listeners)
-        .map(|(i, listener)| ListenerStatus {
+    let listeners = (output.status.listeners.iter())
+        .map(|listener| ListenerStatus {
             name: listener.name.clone(),
             supported_kinds: listener.supported_kinds.clone(),
-            attached_routes: attached.get((id, i)),
+            attached_routes: attached.get(listener.id),
             conditions: listener.conditions.clone(),
         })
         .collect();
@@ -138,8 +137,8 @@ pub fn gateway(
 pub struct Overlap {
     /// The Gateway.
     pub gateway: ObjectId,
-    /// Index of the listener.
-    pub listener: u16,
+    /// The listener.
+    pub listener: ListenerId,
     /// The other route.
     pub route: ObjectId,
 }

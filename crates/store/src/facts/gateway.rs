@@ -70,6 +70,8 @@ pub struct Address {
 pub struct Listener {
     /// `name`.
     pub name: Arc<str>,
+    /// `name` as an id, by which later stages tell listeners apart.
+    pub id: NameId,
     /// `hostname`; `None` for any (also when it is the empty string).
     pub hostname: Option<NameId>,
     /// `port`.

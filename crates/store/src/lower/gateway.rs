@@ -67,6 +67,7 @@ impl Lowering<'_> {
     fn listener(&mut self, listener: &api::Listener) -> Listener {
         Listener {
             name: text(&listener.name),
+            id: self.name(&listener.name),
             hostname: listener.hostname.as_deref().filter(|h| !h.is_empty()).map(|h| self.name(h)),
             port: port(listener.port).unwrap_or_default(),
             protocol: text(&listener.protocol),

@@ -4,7 +4,7 @@ use ir::{Condition, ConditionStatus, ObjectRef};
 use store::facts::{self, AllowedNamespaces};
 
 use super::certificates::{self, Certificate};
-use crate::{Finding, Reader};
+use crate::{Finding, ListenerId, Reader};
 
 /// Protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +54,8 @@ pub(super) const OVERLAPPING_CERTIFICATES: &str = "OverlappingCertificates";
 /// A listener with what was found about it.
 #[derive(Debug)]
 pub struct Judged<'a> {
+    /// What it is known by.
+    pub id: ListenerId,
     /// The listener.
     pub fact: &'a facts::Listener,
     /// Its protocol.
@@ -183,6 +185,7 @@ pub(super) fn judge<'a>(
     let protocol = Protocol::parse(&fact.protocol);
     let passthrough = fact.tls.as_ref().is_some_and(|tls| tls.passthrough);
     let mut judged = Judged {
+        id: ListenerId { owner: gateway.meta.id, name: fact.id },
         fact,
         protocol,
         supported_kinds: protocol.kinds(passthrough).to_vec(),

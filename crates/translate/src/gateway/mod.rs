@@ -6,6 +6,7 @@ mod infra;
 mod listener;
 mod overlap;
 pub(crate) mod parameters;
+mod siblings;
 mod socket;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use store::{
     facts::{self, AllowedNamespaces},
 };
 
-use crate::Reader;
+use crate::{ListenerId, Reader};
 pub use listener::Judged;
 pub use parameters::Judge;
 pub use socket::{Chain, Socket};
@@ -63,6 +64,8 @@ pub struct GatewayConditions {
 /// Conditions of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConditions {
+    /// The listener.
+    pub id: ListenerId,
     /// Its name.
     pub name: Arc<str>,
     /// Kinds of routes that may attach.
@@ -74,8 +77,12 @@ pub struct ListenerConditions {
 /// A listener as routes see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachListener {
+    /// What it is known by.
+    pub id: ListenerId,
     /// Name.
     pub name: Arc<str>,
+    /// Where it stands among the listeners of its Gateway.
+    pub place: Place,
     /// Port of the Gateway.
     pub port: u16,
     /// Hostname; `None` for any.
@@ -88,12 +95,31 @@ pub struct AttachListener {
     pub kinds: Vec<&'static str>,
     /// Namespaces whose routes may attach.
     pub namespaces: AllowedNamespaces,
-    /// Index of the listener whose route configuration takes its routes.
-    pub table: u16,
+    /// Hostnames of ready listeners on the port, of the same protocol, that its own covers: their requests are not
+    /// for it.
+    pub narrower: Box<[NameId]>,
+    /// The listener whose route configuration takes its routes; `None` while it is not ready, and for protocols without
+    /// route configurations.
+    pub table: Option<ListenerId>,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`.
     pub xds_name: Arc<str>,
     /// What xDS resources made for it say about their origin.
     pub metadata: Metadata,
+}
+
+impl AttachListener {
+    /// The part that its virtual hosts and its route configuration are made from.
+    pub fn shown(&self) -> impl PartialEq + use<'_> {
+        let table = (self.table, self.port, self.tls, self.hostname, self.ready);
+        (table, &self.place, &self.xds_name, &self.metadata)
+    }
+}
+
+/// Where a listener stands in the list that a Gateway's listeners form.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Index in the list of its owner.
+    pub index: u16,
 }
 
 /// Judges one Gateway. `None` when it does not exist. `judge` says whether parameters can be used.
@@ -125,8 +151,7 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         .collect();
     conflict::mark(&mut judged, reader);
     overlap::mark(&mut judged, reader);
-    let listeners =
-        judged.iter().enumerate().map(|(i, j)| attach_listener(gateway, &object, i, j, &judged)).collect();
+    let listeners = attach_listeners(gateway, &object, &judged, reader);
     let sockets = socket::group(gateway, &fleet, &judged, &parameters, reader);
     let wish = in_cluster.then(|| match unusable {
         Some(_) => infra::on_hold(gateway, &object, reader).into(),
@@ -235,42 +260,43 @@ fn condition(
     Condition { kind, status, reason: reason.into(), message, observed_generation: gateway.meta.generation }
 }
 
-fn attach_listener(
+fn attach_listeners(
     gateway: &facts::Gateway,
     object: &ObjectRef,
-    index: usize,
-    judged: &Judged<'_>,
-    all: &[Judged<'_>],
-) -> AttachListener {
-    // Plain HTTP listeners of a port are told apart by host only, so they share the first one's table.
-    let table = all
-        .iter()
-        .position(|other| {
-            other.ready()
-                && judged.protocol == listener::Protocol::Http
-                && other.protocol == judged.protocol
-                && other.fact.port == judged.fact.port
+    judged: &[Judged<'_>],
+    reader: &Reader<'_>,
+) -> Arc<[AttachListener]> {
+    let mut narrower = siblings::narrower(judged, reader);
+    let shared = siblings::shared_tables(judged);
+    (judged.iter().zip(0u16..))
+        .map(|(judged, index)| {
+            let listener = judged.fact;
+            let table = match judged.protocol {
+                listener::Protocol::Http => shared.get(&listener.port).copied(),
+                listener::Protocol::Https => Some(judged.id),
+                _ => None,
+            };
+            AttachListener {
+                id: judged.id,
+                name: listener.name.clone(),
+                place: Place { index },
+                port: listener.port,
+                hostname: listener.hostname,
+                ready: judged.ready(),
+                tls: judged.protocol == listener::Protocol::Https,
+                kinds: judged.supported_kinds.clone(),
+                namespaces: listener.namespaces.clone(),
+                narrower: std::mem::take(&mut narrower[usize::from(index)]).into(),
+                table: table.filter(|_| judged.ready()),
+                xds_name: xds_name(object, listener),
+                metadata: Metadata {
+                    object: object.clone(),
+                    section: Some(listener.name.clone()),
+                    annotations: gateway.meta.annotations.clone(),
+                },
+            }
         })
-        .filter(|_| judged.ready())
-        .unwrap_or(index);
-    let listener = judged.fact;
-    AttachListener {
-        name: listener.name.clone(),
-        port: listener.port,
-        hostname: listener.hostname,
-        ready: judged.ready(),
-        tls: judged.protocol == listener::Protocol::Https,
-        kinds: judged.supported_kinds.clone(),
-        namespaces: listener.namespaces.clone(),
-        // At most 64 listeners by the schema.
-        table: table as u16,
-        xds_name: xds_name(object, listener),
-        metadata: Metadata {
-            object: object.clone(),
-            section: Some(listener.name.clone()),
-            annotations: gateway.meta.annotations.clone(),
-        },
-    }
+        .collect()
 }
 
 fn xds_name(object: &ObjectRef, listener: &facts::Listener) -> Arc<str> {
@@ -318,7 +344,12 @@ fn conditions(gateway: &facts::Gateway, object: &ObjectRef, judged: Vec<Judged<'
                 message: finding.message.into_owned(),
             }));
             problems.extend(weaknesses(i, &j, object));
-            ListenerConditions { name: j.fact.name.clone(), supported_kinds: j.supported_kinds, conditions }
+            ListenerConditions {
+                id: j.id,
+                name: j.fact.name.clone(),
+                supported_kinds: j.supported_kinds,
+                conditions,
+            }
         })
         .collect();
     GatewayConditions { generation: gateway.meta.generation, conditions: vec![accepted], listeners, problems }
