@@ -125,11 +125,7 @@ impl HostIndex {
         let of_route = self.overlaps.get(&route).into_iter().flatten();
         of_route
             .flat_map(|(other, places)| {
-                places.iter().map(|(host, _)| Overlap {
-                    gateway: host.table.gateway,
-                    listener: host.listener,
-                    route: *other,
-                })
+                places.iter().map(|(host, _)| Overlap { listener: host.listener, route: *other })
             })
             .collect()
     }

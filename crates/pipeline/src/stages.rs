@@ -203,7 +203,7 @@ impl Roots {
             roots.statuses.extend(store.fact(id).and_then(Fact::parameters));
             match store.object(id).map(|object| object.kind) {
                 Some(Kind::Gateway) => drop((roots.gateways.insert(id), roots.statuses.insert(id))),
-                Some(Kind::GatewayClass | Kind::Backend | Kind::EnvoyProxy) => {
+                Some(Kind::GatewayClass | Kind::ListenerSet | Kind::Backend | Kind::EnvoyProxy) => {
                     roots.statuses.insert(id);
                 }
                 Some(kind) if route::of(kind).is_some() => {
@@ -243,6 +243,12 @@ impl Stages {
             // The attachment of routes depends on whether the Gateway is ours at all, too.
             if old.map(|g| (g.managed, &g.listeners)) != new.map(|g| (g.managed, &g.listeners)) {
                 touched.push(Dep::Listeners(id));
+            }
+            for (set, listeners, status) in changed_sets(old, new) {
+                touched.extend(listeners.then_some(Dep::Listeners(set)));
+                touched.extend(status.then_some(Dep::GatewayStatus(set)));
+                // One whose Gateway was not ours has no status, and so no reads that could wake it.
+                roots.statuses.insert(set);
             }
             for listener in changed_listeners(old, new) {
                 touched.push(Dep::Listener(listener.id));
@@ -378,6 +384,7 @@ impl Stages {
                 Kind::GatewayClass => status::gateway_class(id, reader, judge),
                 Kind::EnvoyProxy => status::envoy_proxy(id, reader, judge, GatewayTable(gateways)),
                 Kind::Gateway => status::gateway(id, reader, gateways.get(id), counts),
+                Kind::ListenerSet => status::listener_set(id, reader, GatewayTable(gateways), counts),
                 Kind::Backend => status::backend(id, reader),
                 kind if route::of(kind).is_some() => {
                     status::route(id, reader, attached.get(id), routes.get(id), &|route| {
@@ -436,7 +443,7 @@ fn changed_listeners<'a>(
     new: Option<&'a GatewayOutput>,
 ) -> Vec<&'a AttachListener> {
     let by_id = |g: Option<&'a GatewayOutput>| -> FxHashMap<ListenerId, &'a AttachListener> {
-        g.into_iter().flat_map(|g| g.listeners.iter()).map(|l| (l.id, l)).collect()
+        g.into_iter().flat_map(GatewayOutput::all_listeners).map(|l| (l.id, l)).collect()
     };
     let (old, new) = (by_id(old), by_id(new));
     let differs = |listener: &AttachListener, others: &FxHashMap<ListenerId, &AttachListener>| {
@@ -444,6 +451,19 @@ fn changed_listeners<'a>(
     };
     let gone = old.values().copied().filter(|listener| differs(listener, &new));
     gone.chain(new.values().copied().filter(|listener| differs(listener, &old))).collect()
+}
+
+/// ListenerSets of a Gateway that are not as they were: whether their listeners or attachment changed, and whether
+/// their conditions did.
+fn changed_sets(old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) -> Vec<(ObjectId, bool, bool)> {
+    let ids: BTreeSet<ObjectId> =
+        [old, new].into_iter().flatten().flat_map(|g| g.sets.iter().map(|set| set.id)).collect();
+    let changes = ids.into_iter().map(|id| {
+        let [old, new] = [old, new].map(|g| g.and_then(|g| g.set(id)));
+        let listeners = old.map(|s| (s.attached, &s.listeners)) != new.map(|s| (s.attached, &s.listeners));
+        (id, listeners, old.map(|s| &s.status) != new.map(|s| &s.status))
+    });
+    changes.filter(|(_, listeners, status)| *listeners || *status).collect()
 }
 
 /// Sockets that are not as they were.

@@ -37,6 +37,8 @@ pub enum FactKey {
     ProxyServiceOf(ObjectId),
     /// The set of GatewayClasses and Gateways that refer to an EnvoyProxy.
     ReferrersOf(ObjectId),
+    /// The set of ListenerSets that name a Gateway as their parent; its members are read one by one.
+    ListenerSetsOf(ObjectId),
     /// The controller's settings.
     Settings,
 }
@@ -98,6 +100,8 @@ pub struct Store {
     proxy_services: Buckets<ObjectId, ObjectId>,
     /// GatewayClasses and Gateways by the EnvoyProxy that they refer to.
     referrers: Buckets<ObjectId, ObjectId>,
+    /// ListenerSets by the Gateway that they name.
+    listener_sets: Buckets<ObjectId, ObjectId>,
     /// Services whose slices changed in this transaction; empty between transactions.
     changed_slices: Vec<ObjectId>,
     settings: Settings,
@@ -118,6 +122,7 @@ impl Store {
             grants: Buckets::default(),
             proxy_services: Buckets::default(),
             referrers: Buckets::default(),
+            listener_sets: Buckets::default(),
             changed_slices: Vec::new(),
             settings,
             now: 0,
@@ -244,6 +249,11 @@ impl Store {
             }
             _ => {}
         }
+        if let Some(gateway) = fact.listener_set_of()
+            && self.listener_sets.insert(gateway, id)
+        {
+            dirty.insert(FactKey::ListenerSetsOf(gateway));
+        }
         if let Some(proxy) = fact.parameters()
             && self.referrers.insert(proxy, id)
         {
@@ -281,6 +291,11 @@ impl Store {
                 }
             }
             _ => {}
+        }
+        let parent = new.and_then(Fact::listener_set_of);
+        if let Some(gateway) = old.listener_set_of().filter(|gateway| parent != Some(*gateway)) {
+            self.listener_sets.remove(gateway, id);
+            dirty.insert(FactKey::ListenerSetsOf(gateway));
         }
         if let Some(proxy) = old.parameters().filter(|proxy| new.and_then(Fact::parameters) != Some(*proxy)) {
             self.referrers.remove(proxy, id);
@@ -385,6 +400,11 @@ impl Store {
     /// GatewayClasses and Gateways that refer to an EnvoyProxy.
     pub fn referrers_of(&self, proxy: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
         self.referrers.members(proxy)
+    }
+
+    /// ListenerSets that name a Gateway as their parent.
+    pub fn listener_sets_of(&self, gateway: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.listener_sets.members(gateway)
     }
 
     /// What an id stands for; `None` only for an id that was freed.

@@ -1,15 +1,12 @@
 //! Stage 3: which listeners a route attaches to, and with which hosts. The one place that decides it.
 
-use std::collections::BTreeMap;
-
-use store::{
-    NameId, ObjectId,
-    facts::{AllowedNamespaces, Meta, ParentRef},
-};
+use ir::Kind;
+use store::{NameId, ObjectId, facts::ParentRef};
 
 use crate::{
     AttachListener, Finding, ListenerId, Reader, TableKey,
     host::{Host, covers, intersect},
+    namespaces,
     reader::GatewayTable,
     route::{self, Head},
 };
@@ -17,7 +14,7 @@ use crate::{
 /// Where a route is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachOutput {
-    /// Its parents that are Gateways of ours, in the order of the spec.
+    /// Its parents that are Gateways of ours or ListenerSets of them, in the order of the spec.
     pub parents: Box<[ParentOutput]>,
 }
 
@@ -26,7 +23,7 @@ pub struct AttachOutput {
 pub struct ParentOutput {
     /// The parent as written.
     pub parent: ParentRef,
-    /// The Gateway.
+    /// The Gateway that it is, or that it is a ListenerSet of.
     pub gateway: ObjectId,
     /// Why the route is not attached; `None` when it is.
     pub refused: Option<Finding>,
@@ -53,10 +50,14 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -
     let head = kind.head(id, reader)?;
     let parents: Box<[ParentOutput]> = (head.parents.iter().enumerate())
         .filter_map(|(i, parent)| {
-            let gateway = parent.gateway?;
-            let listeners = gateways.listeners(reader, gateway)?;
+            let owner = parent.target?;
+            let gateway = match reader.kind(owner)? {
+                Kind::ListenerSet => reader.listener_set(owner)?.gateway?,
+                _ => owner,
+            };
+            let listeners = gateways.listeners(reader, gateway, owner)?;
             let request = Request { head, kind: kind.kind().name(), index: i };
-            Some(attach(&request, parent, gateway, listeners, reader))
+            Some(attach(&request, parent, (gateway, owner), listeners, reader))
         })
         .collect();
     Some(AttachOutput { parents })
@@ -72,7 +73,7 @@ struct Request<'a> {
 fn attach(
     request: &Request<'_>,
     parent: &ParentRef,
-    gateway: ObjectId,
+    (gateway, owner): (ObjectId, ObjectId),
     listeners: &[AttachListener],
     reader: &mut Reader<'_>,
 ) -> ParentOutput {
@@ -97,11 +98,12 @@ fn attach(
         output.refused = Some(Finding::new(field(suffix), "NoMatchingParent", not_there(parent, listeners)));
         return output;
     }
+    let home = reader.object(owner).namespace;
     let allowed: Vec<&AttachListener> = selected
         .into_iter()
         .filter(|listener| {
             listener.kinds.contains(&request.kind)
-                && allows_namespace(listener, request.head.meta, gateway, reader)
+                && namespaces::admits(&listener.namespaces, &home, request.head.meta, reader)
         })
         .collect();
     if allowed.is_empty() {
@@ -133,38 +135,19 @@ fn attach(
     output
 }
 
-fn allows_namespace(
-    listener: &AttachListener,
-    route: &Meta,
-    gateway: ObjectId,
-    reader: &mut Reader<'_>,
-) -> bool {
-    let labels = match (&listener.namespaces, reader.namespace(route.namespace_object)) {
-        (AllowedNamespaces::All, _) => return true,
-        (_, Some(namespace)) => &namespace.labels,
-        (_, None) if !reader.settings().implicit_namespaces => return false,
-        // A namespace that nobody declared has the one label that every namespace has.
-        (_, None) => {
-            &BTreeMap::from([("kubernetes.io/metadata.name".into(), reader.name(route.namespace).clone())])
-        }
-    };
-    match &listener.namespaces {
-        AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(labels)),
-        _ => *reader.name(route.namespace) == reader.object(gateway).namespace,
-    }
-}
-
 /// Why a parent reference selects no listener, with what there is to choose from.
 fn not_there(parent: &ParentRef, listeners: &[AttachListener]) -> String {
+    let kind = &parent.reference.kind;
     if listeners.is_empty() {
-        return "The Gateway has no listener that routes could attach to, because it is not accepted as a whole; see its conditions"
-            .to_owned();
+        return format!(
+            "The {kind} has no listener that routes could attach to, because it is not accepted as a whole; see its conditions"
+        );
     }
     let name = parent.reference.section_name.as_ref().map(|name| format!(" named {name}"));
     let port = parent.reference.port.map(|port| format!(" on port {port}"));
     let there: Vec<String> = listeners.iter().map(|l| format!("{} on port {}", l.name, l.port)).collect();
     format!(
-        "The Gateway has no listener{}{}; it has {}",
+        "The {kind} has no listener{}{}; it has {}",
         name.unwrap_or_default(),
         port.unwrap_or_default(),
         there.join(", ")

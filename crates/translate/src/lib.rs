@@ -9,15 +9,17 @@
 pub mod attach;
 pub mod backend;
 pub mod destination;
+mod features;
 pub mod gateway;
 pub mod host;
+mod namespaces;
 pub mod precedence;
 mod reader;
 pub mod route;
 pub mod status;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
-pub use gateway::{AttachListener, GatewayOutput, Place};
+pub use gateway::{AttachListener, GatewayOutput, ListenerSetOutput, Place};
 pub use host::Host;
 pub use reader::{
     ClusterKey, Dep, EntryKey, GatewayTable, ListenerId, Reader, RouteTable, SocketKey, TableKey,

@@ -19,13 +19,13 @@ use crate::{
 pub enum Dep {
     /// A fact.
     Fact(FactKey),
-    /// The listeners of a Gateway as far as routes see them.
+    /// The listeners of a Gateway or ListenerSet as far as routes see them.
     Listeners(ObjectId),
     /// One listener as far as its virtual hosts and its route configuration show it.
     Listener(ListenerId),
     /// One socket of a Gateway.
     Socket(SocketKey),
-    /// The conditions of a Gateway and its listeners.
+    /// The conditions of a Gateway or ListenerSet and its listeners.
     GatewayStatus(ObjectId),
     /// Where a route is attached.
     Attached(ObjectId),
@@ -37,7 +37,7 @@ pub enum Dep {
     RouteFindings(ObjectId),
     /// Routes that match the same requests as a route.
     Overlaps(ObjectId),
-    /// `attachedRoutes` of a Gateway's listeners.
+    /// `attachedRoutes` of the listeners of a Gateway or ListenerSet.
     AttachedRoutes(ObjectId),
     /// HTTP filters that the routes of a table need.
     Features(TableKey),
@@ -46,7 +46,7 @@ pub enum Dep {
 /// A listener by what it belongs to and its name there: it stays the same whichever listeners come and go beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId {
-    /// The Gateway.
+    /// The Gateway or ListenerSet.
     pub owner: ObjectId,
     /// Its name.
     pub name: NameId,
@@ -169,6 +169,21 @@ impl<'a> Reader<'a> {
             Fact::Gateway(gateway) => Some(gateway),
             _ => None,
         }
+    }
+
+    /// A ListenerSet.
+    pub fn listener_set(&mut self, id: ObjectId) -> Option<&'a facts::ListenerSet> {
+        match self.fact(id)? {
+            Fact::ListenerSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The ListenerSets that name a Gateway as their parent, in no order that means anything.
+    pub fn listener_sets_of(&mut self, gateway: ObjectId) -> Vec<&'a facts::ListenerSet> {
+        self.reads.record(Dep::Fact(FactKey::ListenerSetsOf(gateway)));
+        let ids: Vec<_> = self.store.listener_sets_of(gateway).collect();
+        ids.into_iter().filter_map(|id| self.listener_set(id)).collect()
     }
 
     /// An HTTPRoute.
@@ -298,10 +313,20 @@ impl<'a> Reader<'a> {
 pub struct GatewayTable<'a>(pub &'a Table<ObjectId, GatewayOutput, Dep>);
 
 impl<'a> GatewayTable<'a> {
-    /// The listeners of a Gateway that is ours; `None` when there is no such Gateway.
-    pub fn listeners(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> Option<&'a Arc<[AttachListener]>> {
-        reader.record(Dep::Listeners(gateway));
-        self.0.get(gateway).filter(|g| g.managed).map(|g| &g.listeners)
+    /// The listeners of a Gateway that is ours, or of a ListenerSet that is attached to it (`owner`); `None` when there
+    /// is no such Gateway or ListenerSet.
+    pub fn listeners(
+        &self,
+        reader: &mut Reader<'_>,
+        gateway: ObjectId,
+        owner: ObjectId,
+    ) -> Option<&'a Arc<[AttachListener]>> {
+        reader.record(Dep::Listeners(owner));
+        let output = self.0.get(gateway).filter(|g| g.managed)?;
+        if owner == gateway {
+            return Some(&output.listeners);
+        }
+        output.set(owner).filter(|set| set.attached).map(|set| &set.listeners)
     }
 
     /// What is wrong with the parameters of a Gateway that is ours: `None` when there is no such Gateway.
@@ -331,7 +356,10 @@ impl<'a> GatewayTable<'a> {
         id: ListenerId,
     ) -> Option<&'a AttachListener> {
         reader.record(Dep::Listener(id));
-        self.0.get(gateway)?.listeners.iter().find(|listener| listener.id == id)
+        let output = self.0.get(gateway)?;
+        let listeners =
+            if id.owner == gateway { &output.listeners } else { &output.set(id.owner)?.listeners };
+        listeners.iter().find(|listener| listener.id == id)
     }
 }
 

@@ -98,7 +98,7 @@ impl Stages {
             .collect();
         for table in tables {
             let Some(gateway) = self.gateways.get(table.gateway) else { continue };
-            let hosts = gateway.listeners.iter().filter_map(|l| isolation::own_host(table.gateway, l));
+            let hosts = gateway.all_listeners().filter_map(|l| isolation::own_host(table.gateway, l));
             roots.extend(hosts.filter(|key| key.table == table));
         }
     }

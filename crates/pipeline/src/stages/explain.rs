@@ -149,6 +149,7 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Fact(FactKey::GrantsInto(name)) => format!("ReferenceGrants in {}", store.name(name)),
         Dep::Fact(FactKey::ProxyServiceOf(id)) => format!("proxy Service of {}", object(id)),
         Dep::Fact(FactKey::ReferrersOf(id)) => format!("referrers of {}", object(id)),
+        Dep::Fact(FactKey::ListenerSetsOf(id)) => format!("ListenerSets of {}", object(id)),
         Dep::Fact(FactKey::Settings) => "settings".to_owned(),
         Dep::Listeners(id) => format!("listeners of {}", object(id)),
         Dep::Listener(id) => listener_in_words(id, store),

@@ -54,6 +54,19 @@ pub struct Gateway {
     pub parameters: Option<ParametersRef>,
     /// True when `spec.tls` is set.
     pub has_tls: bool,
+    /// `spec.allowedListeners`: namespaces whose ListenerSets may attach; `None` for no namespace.
+    pub allowed_listeners: Option<AllowedNamespaces>,
+}
+
+/// What is kept of a ListenerSet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSet {
+    /// Common part.
+    pub meta: Meta,
+    /// The Gateway that it is for; `None` when `spec.parentRef` means something else.
+    pub gateway: Option<ObjectId>,
+    /// `spec.listeners`, in order.
+    pub listeners: Box<[Listener]>,
 }
 
 /// One address that a Gateway asks for.
@@ -65,7 +78,7 @@ pub struct Address {
     pub value: Option<Arc<str>>,
 }
 
-/// One listener of a Gateway.
+/// One listener of a Gateway or ListenerSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// `name`.
@@ -111,7 +124,7 @@ pub struct CertificateRef {
     pub group: Arc<str>,
     /// Kind.
     pub kind: Arc<str>,
-    /// Namespace as written; `None` for the Gateway's own.
+    /// Namespace as written; `None` for that of the Gateway or ListenerSet.
     pub namespace: Option<Arc<str>>,
     /// Name.
     pub name: Arc<str>,
@@ -119,10 +132,10 @@ pub struct CertificateRef {
     pub target: Option<Target>,
 }
 
-/// Namespaces whose routes may attach.
+/// Namespaces whose routes, or ListenerSets, may attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedNamespaces {
-    /// The Gateway's own.
+    /// That of what they attach to: of the Gateway or ListenerSet.
     Same,
     /// All.
     All,

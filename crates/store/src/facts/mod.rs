@@ -15,7 +15,7 @@ pub use config::{ConfigMap, Namespace, Secret};
 pub use envoy_proxy::{EnvoyProxy, SinkBackend};
 pub use gateway::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
-    Listener, ListenerTls, Operator, ParametersRef, RouteKind,
+    Listener, ListenerSet, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 pub use grpc_route::GrpcRoute;
 pub use http_route::{
@@ -63,6 +63,8 @@ pub enum Fact {
     GatewayClass(GatewayClass),
     /// Gateway.
     Gateway(Arc<Gateway>),
+    /// ListenerSet.
+    ListenerSet(Arc<ListenerSet>),
     /// HTTPRoute.
     HttpRoute(Arc<HttpRoute>),
     /// GRPCRoute.
@@ -93,6 +95,7 @@ impl Fact {
         match self {
             Fact::GatewayClass(f) => &f.meta,
             Fact::Gateway(f) => &f.meta,
+            Fact::ListenerSet(f) => &f.meta,
             Fact::HttpRoute(f) => &f.meta,
             Fact::GrpcRoute(f) => &f.meta,
             Fact::ReferenceGrant(f) => &f.meta,
@@ -104,6 +107,14 @@ impl Fact {
             Fact::ConfigMap(f) => &f.meta,
             Fact::Backend(f) => &f.meta,
             Fact::EnvoyProxy(f) => &f.meta,
+        }
+    }
+
+    /// The Gateway that a ListenerSet names as its parent.
+    pub fn listener_set_of(&self) -> Option<ObjectId> {
+        match self {
+            Fact::ListenerSet(set) => set.gateway,
+            _ => None,
         }
     }
 

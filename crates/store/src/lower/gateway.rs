@@ -1,11 +1,11 @@
 //! GatewayClass and Gateway.
 
-use ir::{Kind, object::GATEWAY_GROUP};
+use ir::Kind;
 
 use super::{Lowering, port, text};
 use crate::facts::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
-    Listener, ListenerTls, Operator, ParametersRef, RouteKind,
+    Listener, ListenerSet, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 
 /// Namespace of the parameters of a class that names none, as with Envoy Gateway.
@@ -49,6 +49,30 @@ impl Lowering<'_> {
                 self.parameters((&p.group, &p.kind), &namespace, &p.name)
             }),
             has_tls: spec.tls.is_some(),
+            allowed_listeners: spec.allowed_listeners.as_ref().and_then(|allowed| {
+                let selector = allowed.namespaces.selector.as_ref();
+                match allowed.namespaces.from {
+                    api::ListenerFromNamespaces::All => Some(AllowedNamespaces::All),
+                    api::ListenerFromNamespaces::Same => Some(AllowedNamespaces::Same),
+                    api::ListenerFromNamespaces::Selector => {
+                        Some(AllowedNamespaces::Selector(selector.map(label_selector)))
+                    }
+                    api::ListenerFromNamespaces::None => None,
+                }
+            }),
+        }
+    }
+
+    pub(super) fn listener_set(&mut self, set: &api::ListenerSet) -> ListenerSet {
+        let parent = &set.spec.parent_ref;
+        let is_gateway = parent_kind(&parent.group, &parent.kind) == Some(Kind::Gateway);
+        let own = self.namespace.clone();
+        ListenerSet {
+            meta: self.meta(Kind::ListenerSet, &set.metadata),
+            gateway: is_gateway.then(|| {
+                self.object(Kind::Gateway, parent.namespace.as_deref().unwrap_or(&own), &parent.name)
+            }),
+            listeners: set.spec.listeners.iter().map(|listener| self.listener(listener)).collect(),
         }
     }
 
@@ -120,7 +144,9 @@ fn label_selector(selector: &api::LabelSelector) -> LabelSelector {
     }
 }
 
-/// True when a reference by group and kind means a Gateway.
-pub(super) fn is_gateway(group: &str, kind: &str) -> bool {
-    group == GATEWAY_GROUP && kind == Kind::Gateway.name()
+/// What a parent of a route is, by group and kind; `None` for what is neither Gateway nor ListenerSet.
+pub(super) fn parent_kind(group: &str, kind: &str) -> Option<Kind> {
+    [Kind::Gateway, Kind::ListenerSet]
+        .into_iter()
+        .find(|parent| parent.group() == group && parent.name() == kind)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ir::{
     cluster::EMPTY_CLUSTER,
-    listener::{DownstreamTls, Transport},
+    listener::{DownstreamTls, ListenerRef, Transport},
 };
 use store::{Infrastructure, facts};
 
@@ -32,8 +32,8 @@ pub struct Socket {
     pub exclusive: bool,
     /// True when IPv4 comes in too although the address is IPv6.
     pub ipv4_compat: bool,
-    /// Names of the listeners on it, in the order of the spec within each protocol.
-    pub listeners: Box<[Arc<str>]>,
+    /// The listeners on it, in order within each protocol.
+    pub listeners: Box<[ListenerRef]>,
     /// Chains in the order of the listeners.
     pub chains: Box<[Chain]>,
 }
@@ -71,7 +71,6 @@ pub enum Chain {
 /// order gives sockets their names.
 pub(super) fn group(
     gateway: &facts::Gateway,
-    fleet: &str,
     judged: &[Judged<'_>],
     parameters: &Parameters,
     reader: &mut Reader<'_>,
@@ -90,7 +89,7 @@ pub(super) fn group(
             Infrastructure::Host { .. } => listener.fact.port,
         };
         let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
-        let xds_name: Arc<str> = format!("{fleet}/{}", listener.fact.name).into();
+        let xds_name = &listener.xds_name;
         for (address, n) in addresses.iter().zip(0u16..) {
             let key = SocketKey { gateway: gateway.meta.id, address: n, port, transport };
             let existing = sockets.iter().position(|building| building.socket.key == key);
@@ -103,7 +102,9 @@ pub(super) fn group(
                 sockets.len() - 1
             });
             let building = &mut sockets[index];
-            building.listeners.push(listener.fact.name.clone());
+            building
+                .listeners
+                .push(ListenerRef { owner: listener.owner.clone(), name: listener.fact.name.clone() });
             let chains = &mut building.chains;
             // Plain HTTP listeners of a port share the first one's chain.
             if listener.protocol == Protocol::Http
@@ -111,7 +112,7 @@ pub(super) fn group(
             {
                 continue;
             }
-            chains.push(chain(listener, &xds_name, port, reader));
+            chains.push(chain(listener, port, reader));
         }
     }
     let finish = |b: Building| Socket { listeners: b.listeners.into(), chains: b.chains.into(), ..b.socket };
@@ -121,7 +122,7 @@ pub(super) fn group(
 /// A socket while listeners join it.
 struct Building {
     socket: Socket,
-    listeners: Vec<Arc<str>>,
+    listeners: Vec<ListenerRef>,
     chains: Vec<Chain>,
 }
 
@@ -133,7 +134,7 @@ fn rank(protocol: Protocol) -> u8 {
     }
 }
 
-fn chain(listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, reader: &Reader<'_>) -> Chain {
+fn chain(listener: &Judged<'_>, port: u16, reader: &Reader<'_>) -> Chain {
     let tls = |alpn: &[&str]| DownstreamTls {
         certificates: listener.certificates.iter().map(|c| c.xds_name.clone()).collect(),
         alpn: alpn.iter().map(|p| Arc::from(*p)).collect(),
@@ -150,7 +151,7 @@ fn chain(listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, reader: &Reader<
             };
             Chain::Http {
                 table: listener.id,
-                name: xds_name.clone(),
+                name: listener.xds_name.clone(),
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
                 tls: secure.then(|| tls(alpn)),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
