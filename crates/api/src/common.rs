@@ -19,7 +19,7 @@ pub(crate) fn gateway_group() -> Group {
     GATEWAY_GROUP.into()
 }
 
-fn gateway_kind() -> Kind {
+pub(crate) fn gateway_kind() -> Kind {
     "Gateway".into()
 }
 

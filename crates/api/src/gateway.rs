@@ -338,6 +338,6 @@ pub struct ListenerStatus {
 }
 
 /// What the API server writes before any controller has.
-fn waiting_to_be_programmed() -> Vec<Condition> {
+pub(crate) fn waiting_to_be_programmed() -> Vec<Condition> {
     ["Accepted", "Programmed"].map(Condition::waiting).into()
 }

@@ -20,6 +20,7 @@ use crate::{
     gatewayclass::{GatewayClass, GatewayClassSpec, GatewayClassStatus},
     grpcroute::{GrpcRoute, GrpcRouteSpec},
     httproute::{HttpRoute, HttpRouteSpec},
+    listenerset::{ListenerSet, ListenerSetSpec, ListenerSetStatus},
     policy::PolicyStatus,
     referencegrant::{ReferenceGrant, ReferenceGrantSpec},
     schema,
@@ -186,6 +187,9 @@ kinds! {
     /// A set of listeners.
     Gateway(Gateway) = "gateway.networking.k8s.io", "Gateway", ["v1", "v1beta1"], "v1", true,
         Some(Gateway::crd), schema::custom::<GatewaySpec, GatewayStatus>;
+    /// Listeners that others than its owner add to a Gateway.
+    ListenerSet(ListenerSet) = "gateway.networking.k8s.io", "ListenerSet", ["v1"], "v1", true,
+        Some(ListenerSet::crd), schema::custom::<ListenerSetSpec, ListenerSetStatus>;
     /// Routes of HTTP requests.
     HttpRoute(HttpRoute) = "gateway.networking.k8s.io", "HTTPRoute", ["v1", "v1beta1"], "v1", true,
         Some(HttpRoute::crd), schema::custom::<HttpRouteSpec, RouteStatus>;

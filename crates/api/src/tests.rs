@@ -113,6 +113,7 @@ fn crds_serve_all_versions_and_keep_one() {
         [
             "gatewayclasses.gateway.networking.k8s.io",
             "gateways.gateway.networking.k8s.io",
+            "listenersets.gateway.networking.k8s.io",
             "httproutes.gateway.networking.k8s.io",
             "grpcroutes.gateway.networking.k8s.io",
             "referencegrants.gateway.networking.k8s.io",

@@ -9,6 +9,7 @@ use std::{
 
 use ::ir::{
     Condition, ConditionStatus, Kind, ObjectRef,
+    listener::ListenerRef,
     resource::{Delivery, ResourceType},
     status::{ListenerStatus, Status, StatusBody},
 };
@@ -23,7 +24,7 @@ pub(crate) struct Verdict {
     /// `Programmed` of the Gateway.
     pub programmed: Word,
     /// Listeners that are not programmed though translation found nothing wrong, with what is to be said of them.
-    pub listeners: Vec<(Arc<str>, Word)>,
+    pub listeners: Vec<(ListenerRef, Word)>,
 }
 
 /// A condition without its type and generation.
@@ -102,11 +103,18 @@ impl Refusals {
     /// What to say of a Gateway when Envoy refuses one of its listeners.
     pub(crate) fn gateway(&self, fleet: &str) -> Option<Word> {
         let (name, message) = self.listeners.get(fleet)?.first_key_value()?;
-        Some(Word::no("Invalid", format!("Envoy refuses listener {name}: {message}")))
+        let reason = if is_without_address(message) { "AddressNotUsable" } else { "Invalid" };
+        Some(Word::no(reason, format!("Envoy refuses listener {name}: {message}")))
+    }
+
+    /// Whether Envoy's machine does not have the address of a listener.
+    pub(crate) fn lacks_address(&self, fleet: &str, listener: &str) -> bool {
+        let refused = self.listeners.get(fleet).and_then(|refused| refused.get(listener));
+        refused.is_some_and(|message| is_without_address(message))
     }
 
     /// Gateway API listeners whose socket Envoy refuses, with its words. Listeners on other sockets go on.
-    pub(crate) fn sockets(&self, fleet: &str, sockets: &[SocketSpec]) -> Vec<(Arc<str>, Word)> {
+    pub(crate) fn sockets(&self, fleet: &str, sockets: &[SocketSpec]) -> Vec<(ListenerRef, Word)> {
         let Some(refused) = self.listeners.get(fleet) else { return Vec::new() };
         let mut words = Vec::new();
         for socket in sockets {
@@ -126,24 +134,34 @@ impl Refusals {
     }
 }
 
+/// True when a listener asks for an address that the proxy's machine does not have.
+fn is_without_address(message: &str) -> bool {
+    // The words of the C library for EADDRNOTAVAIL, which Envoy repeats.
+    message.contains("cannot bind") && message.contains("Cannot assign requested address")
+}
+
 /// The fleet that serves a Gateway, by name.
 pub(crate) fn fleet_of(gateway: &ObjectRef) -> Arc<str> {
     format!("{}/{}", gateway.namespace, gateway.name).into()
 }
 
-/// Adds to a status what the data plane says of its object. `verdict` is asked for Gateways only, by fleet.
+/// Adds to a status what the data plane says of its object. `verdict` is asked for Gateways and ListenerSets only, by
+/// fleet.
 pub(crate) fn complete(status: &mut Status, refusals: &Refusals, verdict: impl FnOnce(&Arc<str>) -> Verdict) {
     match &mut status.body {
-        StatusBody::Gateway { addresses, conditions, listeners } => {
+        StatusBody::Gateway { addresses, conditions, listeners, .. } => {
             let verdict = verdict(&fleet_of(&status.object));
             *addresses = verdict.addresses;
-            for (name, word) in verdict.listeners {
-                for listener in listeners.iter_mut().filter(|listener| listener.name == name) {
-                    correct(listener, &word);
-                }
-            }
+            correct_all(&status.object, listeners, &verdict.listeners);
             let generation = conditions.first().map_or(0, |condition| condition.observed_generation);
             conditions.push(condition(verdict.programmed, generation));
+        }
+        StatusBody::ListenerSet { gateway, conditions, listeners } => {
+            let verdict = verdict(&fleet_of(gateway));
+            correct_all(&status.object, listeners, &verdict.listeners);
+            for programmed in conditions.iter_mut().filter(|condition| condition.kind == "Programmed") {
+                correct_set(programmed, listeners, &verdict.programmed);
+            }
         }
         StatusBody::Route { parents } => {
             let Some(message) = refusals.objects.get(&status.object) else { return };
@@ -152,17 +170,41 @@ pub(crate) fn complete(status: &mut Status, refusals: &Refusals, verdict: impl F
                 parent.conditions.push(condition(Word::no("Invalid", message.clone()), generation));
             }
         }
-        StatusBody::Conditions(_) | StatusBody::Parameters { .. } | StatusBody::Policy { .. } => {}
+        StatusBody::Conditions(_)
+        | StatusBody::Class { .. }
+        | StatusBody::Parameters { .. }
+        | StatusBody::Policy { .. } => {}
     }
 }
 
-/// Listeners that translation refused keep its words.
-fn correct(listener: &mut ListenerStatus, word: &Word) {
-    let own = listener.conditions.iter_mut().filter(|condition| condition.kind == "Programmed");
-    for condition in own.filter(|condition| condition.status == ConditionStatus::True) {
+/// Corrects `Programmed` of those listeners of an object that something is to be said of.
+fn correct_all(object: &ObjectRef, listeners: &mut [ListenerStatus], words: &[(ListenerRef, Word)]) {
+    for (reference, word) in words.iter().filter(|(reference, _)| reference.owner == *object) {
+        for listener in listeners.iter_mut().filter(|listener| listener.name == reference.name) {
+            let own = listener.conditions.iter_mut().filter(|condition| condition.kind == "Programmed");
+            own.for_each(|condition| correct(condition, word));
+        }
+    }
+}
+
+/// What translation refused keeps its words.
+fn correct(condition: &mut Condition, word: &Word) {
+    if condition.status == ConditionStatus::True {
         condition.status = word.status;
         condition.reason = Cow::Borrowed(word.reason);
         condition.message.clone_from(&word.message);
+    }
+}
+
+/// A ListenerSet is programmed while some listener is, and its Gateway.
+fn correct_set(condition: &mut Condition, listeners: &[ListenerStatus], gateway: &Word) {
+    let mut all = listeners.iter().flat_map(|listener| &listener.conditions);
+    if gateway.status != ConditionStatus::True {
+        let message = format!("The Gateway is not programmed: {}", gateway.message);
+        correct(condition, &Word::no("ParentNotProgrammed", message));
+    } else if !all.any(|c| c.kind == "Programmed" && c.status == ConditionStatus::True) {
+        let message = "No listener is programmed; see the conditions of the listeners";
+        correct(condition, &Word::no("ListenersNotValid", message));
     }
 }
 
@@ -173,5 +215,77 @@ fn condition(word: Word, generation: i64) -> Condition {
         reason: Cow::Borrowed(word.reason),
         message: word.message,
         observed_generation: generation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway() -> ObjectRef {
+        ObjectRef::new(Kind::Gateway, "default", "edge")
+    }
+
+    fn set() -> ObjectRef {
+        ObjectRef::new(Kind::ListenerSet, "team", "more")
+    }
+
+    /// `Programmed` of a ListenerSet and of its two listeners, when the data plane says `gateway` of the Gateway and
+    /// `words` of listeners.
+    fn completed(programmed: Word, words: &[(ObjectRef, &str)]) -> (Condition, Vec<Condition>) {
+        let listener = |name: &str| ListenerStatus {
+            name: name.into(),
+            supported_kinds: Vec::new(),
+            attached_routes: 0,
+            conditions: vec![condition(Word::programmed("translated"), 1)],
+        };
+        let body = StatusBody::ListenerSet {
+            gateway: gateway(),
+            conditions: vec![condition(Word::programmed("translated"), 1)],
+            listeners: vec![listener("a"), listener("b")],
+        };
+        let mut status = Status { object: set(), body, problems: Vec::new() };
+        let refused = |(owner, name): &(ObjectRef, &str)| {
+            (ListenerRef { owner: owner.clone(), name: (*name).into() }, Word::no("Invalid", "refused"))
+        };
+        let listeners = words.iter().map(refused).collect();
+        complete(&mut status, &Refusals::default(), |fleet| {
+            assert_eq!(&**fleet, "default/edge");
+            Verdict { addresses: Vec::new(), programmed, listeners }
+        });
+        let StatusBody::ListenerSet { mut conditions, mut listeners, .. } = status.body else { panic!() };
+        (conditions.remove(0), listeners.iter_mut().map(|l| l.conditions.remove(0)).collect())
+    }
+
+    #[test]
+    fn a_listener_set_is_programmed_while_a_listener_is_and_its_gateway() {
+        let fine = || Word::programmed("fine");
+        let reasons = |found: &(Condition, Vec<Condition>)| -> Vec<String> {
+            found.1.iter().chain([&found.0]).map(|condition| condition.reason.to_string()).collect()
+        };
+        // What is said of the Gateway's listener of that name is not said of the ListenerSet's.
+        let found = completed(fine(), &[(gateway(), "a"), (set(), "b")]);
+        assert_eq!(reasons(&found), ["Programmed", "Invalid", "Programmed"]);
+        let found = completed(fine(), &[(set(), "a"), (set(), "b")]);
+        assert_eq!(reasons(&found), ["Invalid", "Invalid", "ListenersNotValid"]);
+        let found = completed(Word::no("NoResources", "no proxy runs"), &[]);
+        assert_eq!(reasons(&found), ["Programmed", "Programmed", "ParentNotProgrammed"]);
+        assert!(found.0.message.contains("no proxy runs"), "{}", found.0.message);
+    }
+
+    #[test]
+    fn an_address_that_a_machine_does_not_have_is_the_gateways_matter() {
+        let refused = |message: &str| {
+            let listeners = BTreeMap::from([("edge/web".into(), message.to_owned())]);
+            let refusals = Refusals {
+                listeners: BTreeMap::from([("default/edge".into(), listeners)]),
+                ..Refusals::default()
+            };
+            let reason = refusals.gateway("default/edge").map(|word| word.reason);
+            (reason, refusals.lacks_address("default/edge", "edge/web"))
+        };
+        let missing = "cannot bind '192.0.2.77:80': Cannot assign requested address";
+        assert_eq!(refused(missing), (Some("AddressNotUsable"), true));
+        assert_eq!(refused("cannot bind '127.0.0.1:80': Address already in use"), (Some("Invalid"), false));
     }
 }

@@ -29,6 +29,16 @@ pub fn gateway(name: &str, listeners: &str) -> String {
     )
 }
 
+/// A ListenerSet of a Gateway in the same namespace; `listeners` is YAML, a list without indentation.
+#[must_use]
+pub fn listener_set(name: &str, gateway: &str, listeners: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata:\n  name: {name}\nspec:\n  \
+         parentRef:\n    name: {gateway}\n  listeners:\n{}---\n",
+        indent(listeners, 2)
+    )
+}
+
 /// A plain listener.
 #[must_use]
 pub fn http(name: &str, port: u16) -> String {

@@ -4,6 +4,15 @@ use std::sync::Arc;
 
 use crate::{Metadata, ObjectRef};
 
+/// A listener of Gateway API.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListenerRef {
+    /// The Gateway or ListenerSet that it is part of.
+    pub owner: ObjectRef,
+    /// Its name there.
+    pub name: Arc<str>,
+}
+
 /// Transport protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {

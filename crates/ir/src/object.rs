@@ -55,6 +55,8 @@ kinds! {
     GatewayClass = "GatewayClass", GATEWAY_GROUP, "v1", false;
     /// A set of listeners.
     Gateway = "Gateway", GATEWAY_GROUP, "v1", true;
+    /// Listeners that others than its owner add to a Gateway.
+    ListenerSet = "ListenerSet", GATEWAY_GROUP, "v1", true;
     /// Routes of HTTP requests.
     HttpRoute = "HTTPRoute", GATEWAY_GROUP, "v1", true;
     /// Routes of gRPC calls.

@@ -56,13 +56,31 @@ pub struct Status {
 /// `status` by the shape that the kind has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusBody {
-    /// `conditions` alone: GatewayClass, Backend.
+    /// `conditions` alone: Backend.
     Conditions(Vec<Condition>),
+    /// GatewayClass.
+    Class {
+        /// Of the class.
+        conditions: Vec<Condition>,
+        /// Features of Gateway API that it supports, ascending.
+        features: Vec<&'static str>,
+    },
     /// Gateway.
     Gateway {
         /// IP addresses that proxies listen on; known only where the proxies are.
         addresses: Vec<Arc<str>>,
         /// Of the Gateway as a whole.
+        conditions: Vec<Condition>,
+        /// Of each listener.
+        listeners: Vec<ListenerStatus>,
+        /// ListenerSets that are attached with at least one valid listener.
+        attached_listener_sets: u32,
+    },
+    /// ListenerSet.
+    ListenerSet {
+        /// The Gateway that it is part of.
+        gateway: ObjectRef,
+        /// Of the ListenerSet as a whole.
         conditions: Vec<Condition>,
         /// Of each listener.
         listeners: Vec<ListenerStatus>,

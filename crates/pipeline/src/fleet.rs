@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::infra::Wish;
+use ir::listener::ListenerRef;
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
 
 /// One fleet of proxies.
@@ -34,8 +35,8 @@ pub struct SocketSpec {
     pub address: Arc<str>,
     /// Port that is bound.
     pub port: u16,
-    /// Names of the Gateway's listeners that it serves.
-    pub listeners: Vec<Arc<str>>,
+    /// The listeners of Gateway API that it serves.
+    pub listeners: Vec<ListenerRef>,
 }
 
 impl Fleet {

@@ -5,18 +5,15 @@
 //! its requests to a broader virtual host of a sibling on the port. It then gets an empty one, which answers 404. No
 //! broader virtual host, no empty one: tables stay as small as the routes make them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use store::Store;
-use translate::{AttachListener, Host, TableKey, VirtualHostKey, host::covers};
+use store::{ObjectId, Store};
+use translate::{AttachListener, Host, ListenerId, TableKey, VirtualHostKey, host::covers};
 
 /// Virtual hosts with routes that take more than one name (wildcards and `*`), by table, with their listeners.
 #[derive(Debug, Default)]
 pub(crate) struct BroadHosts {
-    of_table: BTreeMap<TableKey, BTreeSet<(u16, Host)>>,
+    of_table: BTreeMap<TableKey, BTreeSet<(ListenerId, Host)>>,
 }
 
 impl BroadHosts {
@@ -49,14 +46,9 @@ impl BroadHosts {
     }
 }
 
-/// The virtual hosts of a Gateway's listeners for their own hostnames.
-pub(crate) fn own_hosts(
-    gateway: store::ObjectId,
-    listeners: &Arc<[AttachListener]>,
-) -> impl Iterator<Item = VirtualHostKey> + '_ {
-    (0u16..).zip(listeners.iter()).filter_map(move |(i, listener)| {
-        let host = Host::Name(listener.hostname?);
-        let table = TableKey { gateway, listener: listener.table };
-        listener.ready.then_some(VirtualHostKey { table, listener: i, host })
-    })
+/// The virtual host of a Gateway's listener for its own hostname.
+pub(crate) fn own_host(gateway: ObjectId, listener: &AttachListener) -> Option<VirtualHostKey> {
+    let host = Host::Name(listener.hostname?);
+    let table = TableKey { gateway, listener: listener.table? };
+    Some(VirtualHostKey { table, listener: listener.id, host })
 }

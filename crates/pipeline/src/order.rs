@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ir::resource::Fragment;
 use rustc_hash::FxHashMap;
 use store::ObjectId;
-use translate::{EntryKey, Overlap, TableKey, VirtualHostKey, precedence::OrderKey};
+use translate::{EntryKey, Overlap, Place, TableKey, VirtualHostKey, precedence::OrderKey};
 use xds::entry::Entries;
 
 /// The routes of one virtual host.
@@ -125,11 +125,7 @@ impl HostIndex {
         let of_route = self.overlaps.get(&route).into_iter().flatten();
         of_route
             .flat_map(|(other, places)| {
-                places.iter().map(|(host, _)| Overlap {
-                    gateway: host.table.gateway,
-                    listener: host.listener,
-                    route: *other,
-                })
+                places.iter().map(|(host, _)| Overlap { listener: host.listener, route: *other })
             })
             .collect()
     }
@@ -139,7 +135,7 @@ impl HostIndex {
 /// first), then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HostPlace {
-    pub listener: u16,
+    pub listener: Place,
     pub first: Option<OrderKey>,
     pub name: Arc<str>,
 }

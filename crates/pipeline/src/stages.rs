@@ -19,8 +19,12 @@ use ir::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
-    AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, PlanKey, Reader,
-    RouteOutput, RouteTable, TableKey, VirtualHostKey, attach, gateway, route, secret::SecretKey, status,
+    AttachListener, AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable,
+    ListenerId, PlanKey, Reader, RouteOutput, RouteTable, SocketKey, TableKey, VirtualHostKey, attach,
+    gateway::{self, Socket},
+    route,
+    secret::SecretKey,
+    status,
 };
 use xds::entry::Entries;
 
@@ -102,13 +106,13 @@ pub(crate) struct Stages {
     entries: Table<EntryKey, Entries, Dep>,
     hosts: Table<VirtualHostKey, HostOutput, Dep>,
     tables: Table<TableKey, Arc<Resource>, Dep>,
-    listeners: Table<(ObjectId, u16), Arc<Resource>, Dep>,
+    listeners: Table<SocketKey, Arc<Resource>, Dep>,
     secrets: Table<SecretKey, Arc<Resource>, Dep>,
     locals: Table<ObjectId, LocalOutput, Dep>,
     statuses: Table<ObjectId, Status, Dep>,
 
     /// Routes on each listener: `attachedRoutes`.
-    attached_routes: Counts<(ObjectId, u16)>,
+    attached_routes: Counts<ListenerId>,
     /// Entries that attachment asks for.
     wanted_entries: FxHashSet<EntryKey>,
     /// Gateways that a route is bound to: they need its clusters.
@@ -226,7 +230,7 @@ struct Roots {
     entries: BTreeSet<EntryKey>,
     hosts: BTreeSet<VirtualHostKey>,
     tables: BTreeSet<TableKey>,
-    listeners: BTreeSet<(ObjectId, u16)>,
+    listeners: BTreeSet<SocketKey>,
     secrets: BTreeSet<SecretKey>,
 }
 
@@ -250,7 +254,7 @@ impl Roots {
             match store.object(id).map(|object| object.kind) {
                 Some(Kind::Gateway) => drop((roots.gateways.insert(id), roots.statuses.insert(id))),
                 Some(Kind::BackendTlsPolicy) => roots.statuses.extend(with_rivals(store, id)),
-                Some(Kind::GatewayClass | Kind::Backend | Kind::EnvoyProxy) => {
+                Some(Kind::GatewayClass | Kind::ListenerSet | Kind::Backend | Kind::EnvoyProxy) => {
                     roots.statuses.insert(id);
                 }
                 Some(kind) if route::of(kind).is_some() => {
@@ -290,8 +294,18 @@ impl Stages {
             // The attachment of routes depends on whether the Gateway is ours at all, too.
             if old.map(|g| (g.managed, &g.listeners)) != new.map(|g| (g.managed, &g.listeners)) {
                 touched.push(Dep::Listeners(id));
-                for gateway in [old, new].into_iter().flatten() {
-                    roots.hosts.extend(isolation::own_hosts(id, &gateway.listeners));
+            }
+            for (set, listeners, status) in changed_sets(old, new) {
+                touched.extend(listeners.then_some(Dep::Listeners(set)));
+                touched.extend(status.then_some(Dep::GatewayStatus(set)));
+                // One whose Gateway was not ours has no status, and so no reads that could wake it.
+                roots.statuses.insert(set);
+            }
+            for listener in changed_listeners(old, new) {
+                touched.push(Dep::Listener(listener.id));
+                roots.hosts.extend(isolation::own_host(id, listener));
+                if listener.table == Some(listener.id) {
+                    roots.tables.insert(TableKey { gateway: id, listener: listener.id });
                 }
             }
             if old.map(|g| &g.status) != new.map(|g| &g.status)
@@ -299,13 +313,9 @@ impl Stages {
             {
                 touched.push(Dep::GatewayStatus(id));
             }
-            if old.map(|g| &g.sockets) != new.map(|g| &g.sockets) {
-                touched.push(Dep::Sockets(id));
-                for gateway in [old, new].into_iter().flatten() {
-                    // At most 64 listeners by the schema, each with at most 16 addresses.
-                    roots.listeners.extend((0..gateway.sockets.len()).map(|i| (id, i as u16)));
-                    roots.tables.extend(emit::tables_of(id, gateway));
-                }
+            for key in changed_sockets(old, new) {
+                touched.push(Dep::Socket(key));
+                roots.listeners.insert(key);
             }
             if old.map(|g| &g.client_side) != new.map(|g| &g.client_side) {
                 touched.push(Dep::ClientSide(id));
@@ -386,11 +396,11 @@ impl Stages {
             changed_routes.insert(id);
             for key in counted(change.new) {
                 counts.increment(key);
-                touched.push(Dep::AttachedRoutes(key.0));
+                touched.push(Dep::AttachedRoutes(key.owner));
             }
             for key in counted(change.old) {
                 counts.decrement(key);
-                touched.push(Dep::AttachedRoutes(key.0));
+                touched.push(Dep::AttachedRoutes(key.owner));
             }
             let (old, new) = (entries_of(id, change.old), entries_of(id, change.new));
             for key in old.difference(&new) {
@@ -443,6 +453,7 @@ impl Stages {
                 Kind::GatewayClass => status::gateway_class(id, reader, judge),
                 Kind::EnvoyProxy => status::envoy_proxy(id, reader, judge, GatewayTable(gateways)),
                 Kind::Gateway => status::gateway(id, reader, gateways.get(id), counts),
+                Kind::ListenerSet => status::listener_set(id, reader, GatewayTable(gateways), counts),
                 Kind::Backend => status::backend(id, reader),
                 Kind::BackendTlsPolicy => {
                     let routes = |policy| -> Vec<ObjectId> { policy_routes.members(policy).collect() };
@@ -509,10 +520,52 @@ fn with_rivals(store: &Store, policy: ObjectId) -> Vec<ObjectId> {
     std::iter::once(policy).chain(rivals).collect()
 }
 
-fn counted(output: Option<&AttachOutput>) -> BTreeSet<(ObjectId, u16)> {
+/// Listeners that clients see otherwise than before, as they were and as they are.
+fn changed_listeners<'a>(
+    old: Option<&'a GatewayOutput>,
+    new: Option<&'a GatewayOutput>,
+) -> Vec<&'a AttachListener> {
+    let by_id = |g: Option<&'a GatewayOutput>| -> FxHashMap<ListenerId, &'a AttachListener> {
+        g.into_iter().flat_map(GatewayOutput::all_listeners).map(|l| (l.id, l)).collect()
+    };
+    let (old, new) = (by_id(old), by_id(new));
+    let differs = |listener: &AttachListener, others: &FxHashMap<ListenerId, &AttachListener>| {
+        others.get(&listener.id).is_none_or(|other| other.shown() != listener.shown())
+    };
+    let gone = old.values().copied().filter(|listener| differs(listener, &new));
+    gone.chain(new.values().copied().filter(|listener| differs(listener, &old))).collect()
+}
+
+/// ListenerSets of a Gateway that are not as they were: whether their listeners or attachment changed, and whether
+/// their conditions did.
+fn changed_sets(old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) -> Vec<(ObjectId, bool, bool)> {
+    let ids: BTreeSet<ObjectId> =
+        [old, new].into_iter().flatten().flat_map(|g| g.sets.iter().map(|set| set.id)).collect();
+    let changes = ids.into_iter().map(|id| {
+        let [old, new] = [old, new].map(|g| g.and_then(|g| g.set(id)));
+        let listeners = old.map(|s| (s.attached, &s.listeners)) != new.map(|s| (s.attached, &s.listeners));
+        (id, listeners, old.map(|s| &s.status) != new.map(|s| &s.status))
+    });
+    changes.filter(|(_, listeners, status)| *listeners || *status).collect()
+}
+
+/// Sockets that are not as they were.
+fn changed_sockets<'a>(
+    old: Option<&'a GatewayOutput>,
+    new: Option<&'a GatewayOutput>,
+) -> BTreeSet<SocketKey> {
+    let by_key = |g: Option<&'a GatewayOutput>| -> FxHashMap<SocketKey, &'a Socket> {
+        g.into_iter().flat_map(|g| g.sockets.iter()).map(|s| (s.key, s)).collect()
+    };
+    let (old, new) = (by_key(old), by_key(new));
+    let keys = old.keys().chain(new.keys()).copied();
+    keys.filter(|key| old.get(key) != new.get(key)).collect()
+}
+
+fn counted(output: Option<&AttachOutput>) -> BTreeSet<ListenerId> {
     // A route that names a listener twice, by two parent references, counts once.
     let parents = output.into_iter().flat_map(|a| a.parents.iter());
-    parents.flat_map(|p| p.counted.iter().map(|listener| (p.gateway, *listener))).collect()
+    parents.flat_map(|p| p.counted.iter().copied()).collect()
 }
 
 fn entries_of(route: ObjectId, output: Option<&AttachOutput>) -> BTreeSet<EntryKey> {

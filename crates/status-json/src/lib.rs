@@ -23,6 +23,9 @@ use serde_json::{Map, Value, json};
 pub use conditions::MAX_MESSAGE;
 pub use merge::{Merge, Shape, has_others, merge};
 
+/// The field of a Gateway's status that is left out when it is zero.
+const ATTACHED_LISTENER_SETS: &str = "attachedListenerSets";
+
 /// One object with its status: apiVersion, kind, name, namespace, status. It has no times.
 pub fn document(status: &Status, controller: &str) -> Value {
     let object = &status.object;
@@ -43,8 +46,23 @@ pub fn document(status: &Status, controller: &str) -> Value {
 pub fn body(body: &StatusBody, controller: &str) -> Value {
     match body {
         StatusBody::Conditions(conditions) => json!({ "conditions": all(conditions) }),
-        StatusBody::Gateway { addresses, conditions, listeners } => json!({
-            "addresses": addresses.iter().map(|a| address(a)).collect::<Vec<_>>(),
+        StatusBody::Class { conditions, features } => json!({
+            "conditions": all(conditions),
+            "supportedFeatures": features.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
+        }),
+        StatusBody::Gateway { addresses, conditions, listeners, attached_listener_sets } => {
+            let mut body = json!({
+                "addresses": addresses.iter().map(|a| address(a)).collect::<Vec<_>>(),
+                "conditions": all(conditions),
+                "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
+            });
+            // Older CRDs do not have the field, and none is what its absence means.
+            if *attached_listener_sets > 0 {
+                body[ATTACHED_LISTENER_SETS] = (*attached_listener_sets).into();
+            }
+            body
+        }
+        StatusBody::ListenerSet { conditions, listeners, .. } => json!({
             "conditions": all(conditions),
             "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
         }),

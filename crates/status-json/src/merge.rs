@@ -4,6 +4,7 @@ use ir::{Kind, status::StatusBody};
 use serde_json::{Map, Value};
 
 use crate::{
+    ATTACHED_LISTENER_SETS,
     conditions::{self, Owners, cut},
     entries::{self, ANCESTORS, EntryList, PARENTS},
 };
@@ -14,7 +15,7 @@ const MAX_ADDRESSES: usize = 16;
 /// How the status of a kind is shared between controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// One controller owns the object: GatewayClass, Gateway, Backend, EnvoyProxy. Unknown fields and types of conditions stay.
+    /// One controller owns the object: GatewayClass, Gateway, ListenerSet, Backend, EnvoyProxy. Unknown fields and types of conditions stay.
     Owned,
     /// Each controller owns the entries that carry its name.
     Entries(EntryList),
@@ -29,7 +30,9 @@ impl Shape {
     /// How the status of this kind is shared; `None` for kinds that have none.
     pub fn of(kind: Kind) -> Option<Shape> {
         match kind {
-            Kind::GatewayClass | Kind::Gateway | Kind::Backend | Kind::EnvoyProxy => Some(Shape::Owned),
+            Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet | Kind::Backend | Kind::EnvoyProxy => {
+                Some(Shape::Owned)
+            }
             Kind::HttpRoute | Kind::GrpcRoute => Some(Shape::ROUTE),
             Kind::BackendTlsPolicy => Some(Shape::POLICY),
             Kind::ReferenceGrant
@@ -116,6 +119,7 @@ fn shared(
 fn owned(old: Option<&Map<String, Value>>, wish: Value, context: Merge<'_>) -> Map<String, Value> {
     let mut new = old.cloned().unwrap_or_default();
     let Value::Object(wish) = wish else { return new };
+    new.remove(ATTACHED_LISTENER_SETS);
     for (field, mut value) in wish {
         let live = old.and_then(|old| old.get(&field));
         match field.as_str() {

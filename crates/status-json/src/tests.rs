@@ -62,6 +62,7 @@ fn gateway(conditions: Vec<Condition>) -> StatusBody {
         addresses: vec!["192.0.2.1".into(), "lb.example.com".into()],
         conditions,
         listeners: vec![listener],
+        attached_listener_sets: 1,
     }
 }
 

@@ -39,6 +39,8 @@ pub enum FactKey {
     ReferrersOf(ObjectId),
     /// The set of BackendTLSPolicies that target a backend; its members are read one by one.
     BackendTlsPoliciesOf(ObjectId),
+    /// The set of ListenerSets that name a Gateway as their parent; its members are read one by one.
+    ListenerSetsOf(ObjectId),
     /// The controller's settings.
     Settings,
 }
@@ -102,6 +104,8 @@ pub struct Store {
     referrers: Buckets<ObjectId, ObjectId>,
     /// BackendTLSPolicies by the backends that they target.
     backend_tls_policies: Buckets<ObjectId, ObjectId>,
+    /// ListenerSets by the Gateway that they name.
+    listener_sets: Buckets<ObjectId, ObjectId>,
     /// Services whose slices changed in this transaction; empty between transactions.
     changed_slices: Vec<ObjectId>,
     settings: Settings,
@@ -123,6 +127,7 @@ impl Store {
             proxy_services: Buckets::default(),
             referrers: Buckets::default(),
             backend_tls_policies: Buckets::default(),
+            listener_sets: Buckets::default(),
             changed_slices: Vec::new(),
             settings,
             now: 0,
@@ -256,6 +261,11 @@ impl Store {
             }
             _ => {}
         }
+        if let Some(gateway) = fact.listener_set_of()
+            && self.listener_sets.insert(gateway, id)
+        {
+            dirty.insert(FactKey::ListenerSetsOf(gateway));
+        }
         if let Some(proxy) = fact.parameters()
             && self.referrers.insert(proxy, id)
         {
@@ -303,6 +313,11 @@ impl Store {
                 }
             }
             _ => {}
+        }
+        let parent = new.and_then(Fact::listener_set_of);
+        if let Some(gateway) = old.listener_set_of().filter(|gateway| parent != Some(*gateway)) {
+            self.listener_sets.remove(gateway, id);
+            dirty.insert(FactKey::ListenerSetsOf(gateway));
         }
         if let Some(proxy) = old.parameters().filter(|proxy| new.and_then(Fact::parameters) != Some(*proxy)) {
             self.referrers.remove(proxy, id);
@@ -412,6 +427,11 @@ impl Store {
     /// BackendTLSPolicies that target a backend.
     pub fn backend_tls_policies_of(&self, backend: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
         self.backend_tls_policies.members(backend)
+    }
+
+    /// ListenerSets that name a Gateway as their parent.
+    pub fn listener_sets_of(&self, gateway: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.listener_sets.members(gateway)
     }
 
     /// What an id stands for; `None` only for an id that was freed.

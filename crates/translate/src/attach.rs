@@ -1,15 +1,12 @@
 //! Stage 3: which listeners a route attaches to, and with which hosts. The one place that decides it.
 
-use std::collections::BTreeMap;
-
-use store::{
-    NameId, ObjectId,
-    facts::{AllowedNamespaces, Meta, ParentRef},
-};
+use ir::Kind;
+use store::{NameId, ObjectId, facts::ParentRef};
 
 use crate::{
-    AttachListener, Finding, Reader, TableKey,
+    AttachListener, Finding, ListenerId, Reader, TableKey,
     host::{Host, covers, intersect},
+    namespaces,
     reader::GatewayTable,
     route::{self, Head},
 };
@@ -17,7 +14,7 @@ use crate::{
 /// Where a route is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachOutput {
-    /// Its parents that are Gateways of ours, in the order of the spec.
+    /// Its parents that are Gateways of ours or ListenerSets of them, in the order of the spec.
     pub parents: Box<[ParentOutput]>,
 }
 
@@ -26,12 +23,12 @@ pub struct AttachOutput {
 pub struct ParentOutput {
     /// The parent as written.
     pub parent: ParentRef,
-    /// The Gateway.
+    /// The Gateway that it is, or that it is a ListenerSet of.
     pub gateway: ObjectId,
     /// Why the route is not attached; `None` when it is.
     pub refused: Option<Finding>,
     /// Listeners that count the route in `attachedRoutes`, also while they are not ready.
-    pub counted: Box<[u16]>,
+    pub counted: Box<[ListenerId]>,
     /// Ready listeners with the hosts that the route answers there.
     pub bindings: Box<[Binding]>,
 }
@@ -41,8 +38,8 @@ pub struct ParentOutput {
 pub struct Binding {
     /// The route configuration.
     pub table: TableKey,
-    /// Index of the listener.
-    pub listener: u16,
+    /// The listener.
+    pub listener: ListenerId,
     /// Hosts, in the order of the route's hostnames.
     pub hosts: Box<[Host]>,
 }
@@ -53,10 +50,14 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -
     let head = kind.head(id, reader)?;
     let parents: Box<[ParentOutput]> = (head.parents.iter().enumerate())
         .filter_map(|(i, parent)| {
-            let gateway = parent.gateway?;
-            let listeners = gateways.listeners(reader, gateway)?;
+            let owner = parent.target?;
+            let gateway = match reader.kind(owner)? {
+                Kind::ListenerSet => reader.listener_set(owner)?.gateway?,
+                _ => owner,
+            };
+            let listeners = gateways.listeners(reader, gateway, owner)?;
             let request = Request { head, kind: kind.kind().name(), index: i };
-            Some(attach(&request, parent, gateway, listeners, reader))
+            Some(attach(&request, parent, (gateway, owner), listeners, reader))
         })
         .collect();
     Some(AttachOutput { parents })
@@ -72,7 +73,7 @@ struct Request<'a> {
 fn attach(
     request: &Request<'_>,
     parent: &ParentRef,
-    gateway: ObjectId,
+    (gateway, owner): (ObjectId, ObjectId),
     listeners: &[AttachListener],
     reader: &mut Reader<'_>,
 ) -> ParentOutput {
@@ -84,9 +85,9 @@ fn attach(
         counted: [].into(),
         bindings: [].into(),
     };
-    let selected: Vec<usize> = (0..listeners.len())
-        .filter(|i| parent.reference.section_name.as_ref().is_none_or(|name| *name == listeners[*i].name))
-        .filter(|i| parent.reference.port.is_none_or(|port| port == listeners[*i].port))
+    let selected: Vec<&AttachListener> = (listeners.iter())
+        .filter(|l| parent.reference.section_name.as_ref().is_none_or(|name| *name == l.name))
+        .filter(|l| parent.reference.port.is_none_or(|port| port == l.port))
         .collect();
     if selected.is_empty() {
         let suffix = match (&parent.reference.section_name, parent.reference.port) {
@@ -97,11 +98,12 @@ fn attach(
         output.refused = Some(Finding::new(field(suffix), "NoMatchingParent", not_there(parent, listeners)));
         return output;
     }
-    let allowed: Vec<usize> = selected
+    let home = reader.object(owner).namespace;
+    let allowed: Vec<&AttachListener> = selected
         .into_iter()
-        .filter(|i| {
-            listeners[*i].kinds.contains(&request.kind)
-                && allows_namespace(&listeners[*i], request.head.meta, gateway, reader)
+        .filter(|listener| {
+            listener.kinds.contains(&request.kind)
+                && namespaces::admits(&listener.namespaces, &home, request.head.meta, reader)
         })
         .collect();
     if allowed.is_empty() {
@@ -110,16 +112,15 @@ fn attach(
     }
     let mut counted = Vec::new();
     let mut bindings = Vec::new();
-    for i in allowed {
-        let hosts = hosts(request.head.hostnames, i, listeners, reader);
+    for listener in allowed {
+        let hosts = hosts(request.head.hostnames, listener, reader);
         if hosts.is_empty() {
             continue;
         }
-        // At most 64 listeners by the schema.
-        counted.push(i as u16);
-        if listeners[i].ready {
-            let table = TableKey { gateway, listener: listeners[i].table };
-            bindings.push(Binding { table, listener: i as u16, hosts: hosts.into() });
+        counted.push(listener.id);
+        if let Some(table) = listener.table {
+            let table = TableKey { gateway, listener: table };
+            bindings.push(Binding { table, listener: listener.id, hosts: hosts.into() });
         }
     }
     if counted.is_empty() {
@@ -134,38 +135,19 @@ fn attach(
     output
 }
 
-fn allows_namespace(
-    listener: &AttachListener,
-    route: &Meta,
-    gateway: ObjectId,
-    reader: &mut Reader<'_>,
-) -> bool {
-    let labels = match (&listener.namespaces, reader.namespace(route.namespace_object)) {
-        (AllowedNamespaces::All, _) => return true,
-        (_, Some(namespace)) => &namespace.labels,
-        (_, None) if !reader.settings().implicit_namespaces => return false,
-        // A namespace that nobody declared has the one label that every namespace has.
-        (_, None) => {
-            &BTreeMap::from([("kubernetes.io/metadata.name".into(), reader.name(route.namespace).clone())])
-        }
-    };
-    match &listener.namespaces {
-        AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(labels)),
-        _ => *reader.name(route.namespace) == reader.object(gateway).namespace,
-    }
-}
-
 /// Why a parent reference selects no listener, with what there is to choose from.
 fn not_there(parent: &ParentRef, listeners: &[AttachListener]) -> String {
+    let kind = &parent.reference.kind;
     if listeners.is_empty() {
-        return "The Gateway has no listener that routes could attach to, because it is not accepted as a whole; see its conditions"
-            .to_owned();
+        return format!(
+            "The {kind} has no listener that routes could attach to, because it is not accepted as a whole; see its conditions"
+        );
     }
     let name = parent.reference.section_name.as_ref().map(|name| format!(" named {name}"));
     let port = parent.reference.port.map(|port| format!(" on port {port}"));
     let there: Vec<String> = listeners.iter().map(|l| format!("{} on port {}", l.name, l.port)).collect();
     format!(
-        "The Gateway has no listener{}{}; it has {}",
+        "The {kind} has no listener{}{}; it has {}",
         name.unwrap_or_default(),
         port.unwrap_or_default(),
         there.join(", ")
@@ -190,8 +172,7 @@ fn not_allowed(request: &Request<'_>, reader: &mut Reader<'_>) -> String {
 
 /// Hosts that a route answers on a listener: the intersection with the listener's hostname, less those that another
 /// listener on the port owns more specifically (Gateway API, listener isolation).
-fn hosts(route: &[NameId], index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> Vec<Host> {
-    let listener = &listeners[index];
+fn hosts(route: &[NameId], listener: &AttachListener, reader: &Reader<'_>) -> Vec<Host> {
     if route.is_empty() {
         return vec![listener.hostname.map_or(Host::Any, Host::Name)];
     }
@@ -206,27 +187,11 @@ fn hosts(route: &[NameId], index: usize, listeners: &[AttachListener], reader: &
                 None => continue,
             },
         };
+        let owned_by_sibling = listener.narrower.iter().any(|h| covers(reader.name(*h), reader.name(host)));
         let host = Host::Name(host);
-        if !owned_by_sibling(host, index, listeners, reader) && !hosts.contains(&host) {
+        if !owned_by_sibling && !hosts.contains(&host) {
             hosts.push(host);
         }
     }
     hosts
-}
-
-/// True when another listener on the port, of the same protocol, covers `host` and is more specific than this one.
-fn owned_by_sibling(host: Host, index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> bool {
-    let (own, Host::Name(host)) = (&listeners[index], host) else { return false };
-    // Of two hostnames that cover the same host one covers the other; their lengths say nothing (`*.example.com` is no
-    // shorter than `a.example.com`).
-    let within = |inner: NameId| {
-        own.hostname.is_none_or(|outer| outer != inner && covers(reader.name(outer), reader.name(inner)))
-    };
-    listeners.iter().enumerate().any(|(i, other)| {
-        i != index
-            && other.port == own.port
-            && other.tls == own.tls
-            && other.ready
-            && other.hostname.is_some_and(|h| within(h) && covers(reader.name(h), reader.name(host)))
-    })
 }

@@ -10,8 +10,10 @@ pub mod attach;
 pub mod backend;
 pub mod backend_tls;
 pub mod destination;
+mod features;
 pub mod gateway;
 pub mod host;
+mod namespaces;
 pub mod precedence;
 mod reader;
 pub mod route;
@@ -20,11 +22,11 @@ pub mod status;
 mod trust;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
-pub use gateway::{AttachListener, GatewayOutput};
+pub use gateway::{AttachListener, GatewayOutput, ListenerSetOutput, Place};
 pub use host::Host;
 pub use reader::{
-    AttachTable, ClusterKey, Dep, EntryKey, GatewayTable, PlanKey, Reader, RouteTable, TableKey,
-    VirtualHostKey,
+    AttachTable, ClusterKey, Dep, EntryKey, GatewayTable, ListenerId, PlanKey, Reader, RouteTable, SocketKey,
+    TableKey, VirtualHostKey,
 };
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use engine::{Reads, Table};
-use ir::{ObjectRef, object::ENVOY_GATEWAY_GROUP};
+use ir::{ObjectRef, listener::Transport, object::ENVOY_GATEWAY_GROUP};
 use store::{
     Addresses, FactKey, NameId, ObjectId, Settings, Store,
     facts::{self, Fact, Target},
@@ -11,7 +11,8 @@ use store::{
 
 use crate::{
     AttachListener, AttachOutput, Finding, GatewayOutput, Host, ParentOutput, RouteOutput, Slot,
-    backend_tls::ClientSide, gateway::parameters::INVALID_PARAMETERS,
+    backend_tls::ClientSide,
+    gateway::{Socket, parameters::INVALID_PARAMETERS},
 };
 
 /// Everything that a unit can depend on.
@@ -19,11 +20,13 @@ use crate::{
 pub enum Dep {
     /// A fact.
     Fact(FactKey),
-    /// The listeners of a Gateway as far as routes see them.
+    /// The listeners of a Gateway or ListenerSet as far as routes see them.
     Listeners(ObjectId),
-    /// The sockets of a Gateway.
-    Sockets(ObjectId),
-    /// The conditions of a Gateway and its listeners.
+    /// One listener as far as its virtual hosts and its route configuration show it.
+    Listener(ListenerId),
+    /// One socket of a Gateway.
+    Socket(SocketKey),
+    /// The conditions of a Gateway or ListenerSet and its listeners.
     GatewayStatus(ObjectId),
     /// The proxies' own side of TLS from a Gateway to backends.
     ClientSide(ObjectId),
@@ -37,7 +40,7 @@ pub enum Dep {
     RouteFindings(ObjectId),
     /// Routes that match the same requests as a route.
     Overlaps(ObjectId),
-    /// `attachedRoutes` of a Gateway's listeners.
+    /// `attachedRoutes` of the listeners of a Gateway or ListenerSet.
     AttachedRoutes(ObjectId),
     /// Routes in which a BackendTLSPolicy has a say.
     PolicyRoutes(ObjectId),
@@ -45,13 +48,35 @@ pub enum Dep {
     Features(TableKey),
 }
 
+/// A listener by what it belongs to and its name there: it stays the same whichever listeners come and go beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId {
+    /// The Gateway or ListenerSet.
+    pub owner: ObjectId,
+    /// Its name.
+    pub name: NameId,
+}
+
+/// A socket of the proxies of a Gateway: what they bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketKey {
+    /// The Gateway.
+    pub gateway: ObjectId,
+    /// Index of the address among those that the Gateway's proxies bind.
+    pub address: u16,
+    /// Port that is bound.
+    pub port: u16,
+    /// Transport.
+    pub transport: Transport,
+}
+
 /// A route configuration: all plain HTTP listeners of a port share one, each HTTPS listener has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableKey {
     /// The Gateway.
     pub gateway: ObjectId,
-    /// Index of the listener that gives the table its name.
-    pub listener: u16,
+    /// The listener that gives the table its name.
+    pub listener: ListenerId,
 }
 
 /// A virtual host in a table.
@@ -59,8 +84,8 @@ pub struct TableKey {
 pub struct VirtualHostKey {
     /// The table.
     pub table: TableKey,
-    /// Index of the listener that it belongs to.
-    pub listener: u16,
+    /// The listener that it belongs to.
+    pub listener: ListenerId,
     /// The host.
     pub host: Host,
 }
@@ -158,6 +183,21 @@ impl<'a> Reader<'a> {
             Fact::Gateway(gateway) => Some(gateway),
             _ => None,
         }
+    }
+
+    /// A ListenerSet.
+    pub fn listener_set(&mut self, id: ObjectId) -> Option<&'a facts::ListenerSet> {
+        match self.fact(id)? {
+            Fact::ListenerSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The ListenerSets that name a Gateway as their parent, in no order that means anything.
+    pub fn listener_sets_of(&mut self, gateway: ObjectId) -> Vec<&'a facts::ListenerSet> {
+        self.reads.record(Dep::Fact(FactKey::ListenerSetsOf(gateway)));
+        let ids: Vec<_> = self.store.listener_sets_of(gateway).collect();
+        ids.into_iter().filter_map(|id| self.listener_set(id)).collect()
     }
 
     /// An HTTPRoute.
@@ -320,10 +360,20 @@ impl<'a> Reader<'a> {
 pub struct GatewayTable<'a>(pub &'a Table<ObjectId, GatewayOutput, Dep>);
 
 impl<'a> GatewayTable<'a> {
-    /// The listeners of a Gateway that is ours; `None` when there is no such Gateway.
-    pub fn listeners(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> Option<&'a Arc<[AttachListener]>> {
-        reader.record(Dep::Listeners(gateway));
-        self.0.get(gateway).filter(|g| g.managed).map(|g| &g.listeners)
+    /// The listeners of a Gateway that is ours, or of a ListenerSet that is attached to it (`owner`); `None` when there
+    /// is no such Gateway or ListenerSet.
+    pub fn listeners(
+        &self,
+        reader: &mut Reader<'_>,
+        gateway: ObjectId,
+        owner: ObjectId,
+    ) -> Option<&'a Arc<[AttachListener]>> {
+        reader.record(Dep::Listeners(owner));
+        let output = self.0.get(gateway).filter(|g| g.managed)?;
+        if owner == gateway {
+            return Some(&output.listeners);
+        }
+        output.set(owner).filter(|set| set.attached).map(|set| &set.listeners)
     }
 
     /// What is wrong with the parameters of a Gateway that is ours: `None` when there is no such Gateway.
@@ -345,20 +395,25 @@ impl<'a> GatewayTable<'a> {
         self.0.get(gateway).map_or(&NOTHING, |g| &g.client_side)
     }
 
-    /// The sockets of a Gateway.
-    pub fn sockets(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a [crate::gateway::Socket] {
-        reader.record(Dep::Sockets(gateway));
-        self.0.get(gateway).map_or(&[], |g| &g.sockets)
+    /// One socket of a Gateway.
+    pub fn socket(&self, reader: &mut Reader<'_>, key: SocketKey) -> Option<&'a Socket> {
+        reader.record(Dep::Socket(key));
+        self.0.get(key.gateway)?.sockets.iter().find(|socket| socket.key == key)
     }
 
-    /// One listener of a Gateway.
+    /// One listener of a Gateway, for what shows it to clients ([`AttachListener::shown`]): a change of who may attach
+    /// is not told.
     pub fn listener(
         &self,
         reader: &mut Reader<'_>,
         gateway: ObjectId,
-        index: u16,
+        id: ListenerId,
     ) -> Option<&'a AttachListener> {
-        self.listeners(reader, gateway)?.get(usize::from(index))
+        reader.record(Dep::Listener(id));
+        let output = self.0.get(gateway)?;
+        let listeners =
+            if id.owner == gateway { &output.listeners } else { &output.set(id.owner)?.listeners };
+        listeners.iter().find(|listener| listener.id == id)
     }
 }
 

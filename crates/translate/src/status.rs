@@ -12,9 +12,9 @@ use ir::{
 use store::{ObjectId, facts::BackendTlsPolicy};
 
 use crate::{
-    AttachOutput, AttachTable, Dep, Finding, GatewayOutput, GatewayTable, ParentOutput, Reader, RouteOutput,
-    RouteTable, backend_tls,
-    gateway::{Judge, parameters},
+    AttachOutput, AttachTable, Dep, Finding, GatewayOutput, GatewayTable, ListenerId, ParentOutput, Reader,
+    RouteOutput, RouteTable, backend_tls,
+    gateway::{GatewayConditions, Judge, parameters},
     route::RouteFindings,
     trust::Untrusted,
 };
@@ -35,7 +35,8 @@ pub fn gateway_class(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Opt
     let problems = (invalid.into_iter())
         .map(|finding| ir::Problem { severity, ..problem(&object, "Accepted", finding) })
         .collect();
-    Some(Status { object, body: StatusBody::Conditions(vec![accepted]), problems })
+    let features = crate::features::supported(reader.settings());
+    Some(Status { object, body: StatusBody::Class { conditions: vec![accepted], features }, problems })
 }
 
 /// `Accepted`, with what stands against it.
@@ -112,38 +113,62 @@ pub fn gateway(
     id: ObjectId,
     reader: &mut Reader<'_>,
     output: Option<&GatewayOutput>,
-    attached: &Counts<(ObjectId, u16)>,
+    attached: &Counts<ListenerId>,
 ) -> Option<Status> {
     reader.record(Dep::GatewayStatus(id));
     reader.record(Dep::AttachedRoutes(id));
     let output = output.filter(|g| g.managed)?;
-    let listeners = (0u16..)
-        .zip(&output.status.listeners)
-        .map(|(i, listener)| ListenerStatus {
-            name: listener.name.clone(),
-            supported_kinds: listener.supported_kinds.clone(),
-            attached_routes: attached.get((id, i)),
-            conditions: listener.conditions.clone(),
-        })
-        .collect();
+    let listeners = listener_statuses(&output.status, attached);
     Some(Status {
         object: output.object.clone(),
         body: StatusBody::Gateway {
             addresses: Vec::new(),
             conditions: output.status.conditions.clone(),
             listeners,
+            attached_listener_sets: output.status.attached_sets,
         },
         problems: output.status.problems.clone(),
     })
 }
 
+/// Status of a ListenerSet, from the output of its Gateway and the number of routes on each listener. `None` when there
+/// is no such Gateway of ours.
+pub fn listener_set(
+    id: ObjectId,
+    reader: &mut Reader<'_>,
+    gateways: GatewayTable<'_>,
+    attached: &Counts<ListenerId>,
+) -> Option<Status> {
+    let gateway = reader.listener_set(id)?.gateway?;
+    reader.record(Dep::GatewayStatus(id));
+    reader.record(Dep::AttachedRoutes(id));
+    let output = gateways.0.get(gateway)?.set(id)?;
+    Some(Status {
+        object: output.object.clone(),
+        body: StatusBody::ListenerSet {
+            gateway: reader.object(gateway),
+            conditions: output.status.conditions.clone(),
+            listeners: listener_statuses(&output.status, attached),
+        },
+        problems: output.status.problems.clone(),
+    })
+}
+
+fn listener_statuses(status: &GatewayConditions, attached: &Counts<ListenerId>) -> Vec<ListenerStatus> {
+    let listeners = status.listeners.iter().map(|listener| ListenerStatus {
+        name: listener.name.clone(),
+        supported_kinds: listener.supported_kinds.clone(),
+        attached_routes: attached.get(listener.id),
+        conditions: listener.conditions.clone(),
+    });
+    listeners.collect()
+}
+
 /// Another route that takes the same requests on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Overlap {
-    /// The Gateway.
-    pub gateway: ObjectId,
-    /// Index of the listener.
-    pub listener: u16,
+    /// The listener.
+    pub listener: ListenerId,
     /// The other route.
     pub route: ObjectId,
 }
@@ -239,10 +264,7 @@ fn parent_status(
     }
     let others: Vec<String> = overlaps
         .iter()
-        .filter(|overlap| {
-            parent.gateway == overlap.gateway
-                && parent.bindings.iter().any(|b| b.listener == overlap.listener)
-        })
+        .filter(|overlap| parent.bindings.iter().any(|b| b.listener == overlap.listener))
         .map(|overlap| reader.object(overlap.route).to_string())
         .collect::<BTreeSet<_>>()
         .into_iter()

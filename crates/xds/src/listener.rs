@@ -4,10 +4,17 @@ use ir::{
     ObjectRef,
     listener::{FilterChain, Http, HttpFeatures, Listener, Network, Transport},
 };
-use translate::gateway::{Chain, Socket};
+use translate::{
+    ListenerId,
+    gateway::{Chain, Socket},
+};
 
 /// The listener of one socket. `features` tells what the routes of a chain's table need.
-pub fn of_socket(socket: &Socket, owner: ObjectRef, features: impl Fn(u16) -> HttpFeatures) -> Listener {
+pub fn of_socket(
+    socket: &Socket,
+    owner: ObjectRef,
+    features: impl Fn(ListenerId) -> HttpFeatures,
+) -> Listener {
     let mut chains = Vec::new();
     let mut default_chain = None;
     for chain in &socket.chains {
@@ -33,7 +40,7 @@ pub fn of_socket(socket: &Socket, owner: ObjectRef, features: impl Fn(u16) -> Ht
                 name: cluster.clone(),
                 server_names: [].into(),
                 tls: tls.clone(),
-                network: match socket.transport {
+                network: match socket.key.transport {
                     Transport::Tcp => {
                         Network::Tcp { cluster: cluster.clone(), stat_prefix: stat_prefix.clone() }
                     }
@@ -47,8 +54,8 @@ pub fn of_socket(socket: &Socket, owner: ObjectRef, features: impl Fn(u16) -> Ht
     Listener {
         name: socket.name.clone(),
         address: socket.address.clone(),
-        port: socket.port,
-        transport: socket.transport,
+        port: socket.key.port,
+        transport: socket.key.transport,
         exclusive: socket.exclusive,
         ipv4_compat: socket.ipv4_compat,
         chains: chains.into(),

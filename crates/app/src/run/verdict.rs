@@ -16,7 +16,8 @@ pub(crate) fn of(
     proxy: Option<&State>,
     feed: Option<&FeedStatus>,
 ) -> Verdict {
-    let mut addresses: Vec<Arc<str>> = sockets.iter().map(|socket| socket.address.clone()).collect();
+    let usable = sockets.iter().filter(|socket| !refusals.lacks_address(fleet, &socket.name));
+    let mut addresses: Vec<Arc<str>> = usable.map(|socket| socket.address.clone()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     let programmed = refusals.gateway(fleet).unwrap_or_else(|| programmed(proxy, feed));

@@ -198,7 +198,7 @@ impl State {
         }
     }
 
-    /// Judges fleets anew, and returns the Gateways of those that are judged differently.
+    /// Judges fleets anew, and returns the Gateways of those that are judged differently, with their ListenerSets.
     fn judge<'a>(
         &mut self,
         pipeline: &Pipeline,
@@ -222,6 +222,9 @@ impl State {
                 asks_hostname: fleet::asks_hostname(pipeline, &gateway),
             };
             if self.fleets.entry(fleet.clone()).or_default().judge(&inputs, Instant::now()) {
+                let store = pipeline.store();
+                let sets = store.find(&gateway).into_iter().flat_map(|id| store.listener_sets_of(id));
+                touched.extend(sets.filter_map(|id| store.object(id).cloned()));
                 touched.insert(gateway);
             }
         }

@@ -274,6 +274,8 @@ async fn an_address_of_another_host_harms_only_its_gateway() {
         .await;
     let message = told["message"].as_str().unwrap();
     assert!(message.contains(&format!("192.0.2.77:{away}")), "{message}");
+    assert_eq!(told["reason"], "AddressNotUsable");
+    assert_eq!(gateway.status("Gateway", "away").await["addresses"], serde_json::json!([]));
     eventually("the other Gateway serves", async || {
         let reply = Client::try_http1(here).await?.try_send(get("any", "/")).await?;
         (reply.status == 200).then_some(())

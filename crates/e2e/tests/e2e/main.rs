@@ -8,6 +8,7 @@ mod grpc;
 mod hitless;
 mod http;
 mod https;
+mod listener_sets;
 mod live;
 mod protocols;
 mod surface;

@@ -103,8 +103,9 @@ pub(super) fn generation(wish: &StatusBody) -> Option<i64> {
         conditions.iter().map(|condition| condition.observed_generation).max()
     }
     match wish {
-        StatusBody::Conditions(conditions) => newest(conditions),
-        StatusBody::Gateway { conditions, listeners, .. } => {
+        StatusBody::Conditions(conditions) | StatusBody::Class { conditions, .. } => newest(conditions),
+        StatusBody::Gateway { conditions, listeners, .. }
+        | StatusBody::ListenerSet { conditions, listeners, .. } => {
             newest(conditions).max(listeners.iter().filter_map(|l| newest(&l.conditions)).max())
         }
         StatusBody::Route { parents } => parents.iter().filter_map(|p| newest(&p.conditions)).max(),

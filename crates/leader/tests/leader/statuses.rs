@@ -293,6 +293,7 @@ async fn what_the_api_server_drops_is_not_written_again_and_again() {
             attached_routes: 1,
             conditions: vec![condition(1, "hello")],
         }],
+        attached_listener_sets: 0,
     };
     let object = ObjectRef::new(Kind::Gateway, "shop", "edge");
     running.leader.statuses().set(&Status { object, body, problems: Vec::new() });

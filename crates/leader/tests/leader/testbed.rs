@@ -234,6 +234,7 @@ async fn statuses_and_finalizers_are_written() {
                 attached_routes: 1,
                 conditions: vec![condition("Accepted", 1)],
             }],
+            attached_listener_sets: 0,
         },
         problems: Vec::new(),
     });

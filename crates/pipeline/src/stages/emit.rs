@@ -7,7 +7,7 @@ use engine::Reads;
 use ir::{listener::VirtualHost, resource::ResourceType};
 use store::{ObjectId, Store};
 use translate::{
-    AttachListener, ClusterKey, Dep, GatewayOutput, GatewayTable, PlanKey, Reader, Slot, TableKey,
+    AttachListener, ClusterKey, Dep, GatewayTable, PlanKey, Reader, Slot, SocketKey, TableKey,
     VirtualHostKey, destination,
     gateway::Chain,
     secret::{self, Served},
@@ -144,7 +144,7 @@ impl Stages {
             .collect();
         for table in tables {
             let Some(gateway) = self.gateways.get(table.gateway) else { continue };
-            let hosts = isolation::own_hosts(table.gateway, &gateway.listeners);
+            let hosts = gateway.all_listeners().filter_map(|l| isolation::own_host(table.gateway, l));
             roots.extend(hosts.filter(|key| key.table == table));
         }
     }
@@ -186,12 +186,9 @@ impl Stages {
             roots,
             |key: TableKey, reads: &mut Reads<Dep>| {
                 let mut reader = Reader::new(store, reads);
-                let sockets = gateways.sockets(&mut reader, key.gateway);
-                let name = sockets.iter().flat_map(|s| s.chains.iter()).find_map(|chain| match chain {
-                    Chain::Http { table, name, .. } if *table == key.listener => Some(name.clone()),
-                    _ => None,
-                })?;
-                let owners = [reader.object(key.gateway)].into();
+                let listener = gateways.listener(&mut reader, key.gateway, key.listener)?;
+                listener.table.filter(|table| *table == key.listener)?;
+                let (name, owners) = (listener.xds_name.clone(), [reader.object(key.gateway)].into());
                 Some(Arc::new(resource::route_configuration(name, index.fragments(key), owners)))
             },
             |change| {
@@ -207,9 +204,10 @@ impl Stages {
         self.listeners.update(
             &run.dirty,
             roots,
-            |(gateway, index): (ObjectId, u16), reads: &mut Reads<Dep>| {
+            |key: SocketKey, reads: &mut Reads<Dep>| {
                 let mut reader = Reader::new(store, reads);
-                let socket = gateways.sockets(&mut reader, gateway).get(usize::from(index))?;
+                let gateway = key.gateway;
+                let socket = gateways.socket(&mut reader, key)?;
                 for chain in &socket.chains {
                     if let Chain::Http { table, .. } = chain {
                         reader.record(Dep::Features(TableKey { gateway, listener: *table }));
@@ -221,7 +219,12 @@ impl Stages {
                 Some(Arc::new(resource::listener(&listener)))
             },
             |change| {
-                publication.gateway_resource(change.key.0, ResourceType::Listener, change.old, change.new);
+                publication.gateway_resource(
+                    change.key.gateway,
+                    ResourceType::Listener,
+                    change.old,
+                    change.new,
+                );
             },
         );
         let publication = &mut run.publication;
@@ -295,7 +298,7 @@ fn host(
     let mut owners: Vec<_> = entries.owners.iter().map(|id| reader.object(*id)).collect();
     owners.sort_unstable();
     let fragment = Arc::new(resource::virtual_host(&host, &routes, clusters, owners.into()));
-    let place = HostPlace { listener: key.listener, first: Some(first.clone()), name: host.name };
+    let place = HostPlace { listener: listener.place.clone(), first: Some(first.clone()), name: host.name };
     Some(HostOutput { place, fragment })
 }
 
@@ -311,13 +314,14 @@ fn empty_host(
     let listener = gateways.listener(reader, key.table.gateway, key.listener)?;
     let name = listener.hostname.filter(|name| key.host == translate::Host::Name(*name))?;
     let domain = reader.name(name).clone();
-    if !listener.ready || listener.table != key.table.listener || !broad.capture(key, &domain, store) {
+    if listener.table != Some(key.table.listener) || !broad.capture(key, &domain, store) {
         return None;
     }
     let host = named(listener, domain);
     let owners = [reader.object(key.table.gateway)].into();
     let fragment = Arc::new(resource::virtual_host(&host, &[], [].into(), owners));
-    Some(HostOutput { place: HostPlace { listener: key.listener, first: None, name: host.name }, fragment })
+    let place = HostPlace { listener: listener.place.clone(), first: None, name: host.name };
+    Some(HostOutput { place, fragment })
 }
 
 fn named(listener: &AttachListener, domain: Arc<str>) -> VirtualHost {
@@ -326,12 +330,4 @@ fn named(listener: &AttachListener, domain: Arc<str>) -> VirtualHost {
         domain,
         metadata: listener.metadata.clone(),
     }
-}
-
-/// The route configurations of a Gateway.
-pub(super) fn tables_of(gateway: ObjectId, output: &GatewayOutput) -> impl Iterator<Item = TableKey> + '_ {
-    output.sockets.iter().flat_map(|s| s.chains.iter()).filter_map(move |chain| match chain {
-        Chain::Http { table, .. } => Some(TableKey { gateway, listener: *table }),
-        Chain::Empty { .. } => None,
-    })
 }

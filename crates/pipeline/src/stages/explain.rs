@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Key, Table};
 use ir::route::PathMatch;
 use store::{FactKey, Store};
-use translate::{Dep, Host, gateway::Chain, secret::SecretKey};
+use translate::{Dep, Host, ListenerId, SocketKey, gateway::Chain, secret::SecretKey};
 
 use super::Stages;
 
@@ -61,7 +61,7 @@ impl Stages {
                         views.push(HostView {
                             gateway: gateway.fleet.clone(),
                             address: socket.address.clone(),
-                            port: socket.port,
+                            port: socket.key.port,
                             tls: tls.is_some(),
                             host: key.host.text(store),
                             path: path.clone().unwrap_or_else(|| "/".into()),
@@ -90,16 +90,16 @@ impl Stages {
         collect(&self.clusters, store, stage, text, cluster, &mut out);
         collect(&self.endpoints, store, stage, text, cluster, &mut out);
         let virtual_host = |key: translate::VirtualHostKey| {
-            format!("{} listener {} host {}", object(key.table.gateway), key.listener, host(key.host))
+            format!("{} host {}", listener_in_words(key.listener, store), host(key.host))
         };
         let entry = |key: translate::EntryKey| {
             format!("{} for {}", virtual_host(key.virtual_host), object(key.route))
         };
         collect(&self.entries, store, stage, text, entry, &mut out);
         collect(&self.hosts, store, stage, text, virtual_host, &mut out);
-        let table = |key: translate::TableKey| format!("{} listener {}", object(key.gateway), key.listener);
+        let table = |key: translate::TableKey| listener_in_words(key.listener, store);
         collect(&self.tables, store, stage, text, table, &mut out);
-        let socket = |(gateway, index): (store::ObjectId, u16)| format!("{} socket {index}", object(gateway));
+        let socket = |key| socket_in_words(key, store);
         collect(&self.listeners, store, stage, text, socket, &mut out);
         let secret = |key: SecretKey| match key {
             SecretKey::Certificate(id) => object(id),
@@ -138,6 +138,16 @@ fn collect<K: Key, V: Eq + Send + Sync + std::fmt::Debug>(
     }
 }
 
+fn listener_in_words(id: ListenerId, store: &Store) -> String {
+    let owner = store.object(id.owner).map_or_else(|| "(gone)".to_owned(), ToString::to_string);
+    format!("{owner} listener {}", store.name(id.name))
+}
+
+fn socket_in_words(key: SocketKey, store: &Store) -> String {
+    let gateway = store.object(key.gateway).map_or_else(|| "(gone)".to_owned(), ToString::to_string);
+    format!("{gateway} {:?} port {} of address {}", key.transport, key.port, key.address)
+}
+
 fn dep_in_words(dep: Dep, store: &Store) -> String {
     let object = |id| store.object(id).map_or_else(|| "(gone)".to_owned(), ToString::to_string);
     match dep {
@@ -148,9 +158,11 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Fact(FactKey::ProxyServiceOf(id)) => format!("proxy Service of {}", object(id)),
         Dep::Fact(FactKey::ReferrersOf(id)) => format!("referrers of {}", object(id)),
         Dep::Fact(FactKey::BackendTlsPoliciesOf(id)) => format!("BackendTLSPolicies of {}", object(id)),
+        Dep::Fact(FactKey::ListenerSetsOf(id)) => format!("ListenerSets of {}", object(id)),
         Dep::Fact(FactKey::Settings) => "settings".to_owned(),
         Dep::Listeners(id) => format!("listeners of {}", object(id)),
-        Dep::Sockets(id) => format!("sockets of {}", object(id)),
+        Dep::Listener(id) => listener_in_words(id, store),
+        Dep::Socket(key) => socket_in_words(key, store),
         Dep::GatewayStatus(id) => format!("conditions of {}", object(id)),
         Dep::ClientSide(id) => format!("client certificate of {}", object(id)),
         Dep::Attached(id) => format!("attachment of {}", object(id)),
@@ -161,7 +173,7 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::AttachedRoutes(id) => format!("attachedRoutes of {}", object(id)),
         Dep::PolicyRoutes(id) => format!("routes of {}", object(id)),
         Dep::Features(table) => {
-            format!("HTTP filters of {} listener {}", object(table.gateway), table.listener)
+            format!("HTTP filters of {}", listener_in_words(table.listener, store))
         }
     }
 }

@@ -202,7 +202,7 @@ impl Stages {
                 .map(|socket| SocketSpec {
                     name: socket.name.clone(),
                     address: socket.address.clone(),
-                    port: socket.port,
+                    port: socket.key.port,
                     listeners: socket.listeners.to_vec(),
                 })
                 .collect(),

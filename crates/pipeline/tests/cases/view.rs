@@ -3,7 +3,7 @@
 use ir::{
     Condition, ConditionStatus,
     resource::{Resource, ResourceType},
-    status::{ParentReference, StatusBody},
+    status::{ListenerStatus, ParentReference, StatusBody},
 };
 use pipeline::Fleet;
 use serde_json::{Map, Value, json};
@@ -30,19 +30,15 @@ pub(crate) fn status(of: &Translated) -> String {
     }
     for status in of.pipeline.statuses() {
         let body = match &status.body {
-            StatusBody::Conditions(all) => conditions(all),
-            StatusBody::Gateway { conditions: own, listeners, .. } => {
-                let mut body = conditions(own);
-                for listener in listeners {
-                    let mut value = conditions(&listener.conditions);
-                    value["attachedRoutes"] = listener.attached_routes.into();
-                    if listener.supported_kinds != ["HTTPRoute", "GRPCRoute"] {
-                        value["supportedKinds"] = json!(listener.supported_kinds);
-                    }
-                    body[format!("listener {}", listener.name)] = value;
+            StatusBody::Conditions(all) | StatusBody::Class { conditions: all, .. } => conditions(all),
+            StatusBody::Gateway { conditions, listeners, attached_listener_sets, .. } => {
+                let mut body = with_listeners(conditions, listeners);
+                if *attached_listener_sets > 0 {
+                    body["attachedListenerSets"] = (*attached_listener_sets).into();
                 }
                 body
             }
+            StatusBody::ListenerSet { conditions, listeners, .. } => with_listeners(conditions, listeners),
             StatusBody::Route { parents } => {
                 parents.iter().map(|p| (parent(&p.parent), conditions(&p.conditions))).collect()
             }
@@ -58,6 +54,19 @@ pub(crate) fn status(of: &Translated) -> String {
     yaml(&Value::Object(out))
 }
 
+fn with_listeners(own: &[Condition], listeners: &[ListenerStatus]) -> Value {
+    let mut body = conditions(own);
+    for listener in listeners {
+        let mut value = conditions(&listener.conditions);
+        value["attachedRoutes"] = listener.attached_routes.into();
+        if listener.supported_kinds != ["HTTPRoute", "GRPCRoute"] {
+            value["supportedKinds"] = json!(listener.supported_kinds);
+        }
+        body[format!("listener {}", listener.name)] = value;
+    }
+    body
+}
+
 /// The place of a problem without the folder of this machine.
 fn cut_path(text: &str) -> String {
     let folder = crate::root().display().to_string();
@@ -65,10 +74,14 @@ fn cut_path(text: &str) -> String {
 }
 
 fn parent(reference: &ParentReference) -> String {
-    let mut text = format!("parent {}", reference.name);
+    let mut text = reference.name.to_string();
     if let Some(namespace) = &reference.namespace {
-        text = format!("parent {namespace}/{}", reference.name);
+        text = format!("{namespace}/{text}");
     }
+    text = match &*reference.kind {
+        "Gateway" => format!("parent {text}"),
+        kind => format!("parent {kind} {text}"),
+    };
     for (name, value) in
         [("section", reference.section_name.clone()), ("port", reference.port.map(|p| p.to_string().into()))]
     {

@@ -258,3 +258,60 @@ fn a_small_table_is_a_small_message() {
     let (_, bytes) = sent(&apply(&mut pipeline, &slice(7, &["10.0.0.2"])));
     assert!(bytes < 400, "{bytes} bytes");
 }
+
+fn listener_set(i: usize) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet",
+        "metadata": {"namespace": "default", "name": format!("set{i}")},
+        "spec": {
+            "parentRef": {"name": "eg"},
+            "listeners": [{
+                "name": "web", "port": 80, "protocol": "HTTP", "hostname": format!("h{i}.example.com"),
+            }],
+        },
+    })
+}
+
+fn route_of_set(i: usize) -> Value {
+    let mut document = route(Hosts::Own, i, "/");
+    document["spec"]["parentRefs"] = json!([{"kind": "ListenerSet", "name": format!("set{i}")}]);
+    document["spec"]["rules"][0]["backendRefs"][0]["name"] = "s0".into();
+    document
+}
+
+#[test]
+fn a_listener_set_wakes_what_depends_on_it() {
+    const SETS: usize = 200;
+    let settings =
+        Settings { implicit_gateway_class: true, implicit_namespaces: true, ..Settings::default() };
+    let mut pipeline = Pipeline::new(settings);
+    let mut open = gateway("a");
+    open["spec"]["allowedListeners"] = json!({"namespaces": {"from": "Same"}});
+    open["spec"]["listeners"][0]["hostname"] = "shop.example.com".into();
+    let mut documents = vec![open, service(0), slice(0, &["10.0.0.1"])];
+    for i in 0..SETS {
+        documents.extend([listener_set(i), route_of_set(i)]);
+    }
+    let apply_all = documents.iter().map(object).collect();
+    pipeline.commit(ChangeSet { apply: apply_all, ..ChangeSet::default() });
+
+    // In the order of precedence it stands between others.
+    let commit = apply(&mut pipeline, &listener_set(1000));
+    let alone =
+        ran([("gateway", 1), ("listener", 1), ("virtual_host", 1), ("local_cluster", 1), ("status", 2)]);
+    assert_eq!(work(&commit), alone);
+    assert_eq!(sent(&commit).0, Vec::<String>::new(), "without routes it adds nothing to the table");
+    let commit = apply(&mut pipeline, &route_of_set(1000));
+    assert!(work(&commit).values().all(|run| *run <= 2), "{:?}", work(&commit));
+
+    // One that others stand behind goes, and takes along its route's virtual host alone.
+    let gone = ObjectRef::new(Kind::ListenerSet, "default", "set1");
+    let commit = pipeline.commit(ChangeSet { delete: vec![gone], ..ChangeSet::default() });
+    assert!(work(&commit).values().all(|run| *run <= 3), "{:?}", work(&commit));
+    let name = "httproute/default/r1/rule/0";
+    assert_eq!(
+        sent(&commit).0,
+        [format!("-cds {name}"), format!("-eds {name}"), "rds default/eg/http".to_owned()]
+    );
+    assert_eq!(pipeline.audit(), []);
+}

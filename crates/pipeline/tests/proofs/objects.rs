@@ -8,10 +8,11 @@ use ir::{Kind, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that are made.
-pub(crate) const KINDS: [Kind; 15] = [
+pub(crate) const KINDS: [Kind; 16] = [
     Kind::HttpRoute,
     Kind::GrpcRoute,
     Kind::Gateway,
+    Kind::ListenerSet,
     Kind::Service,
     Kind::EndpointSlice,
     Kind::ServiceImport,
@@ -140,6 +141,7 @@ impl<'a> Choices<'a> {
                 json!({ "spec": spec })
             }
             Kind::Gateway => self.gateway(),
+            Kind::ListenerSet => self.listener_set(),
             Kind::HttpRoute => self.route(Self::rule),
             Kind::GrpcRoute => self.route(Self::call_rule),
             Kind::ReferenceGrant => self.grant(),
@@ -241,7 +243,22 @@ impl<'a> Choices<'a> {
             self.maybe(&mut reference, "namespace", |c| c.namespace().into());
             spec["tls"] = json!({"backend": {"clientCertificateRef": reference}});
         }
+        self.maybe(&mut spec, "allowedListeners", |c| {
+            let mut namespaces = json!({"from": c.of(&["All", "Same", "Selector", "None"])});
+            c.maybe(&mut namespaces, "selector", |c| json!({"matchLabels": {"team": c.of(&["x", "y"])}}));
+            json!({"namespaces": namespaces})
+        });
         json!({"spec": spec})
+    }
+
+    fn listener_set(&mut self) -> Value {
+        let mut parent = json!({"name": self.name()});
+        self.maybe(&mut parent, "namespace", |c| c.namespace().into());
+        if self.pick(12) == 11 {
+            parent["kind"] = "Other".into();
+        }
+        let listeners: Vec<Value> = (0..1 + self.pick(3)).map(|i| self.listener(SECTIONS[i])).collect();
+        json!({"spec": {"parentRef": parent, "listeners": listeners}})
     }
 
     /// A reference to an EnvoyProxy, or to something else.
@@ -323,9 +340,13 @@ impl<'a> Choices<'a> {
         if self.pick(6) == 5 {
             parent["port"] = PORTS[self.pick(3)].into();
         }
-        if self.pick(16) == 15 {
-            parent["kind"] = "Service".into();
-            parent["group"] = "".into();
+        match self.pick(16) {
+            15 => {
+                parent["kind"] = "Service".into();
+                parent["group"] = "".into();
+            }
+            10..15 => parent["kind"] = "ListenerSet".into(),
+            _ => {}
         }
         parent
     }
@@ -479,11 +500,8 @@ impl<'a> Choices<'a> {
     }
 
     fn grant(&mut self) -> Value {
-        let from = match self.pick(3) {
-            0 => json!({"group": Kind::Gateway.group(), "kind": "GRPCRoute", "namespace": self.namespace()}),
-            1 => json!({"group": Kind::Gateway.group(), "kind": "HTTPRoute", "namespace": self.namespace()}),
-            _ => json!({"group": Kind::Gateway.group(), "kind": "Gateway", "namespace": self.namespace()}),
-        };
+        let kind = self.of(&["GRPCRoute", "HTTPRoute", "Gateway", "ListenerSet"]);
+        let from = json!({"group": Kind::Gateway.group(), "kind": kind, "namespace": self.namespace()});
         let mut to = match self.pick(4) {
             2 => json!({"group": Kind::ServiceImport.group(), "kind": "ServiceImport"}),
             0 => json!({"group": "", "kind": "Service"}),

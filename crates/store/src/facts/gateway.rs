@@ -54,6 +54,8 @@ pub struct Gateway {
     pub parameters: Option<ParametersRef>,
     /// `spec.tls`.
     pub tls: Option<GatewayTls>,
+    /// `spec.allowedListeners`: namespaces whose ListenerSets may attach; `None` for no namespace.
+    pub allowed_listeners: Option<AllowedNamespaces>,
 }
 
 /// TLS of a whole Gateway.
@@ -71,6 +73,17 @@ pub struct GatewayBackendTls {
     pub certificate: Option<CertificateRef>,
 }
 
+/// What is kept of a ListenerSet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSet {
+    /// Common part.
+    pub meta: Meta,
+    /// The Gateway that it is for; `None` when `spec.parentRef` means something else.
+    pub gateway: Option<ObjectId>,
+    /// `spec.listeners`, in order.
+    pub listeners: Box<[Listener]>,
+}
+
 /// One address that a Gateway asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -80,11 +93,13 @@ pub struct Address {
     pub value: Option<Arc<str>>,
 }
 
-/// One listener of a Gateway.
+/// One listener of a Gateway or ListenerSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// `name`.
     pub name: Arc<str>,
+    /// `name` as an id, by which later stages tell listeners apart.
+    pub id: NameId,
     /// `hostname`; `None` for any (also when it is the empty string).
     pub hostname: Option<NameId>,
     /// `port`.
@@ -124,7 +139,7 @@ pub struct CertificateRef {
     pub group: Arc<str>,
     /// Kind.
     pub kind: Arc<str>,
-    /// Namespace as written; `None` for the Gateway's own.
+    /// Namespace as written; `None` for that of the Gateway or ListenerSet.
     pub namespace: Option<Arc<str>>,
     /// Name.
     pub name: Arc<str>,
@@ -132,10 +147,10 @@ pub struct CertificateRef {
     pub target: Option<Target>,
 }
 
-/// Namespaces whose routes may attach.
+/// Namespaces whose routes, or ListenerSets, may attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedNamespaces {
-    /// The Gateway's own.
+    /// That of what they attach to: of the Gateway or ListenerSet.
     Same,
     /// All.
     All,

@@ -23,13 +23,13 @@ pub struct HttpRoute {
     pub rules: Box<[Rule]>,
 }
 
-/// A parent, as written, with the Gateway that it means.
+/// A parent, as written, with what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentRef {
     /// As written.
     pub reference: ParentReference,
-    /// The Gateway, when group and kind say so.
-    pub gateway: Option<ObjectId>,
+    /// The Gateway or ListenerSet, when group and kind say so.
+    pub target: Option<ObjectId>,
 }
 
 /// One rule.

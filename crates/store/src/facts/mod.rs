@@ -17,7 +17,7 @@ pub use config::{ConfigMap, Namespace, Secret};
 pub use envoy_proxy::{EnvoyProxy, SinkBackend};
 pub use gateway::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayBackendTls, GatewayClass, GatewayTls,
-    LabelRequirement, LabelSelector, Listener, ListenerTls, Operator, ParametersRef, RouteKind,
+    LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 pub use grpc_route::GrpcRoute;
 pub use http_route::{
@@ -65,6 +65,8 @@ pub enum Fact {
     GatewayClass(GatewayClass),
     /// Gateway.
     Gateway(Arc<Gateway>),
+    /// ListenerSet.
+    ListenerSet(Arc<ListenerSet>),
     /// HTTPRoute.
     HttpRoute(Arc<HttpRoute>),
     /// GRPCRoute.
@@ -99,6 +101,7 @@ impl Fact {
         match self {
             Fact::GatewayClass(f) => &f.meta,
             Fact::Gateway(f) => &f.meta,
+            Fact::ListenerSet(f) => &f.meta,
             Fact::HttpRoute(f) => &f.meta,
             Fact::GrpcRoute(f) => &f.meta,
             Fact::ReferenceGrant(f) => &f.meta,
@@ -112,6 +115,14 @@ impl Fact {
             Fact::EnvoyProxy(f) => &f.meta,
             Fact::BackendTlsPolicy(f) => &f.meta,
             Fact::ClusterTrustBundle(f) => &f.meta,
+        }
+    }
+
+    /// The Gateway that a ListenerSet names as its parent.
+    pub fn listener_set_of(&self) -> Option<ObjectId> {
+        match self {
+            Fact::ListenerSet(set) => set.gateway,
+            _ => None,
         }
     }
 

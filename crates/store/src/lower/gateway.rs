@@ -1,11 +1,11 @@
 //! GatewayClass and Gateway.
 
-use ir::{Kind, object::GATEWAY_GROUP};
+use ir::Kind;
 
 use super::{Lowering, port, text};
 use crate::facts::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayBackendTls, GatewayClass, GatewayTls,
-    LabelRequirement, LabelSelector, Listener, ListenerTls, Operator, ParametersRef, RouteKind,
+    LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls, Operator, ParametersRef, RouteKind,
 };
 
 /// Namespace of the parameters of a class that names none, as with Envoy Gateway.
@@ -53,6 +53,30 @@ impl Lowering<'_> {
                     certificate: backend.client_certificate_ref.as_ref().map(|r| self.certificate_ref(r)),
                 }),
             }),
+            allowed_listeners: spec.allowed_listeners.as_ref().and_then(|allowed| {
+                let selector = allowed.namespaces.selector.as_ref();
+                match allowed.namespaces.from {
+                    api::ListenerFromNamespaces::All => Some(AllowedNamespaces::All),
+                    api::ListenerFromNamespaces::Same => Some(AllowedNamespaces::Same),
+                    api::ListenerFromNamespaces::Selector => {
+                        Some(AllowedNamespaces::Selector(selector.map(label_selector)))
+                    }
+                    api::ListenerFromNamespaces::None => None,
+                }
+            }),
+        }
+    }
+
+    pub(super) fn listener_set(&mut self, set: &api::ListenerSet) -> ListenerSet {
+        let parent = &set.spec.parent_ref;
+        let is_gateway = parent_kind(&parent.group, &parent.kind) == Some(Kind::Gateway);
+        let own = self.namespace.clone();
+        ListenerSet {
+            meta: self.meta(Kind::ListenerSet, &set.metadata),
+            gateway: is_gateway.then(|| {
+                self.object(Kind::Gateway, parent.namespace.as_deref().unwrap_or(&own), &parent.name)
+            }),
+            listeners: set.spec.listeners.iter().map(|listener| self.listener(listener)).collect(),
         }
     }
 
@@ -71,6 +95,7 @@ impl Lowering<'_> {
     fn listener(&mut self, listener: &api::Listener) -> Listener {
         Listener {
             name: text(&listener.name),
+            id: self.name(&listener.name),
             hostname: listener.hostname.as_deref().filter(|h| !h.is_empty()).map(|h| self.name(h)),
             port: port(listener.port).unwrap_or_default(),
             protocol: text(&listener.protocol),
@@ -123,7 +148,9 @@ fn label_selector(selector: &api::LabelSelector) -> LabelSelector {
     }
 }
 
-/// True when a reference by group and kind means a Gateway.
-pub(super) fn is_gateway(group: &str, kind: &str) -> bool {
-    group == GATEWAY_GROUP && kind == Kind::Gateway.name()
+/// What a parent of a route is, by group and kind; `None` for what is neither Gateway nor ListenerSet.
+pub(super) fn parent_kind(group: &str, kind: &str) -> Option<Kind> {
+    [Kind::Gateway, Kind::ListenerSet]
+        .into_iter()
+        .find(|parent| parent.group() == group && parent.name() == kind)
 }

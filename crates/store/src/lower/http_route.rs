@@ -8,7 +8,7 @@ use ir::{
     status::ParentReference,
 };
 
-use super::{Lowering, gateway::is_gateway, port, text};
+use super::{Lowering, gateway::parent_kind, port, text};
 use crate::facts::{
     BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,
     SessionPersistence, Timeouts,
@@ -36,8 +36,8 @@ impl Lowering<'_> {
                 section_name: parent.section_name.as_deref().map(text),
                 port: parent.port.and_then(port),
             },
-            gateway: is_gateway(&parent.group, &parent.kind)
-                .then(|| self.object(Kind::Gateway, namespace.unwrap_or(&own), &parent.name)),
+            target: parent_kind(&parent.group, &parent.kind)
+                .map(|kind| self.object(kind, namespace.unwrap_or(&own), &parent.name)),
         }
     }
 

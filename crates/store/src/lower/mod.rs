@@ -45,6 +45,7 @@ impl<'a> Lowering<'a> {
         let fact = match object {
             api::Object::GatewayClass(class) => Fact::GatewayClass(self.gateway_class(class)),
             api::Object::Gateway(gateway) => Fact::Gateway(Arc::new(self.gateway(gateway))),
+            api::Object::ListenerSet(set) => Fact::ListenerSet(Arc::new(self.listener_set(set))),
             api::Object::HttpRoute(route) => Fact::HttpRoute(Arc::new(self.http_route(route))),
             api::Object::GrpcRoute(route) => Fact::GrpcRoute(Arc::new(self.grpc_route(route))),
             api::Object::ReferenceGrant(grant) => Fact::ReferenceGrant(self.reference_grant(grant)),

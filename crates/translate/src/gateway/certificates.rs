@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use ir::{Kind, ObjectRef, object::GATEWAY_GROUP};
+use ir::ObjectRef;
 use store::{
     ObjectId,
-    facts::{self, CertificateRef, ListenerTls},
+    facts::{CertificateRef, ListenerTls},
 };
 
+use super::Owner;
 use crate::{Finding, Reader};
 
 /// A certificate that a listener can serve.
@@ -31,16 +32,16 @@ pub struct Certificate {
 /// (`PartiallyInvalidCertificateRef`). None good: `RefNotPermitted` when every reference lacks a grant, otherwise
 /// `InvalidCertificateRef`.
 pub(super) fn resolve(
-    gateway: &facts::Gateway,
-    object: &ObjectRef,
+    owner: &Owner<'_>,
     tls: &ListenerTls,
     reader: &mut Reader<'_>,
 ) -> (Vec<Certificate>, Option<Finding>) {
+    let object = owner.object;
     let mut served: Vec<Certificate> = Vec::new();
     let mut seen: Vec<&store::Certificate> = Vec::new();
     let mut problems: Vec<(&'static str, String)> = Vec::new();
     for (i, reference) in tls.certificates.iter().enumerate() {
-        match resolve_one(gateway, object, reference, reader) {
+        match resolve_one(owner, reference, reader) {
             Ok((id, certificate)) => {
                 if seen.iter().any(|other| other.conflicts_with(certificate)) {
                     problems.push((
@@ -80,11 +81,11 @@ pub(super) fn resolve(
 }
 
 fn resolve_one<'a>(
-    gateway: &facts::Gateway,
-    object: &ObjectRef,
+    owner: &Owner<'_>,
     reference: &CertificateRef,
     reader: &mut Reader<'a>,
 ) -> Result<(ObjectId, &'a store::Certificate), (&'static str, String)> {
+    let object = owner.object;
     let Some(target) = reference.target else {
         return Err((
             "InvalidCertificateRef",
@@ -94,14 +95,15 @@ fn resolve_one<'a>(
             ),
         ));
     };
-    if target.namespace != gateway.meta.namespace
-        && !reader.granted((GATEWAY_GROUP, Kind::Gateway.name()), &object.namespace, target)
+    if target.namespace != owner.meta.namespace
+        && !reader.granted((object.kind.group(), object.kind.name()), &object.namespace, target)
     {
         return Err((
             "RefNotPermitted",
             format!(
-                "{} is in another namespace and no ReferenceGrant there permits Gateways of namespace {} to use it",
+                "{} is in another namespace and no ReferenceGrant there permits {}s of namespace {} to use it",
                 described(reference, object),
+                object.kind,
                 object.namespace
             ),
         ));

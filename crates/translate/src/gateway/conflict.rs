@@ -1,4 +1,13 @@
-//! Conflicts between listeners of a Gateway (Gateway API, Gateway.spec.listeners).
+//! Conflicts between the listeners of a Gateway and its ListenerSets (Gateway API, `Gateway.spec.listeners` and
+//! `ListenerSetSpec.listeners`).
+//!
+//! Listeners of the Gateway itself that conflict all lose: its author has to decide. Between others precedence decides:
+//! the Gateway before ListenerSets, and of these the first in order.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use store::{NameId, ObjectId};
 
 use super::listener::{Judged, Protocol};
 use crate::{Finding, Reader};
@@ -21,32 +30,40 @@ fn family(protocol: Protocol) -> Option<Family> {
     }
 }
 
-/// Marks listeners that conflict. Listeners that are unsound by themselves take no part.
+/// Marks listeners that conflict. They are given in the order of precedence; those that are unsound by themselves take
+/// no part.
 pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
-    let mut ports: Vec<u16> = judged.iter().map(|j| j.fact.port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    for port in ports {
-        let on_port: Vec<usize> =
-            (0..judged.len()).filter(|i| judged[*i].fact.port == port && judged[*i].sound()).collect();
-        mark_protocols(judged, &on_port);
-        mark_hostnames(judged, &on_port, reader);
-        mark_single(judged, &on_port, Protocol::Tcp);
-        mark_single(judged, &on_port, Protocol::Udp);
+    let mut ports: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (i, listener) in judged.iter().enumerate().filter(|(_, j)| j.sound()) {
+        ports.entry(listener.fact.port).or_default().push(i);
+    }
+    for on_port in ports.values() {
+        mark_protocols(judged, on_port);
+        mark_hostnames(judged, on_port, reader);
+        mark_single(judged, on_port, Protocol::Tcp);
+        mark_single(judged, on_port, Protocol::Udp);
     }
 }
 
-/// Two families on one port: all of them lose.
+/// Two families on one port: one of them stays, if precedence tells which.
 fn mark_protocols(judged: &mut [Judged<'_>], on_port: &[usize]) {
-    let mut families: Vec<Family> = on_port.iter().filter_map(|i| family(judged[*i].protocol)).collect();
-    families.sort_unstable();
-    families.dedup();
-    if families.len() < 2 {
+    let families: Vec<(usize, Family)> =
+        on_port.iter().filter_map(|i| Some((*i, family(judged[*i].protocol)?))).collect();
+    if !several(families.iter().map(|(_, family)| *family)) {
         return;
     }
-    let losers: Vec<usize> =
-        on_port.iter().copied().filter(|i| family(judged[*i].protocol).is_some()).collect();
-    let names = names(judged, &losers);
+    let own = || families.iter().filter(|(i, _)| !judged[*i].of_set()).map(|(_, family)| *family);
+    let mut winner = own().next();
+    let nobody = several(own());
+    let torn = if winner.is_none() { torn_sets(judged, &families) } else { FxHashSet::default() };
+    let mut losers = Vec::new();
+    for (i, family) in &families {
+        if nobody || torn.contains(&judged[*i].id.owner) || *winner.get_or_insert(*family) != *family {
+            losers.push(*i);
+        }
+    }
+    let all: Vec<usize> = families.iter().map(|(i, _)| *i).collect();
+    let names = names(judged, &all);
     for i in losers {
         judged[i].conflicted = Some(Finding::new(
             ".protocol",
@@ -59,27 +76,49 @@ fn mark_protocols(judged: &mut [Judged<'_>], on_port: &[usize]) {
     }
 }
 
-/// The same hostname twice for one protocol: all of them lose.
+fn several(mut families: impl Iterator<Item = Family>) -> bool {
+    let first = families.next();
+    families.any(|family| Some(family) != first)
+}
+
+/// ListenerSets that have several families on the port themselves: all of these listeners lose.
+fn torn_sets(judged: &[Judged<'_>], families: &[(usize, Family)]) -> FxHashSet<ObjectId> {
+    let mut first: FxHashMap<ObjectId, Family> = FxHashMap::default();
+    let differs = |(i, family): &(usize, Family)| {
+        let owner = judged[*i].id.owner;
+        (*first.entry(owner).or_insert(*family) != *family).then_some(owner)
+    };
+    families.iter().filter_map(differs).collect()
+}
+
+/// The same hostname more than once: one of them stays, if precedence tells which.
 fn mark_hostnames(judged: &mut [Judged<'_>], on_port: &[usize], reader: &Reader<'_>) {
-    for &i in on_port {
-        if !matches!(judged[i].protocol, Protocol::Http | Protocol::Https | Protocol::Tls) {
-            continue;
+    let mut by_hostname: FxHashMap<Option<NameId>, Vec<usize>> = FxHashMap::default();
+    for i in on_port.iter().copied() {
+        let listener = &judged[i];
+        if matches!(listener.protocol, Protocol::Http | Protocol::Https | Protocol::Tls)
+            && listener.conflicted.is_none()
+        {
+            by_hostname.entry(listener.fact.hostname).or_default().push(i);
         }
-        let same: Vec<usize> = (on_port.iter().copied())
-            .filter(|j| {
-                family(judged[*j].protocol) == family(judged[i].protocol)
-                    && judged[*j].fact.hostname == judged[i].fact.hostname
-            })
-            .collect();
-        if same.len() > 1 && judged[i].conflicted.is_none() {
-            let host = judged[i]
-                .fact
-                .hostname
-                .map_or("no hostname".to_owned(), |h| format!("hostname {}", reader.name(h)));
+    }
+    for (hostname, same) in by_hostname.into_iter().filter(|(_, same)| same.len() > 1) {
+        let own = same.iter().filter(|i| !judged[**i].of_set()).count();
+        let mut owners = FxHashSet::default();
+        let twice_in_a_set = !same.iter().all(|i| owners.insert(judged[*i].id.owner));
+        // The Gateway's own come first.
+        let stays = match own {
+            0 => !twice_in_a_set,
+            1 => true,
+            _ => false,
+        };
+        let host = hostname.map_or("no hostname".to_owned(), |h| format!("hostname {}", reader.name(h)));
+        let names = names(judged, &same);
+        for i in same.into_iter().skip(usize::from(stays)) {
             judged[i].conflicted = Some(Finding::new(
                 ".hostname",
                 "HostnameConflict",
-                format!("Listeners on port {} share {host}: {}", judged[i].fact.port, names(judged, &same)),
+                format!("Listeners on port {} share {host}: {names}", judged[i].fact.port),
             ));
         }
     }
@@ -87,18 +126,23 @@ fn mark_hostnames(judged: &mut [Judged<'_>], on_port: &[usize], reader: &Reader<
 
 /// TCP and UDP listeners have nothing to be told apart by: the first on a port stays, later ones lose.
 fn mark_single(judged: &mut [Judged<'_>], on_port: &[usize], protocol: Protocol) {
-    let mut same =
-        on_port.iter().copied().filter(|i| judged[*i].protocol == protocol).collect::<Vec<_>>().into_iter();
+    let candidates = on_port.iter().copied();
+    let mut same = candidates
+        .filter(|i| judged[*i].protocol == protocol && judged[*i].conflicted.is_none())
+        .collect::<Vec<_>>()
+        .into_iter();
     let Some(first) = same.next() else { return };
     for i in same {
         let message = format!(
             "Listener {} already has {} port {}, which only one listener can have",
-            judged[first].fact.name, judged[i].fact.protocol, judged[i].fact.port
+            judged[first].label(),
+            judged[i].fact.protocol,
+            judged[i].fact.port
         );
-        judged[i].conflicted.get_or_insert(Finding::new(".port", "ProtocolConflict", message));
+        judged[i].conflicted = Some(Finding::new(".port", "ProtocolConflict", message));
     }
 }
 
 fn names(judged: &[Judged<'_>], indexes: &[usize]) -> String {
-    indexes.iter().map(|i| &*judged[*i].fact.name).collect::<Vec<_>>().join(", ")
+    indexes.iter().map(|i| judged[*i].label()).collect::<Vec<_>>().join(", ")
 }

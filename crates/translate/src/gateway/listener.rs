@@ -1,10 +1,15 @@
 //! One listener by itself: protocol, kinds, namespaces, TLS.
 
+use std::sync::Arc;
+
 use ir::{Condition, ConditionStatus, ObjectRef};
 use store::facts::{self, AllowedNamespaces};
 
-use super::certificates::{self, Certificate};
-use crate::{Finding, Reader};
+use super::{
+    Owner, Place,
+    certificates::{self, Certificate},
+};
+use crate::{Finding, ListenerId, Reader};
 
 /// Protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +59,14 @@ pub(super) const OVERLAPPING_CERTIFICATES: &str = "OverlappingCertificates";
 /// A listener with what was found about it.
 #[derive(Debug)]
 pub struct Judged<'a> {
+    /// What it is known by.
+    pub id: ListenerId,
+    /// The Gateway or ListenerSet that it is part of.
+    pub owner: ObjectRef,
+    /// Where it stands among the listeners of the Gateway.
+    pub place: Place,
+    /// Name in xDS.
+    pub xds_name: Arc<str>,
     /// The listener.
     pub fact: &'a facts::Listener,
     /// Its protocol.
@@ -99,21 +112,40 @@ impl Judged<'_> {
         self.not_accepted.is_none() && self.not_programmed.is_none() && self.conflicted.is_none()
     }
 
+    /// True when it is part of a ListenerSet.
+    pub fn of_set(&self) -> bool {
+        self.place.set.is_some()
+    }
+
+    /// What others' messages call it.
+    pub fn label(&self) -> String {
+        if self.of_set() {
+            format!("{} of {}", self.fact.name, self.owner)
+        } else {
+            self.fact.name.to_string()
+        }
+    }
+
     /// The conditions of the listener as Envoy Gateway sets them, with the findings behind those that do not hold.
     pub fn conditions(&self, generation: i64) -> (Vec<Condition>, Vec<(&'static str, Finding)>) {
-        let mut set = Set { generation, conditions: Vec::new(), findings: Vec::new() };
+        let of_set = self.of_set();
+        let mut set = Set { of_set, generation, conditions: Vec::new(), findings: Vec::new() };
         if let Some(finding) = &self.conflicted {
             set.finding("Conflicted", ConditionStatus::True, finding);
         }
-        match &self.not_programmed {
-            Some(finding) => set.finding("Programmed", ConditionStatus::False, finding),
-            None if !self.ready() => set.plain(
+        let lost = self.conflicted.as_ref().filter(|_| of_set);
+        match (&self.not_programmed, lost) {
+            (Some(finding), _) => set.finding("Programmed", ConditionStatus::False, finding),
+            (None, Some(conflict)) => {
+                set.plain("Programmed", ConditionStatus::False, conflict.reason, &conflict.message);
+            }
+            (None, None) if !self.ready() => set.plain(
                 "Programmed",
                 ConditionStatus::False,
                 "Invalid",
                 "The listener is not valid; see its other conditions",
             ),
-            None => set.plain(
+            (None, None) => set.plain(
                 "Programmed",
                 ConditionStatus::True,
                 "Programmed",
@@ -126,12 +158,15 @@ impl Judged<'_> {
             .unresolved
             .as_ref()
             .is_some_and(|f| matches!(f.reason, "InvalidCertificateRef" | "PartiallyInvalidCertificateRef"));
-        match &self.not_accepted {
-            Some(finding) => set.finding("Accepted", ConditionStatus::False, finding),
-            None if self.ready() || (certificates_only && self.conflicted.is_none()) => {
+        match (&self.not_accepted, lost) {
+            (Some(finding), _) => set.finding("Accepted", ConditionStatus::False, finding),
+            (None, Some(conflict)) => {
+                set.plain("Accepted", ConditionStatus::False, conflict.reason, &conflict.message);
+            }
+            (None, None) if self.ready() || (certificates_only && self.conflicted.is_none()) => {
                 set.plain("Accepted", ConditionStatus::True, "Accepted", "The listener is accepted");
             }
-            None => {}
+            (None, None) => {}
         }
         match &self.unresolved {
             Some(finding) => set.finding("ResolvedRefs", ConditionStatus::False, finding),
@@ -142,6 +177,14 @@ impl Judged<'_> {
                 "All references of the listener resolve",
             ),
         }
+        if of_set && self.ready() && self.unresolved.is_none() {
+            set.plain(
+                "Conflicted",
+                ConditionStatus::False,
+                "NoConflicts",
+                "The listener is in conflict with no other",
+            );
+        }
         if let Some(finding) = &self.overlapping {
             set.finding("OverlappingTLSConfig", ConditionStatus::True, finding);
         }
@@ -151,6 +194,8 @@ impl Judged<'_> {
 
 /// Conditions under construction.
 struct Set {
+    /// Listeners of ListenerSets say `ListenersNotValid` where those of Gateways say `Invalid`.
+    of_set: bool,
     generation: i64,
     conditions: Vec<Condition>,
     findings: Vec<(&'static str, Finding)>,
@@ -158,6 +203,7 @@ struct Set {
 
 impl Set {
     fn plain(&mut self, kind: &'static str, status: ConditionStatus, reason: &'static str, message: &str) {
+        let reason = if self.of_set && reason == "Invalid" { "ListenersNotValid" } else { reason };
         self.conditions.push(Condition {
             kind,
             status,
@@ -175,14 +221,18 @@ impl Set {
 
 /// Judges a listener without looking at its neighbours.
 pub(super) fn judge<'a>(
-    gateway: &facts::Gateway,
-    object: &ObjectRef,
+    owner: &Owner<'_>,
     fact: &'a facts::Listener,
+    index: u16,
     reader: &mut Reader<'_>,
 ) -> Judged<'a> {
     let protocol = Protocol::parse(&fact.protocol);
     let passthrough = fact.tls.as_ref().is_some_and(|tls| tls.passthrough);
     let mut judged = Judged {
+        id: ListenerId { owner: owner.meta.id, name: fact.id },
+        owner: owner.object.clone(),
+        place: owner.place(index),
+        xds_name: format!("{}/{}", owner.prefix, fact.name).into(),
         fact,
         protocol,
         supported_kinds: protocol.kinds(passthrough).to_vec(),
@@ -211,7 +261,7 @@ pub(super) fn judge<'a>(
             format!("A listener of protocol {} cannot have a hostname", fact.protocol),
         ));
     }
-    tls(&mut judged, gateway, object, reader);
+    tls(&mut judged, owner, reader);
     judged
 }
 
@@ -263,7 +313,7 @@ fn allowed_namespaces(judged: &mut Judged<'_>) {
 }
 
 /// TLS settings must fit the protocol, and a terminating listener needs a certificate that can be served.
-fn tls(judged: &mut Judged<'_>, gateway: &facts::Gateway, object: &ObjectRef, reader: &mut Reader<'_>) {
+fn tls(judged: &mut Judged<'_>, owner: &Owner<'_>, reader: &mut Reader<'_>) {
     let invalid = |field: &'static str, reason: &'static str, message: String| {
         Some(Finding::new(field, reason, message))
     };
@@ -300,7 +350,7 @@ fn tls(judged: &mut Judged<'_>, gateway: &facts::Gateway, object: &ObjectRef, re
         }
         (Some(tls), Protocol::Tls) if tls.passthrough => {}
         (Some(tls), Protocol::Https | Protocol::Tls) => {
-            let (served, problems) = certificates::resolve(gateway, object, tls, reader);
+            let (served, problems) = certificates::resolve(owner, tls, reader);
             judged.served_partially = !served.is_empty() && judged.unresolved.is_none();
             judged.certificates = served;
             if let Some(problem) = problems {

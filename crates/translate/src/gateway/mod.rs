@@ -7,19 +7,22 @@ mod infra;
 mod listener;
 mod overlap;
 pub(crate) mod parameters;
+mod sets;
+mod siblings;
 mod socket;
 
 use std::sync::Arc;
 
-use ir::{Condition, ConditionStatus, Metadata, ObjectRef, infra::Wish};
+use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish};
 use store::{
     Infrastructure, NameId, ObjectId,
     facts::{self, AllowedNamespaces},
 };
 
-use crate::{Reader, backend_tls::ClientSide};
+use crate::{ListenerId, Reader, backend_tls::ClientSide};
 pub use listener::Judged;
 pub use parameters::Judge;
+pub use sets::ListenerSetOutput;
 pub use socket::{Chain, Socket};
 
 /// What the gateway stage says of one Gateway. Parts that different readers look at are kept apart, so that a rotated
@@ -34,8 +37,10 @@ pub struct GatewayOutput {
     pub served: bool,
     /// Name of the proxy fleet that serves it: `namespace/name`.
     pub fleet: Arc<str>,
-    /// Listeners as routes see them, in the order of the spec.
+    /// Its own listeners as routes see them, in the order of the spec.
     pub listeners: Arc<[AttachListener]>,
+    /// ListenerSets that name it as their parent, ascending by id.
+    pub sets: Box<[ListenerSetOutput]>,
     /// What proxies listen on.
     pub sockets: Box<[Socket]>,
     /// Certificates that proxies need for listeners, ascending.
@@ -50,15 +55,17 @@ pub struct GatewayOutput {
     pub status: GatewayConditions,
 }
 
-/// Conditions of a Gateway and its listeners, except those that need to know the proxies.
+/// Conditions of a Gateway or ListenerSet and its listeners, except those that need to know the proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewayConditions {
     /// `metadata.generation` they were made from.
     pub generation: i64,
     /// Conditions of the Gateway as a whole.
     pub conditions: Vec<Condition>,
-    /// Each listener's, in the order of the spec; empty when the Gateway was not looked into.
+    /// Each listener's, in the order of the spec; empty when the object was not looked into.
     pub listeners: Vec<ListenerConditions>,
+    /// ListenerSets that are attached with at least one valid listener; none for a ListenerSet.
+    pub attached_sets: u32,
     /// Paths of fields behind conditions that do not hold, for `--to problems`.
     pub problems: Vec<ir::Problem>,
 }
@@ -66,6 +73,8 @@ pub struct GatewayConditions {
 /// Conditions of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConditions {
+    /// The listener.
+    pub id: ListenerId,
     /// Its name.
     pub name: Arc<str>,
     /// Kinds of routes that may attach.
@@ -77,8 +86,12 @@ pub struct ListenerConditions {
 /// A listener as routes see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachListener {
+    /// What it is known by.
+    pub id: ListenerId,
     /// Name.
     pub name: Arc<str>,
+    /// Where it stands among the listeners of its Gateway.
+    pub place: Place,
     /// Port of the Gateway.
     pub port: u16,
     /// Hostname; `None` for any.
@@ -91,12 +104,75 @@ pub struct AttachListener {
     pub kinds: Vec<&'static str>,
     /// Namespaces whose routes may attach.
     pub namespaces: AllowedNamespaces,
-    /// Index of the listener whose route configuration takes its routes.
-    pub table: u16,
-    /// Name in xDS: `<namespace>/<gateway>/<listener>`.
+    /// Hostnames of ready listeners on the port, of the same protocol, that its own covers: their requests are not
+    /// for it.
+    pub narrower: Box<[NameId]>,
+    /// The listener whose route configuration takes its routes; `None` while it is not ready, and for protocols without
+    /// route configurations.
+    pub table: Option<ListenerId>,
+    /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
+    /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
     pub xds_name: Arc<str>,
     /// What xDS resources made for it say about their origin.
     pub metadata: Metadata,
+}
+
+impl AttachListener {
+    /// The part that its virtual hosts and its route configuration are made from.
+    pub fn shown(&self) -> impl PartialEq + use<'_> {
+        let table = (self.table, self.port, self.tls, self.hostname, self.ready);
+        (table, &self.place, &self.xds_name, &self.metadata)
+    }
+}
+
+/// Where a listener stands in the list that a Gateway's listeners form (Gateway API, `ListenerSetSpec.listeners`): the
+/// Gateway's own come first, then those of ListenerSets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Age, namespace and name of the ListenerSet; `None`, which is less than any, for the Gateway's own.
+    pub set: Option<(i64, Arc<str>, Arc<str>)>,
+    /// Index in the list of its owner.
+    pub index: u16,
+}
+
+/// Who has listeners: a Gateway, or a ListenerSet that is attached to it.
+#[derive(Debug)]
+struct Owner<'a> {
+    object: &'a ObjectRef,
+    meta: &'a facts::Meta,
+    /// How names of its listeners in xDS begin.
+    prefix: &'a str,
+}
+
+impl Owner<'_> {
+    /// Judges listeners one by one.
+    fn judge<'a>(&self, listeners: &'a [facts::Listener], reader: &mut Reader<'_>) -> Vec<Judged<'a>> {
+        listeners.iter().zip(0u16..).map(|(fact, index)| listener::judge(self, fact, index, reader)).collect()
+    }
+
+    /// Where one of its listeners stands.
+    fn place(&self, index: u16) -> Place {
+        let ObjectRef { kind, namespace, name } = self.object;
+        let set = (*kind == Kind::ListenerSet).then(|| (self.meta.created, namespace.clone(), name.clone()));
+        Place { set, index }
+    }
+
+    /// A condition of the object's generation.
+    fn condition(
+        &self,
+        kind: &'static str,
+        status: ConditionStatus,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Condition {
+        Condition {
+            kind,
+            status,
+            reason: reason.into(),
+            message: message.into(),
+            observed_generation: self.meta.generation,
+        }
+    }
 }
 
 /// Judges one Gateway. `None` when it does not exist. `judge` says whether parameters can be used.
@@ -108,8 +184,9 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         return Some(GatewayOutput::empty(object, fleet, false));
     }
     let in_cluster = reader.settings().infrastructure == Infrastructure::Kubernetes;
+    let sets = sets::of(gateway, &object, reader);
     if let Some(finding) = unsupported_address(gateway) {
-        return Some(refused(gateway, object, fleet, finding, in_cluster, reader));
+        return Some(refused(gateway, object, fleet, sets, finding, in_cluster, reader));
     }
     let usable = parameters::of_gateway(gateway, reader, judge).and_then(|parameters| {
         let sinks = if in_cluster { infra::metric_sinks(&parameters, reader)? } else { [].into() };
@@ -121,16 +198,15 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         Ok((parameters, sinks)) => (parameters, sinks, None),
         Err(finding) => (parameters::Parameters::defaults(), [].into(), Some(finding)),
     };
-    let mut judged: Vec<Judged<'_>> = gateway
-        .listeners
-        .iter()
-        .map(|listener| listener::judge(gateway, &object, listener, reader))
-        .collect();
+    let owner = Owner { object: &object, meta: &gateway.meta, prefix: &fleet };
+    let mut judged = owner.judge(&gateway.listeners, reader);
+    for set in &sets {
+        judged.extend(set.owner().judge(set.listeners(), reader));
+    }
     conflict::mark(&mut judged, reader);
     overlap::mark(&mut judged, reader);
-    let listeners =
-        judged.iter().enumerate().map(|(i, j)| attach_listener(gateway, &object, i, j, &judged)).collect();
-    let sockets = socket::group(gateway, &fleet, &judged, &parameters, reader);
+    let listeners = attach_listeners(gateway, &object, &judged, reader);
+    let sockets = socket::group(gateway, &judged, &parameters, reader);
     let wish = in_cluster.then(|| match unusable {
         Some(_) => infra::on_hold(gateway, &object, reader).into(),
         None => infra::wish(gateway, &object, &judged, &parameters, sinks, reader),
@@ -139,19 +215,34 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         judged.iter().filter(|j| j.ready()).flat_map(|j| j.certificates.iter().map(|c| c.id)).collect();
     certificates.sort_unstable();
     certificates.dedup();
-    let mut status = conditions(gateway, &object, judged);
+    let (mut judged, mut listeners) = (judged.into_iter(), listeners.into_iter());
+    let own = gateway.listeners.len();
+    let mut status = conditions(&owner, judged.by_ref().take(own).collect());
+    let own = listeners.by_ref().take(own).collect();
+    let mut outputs: Vec<ListenerSetOutput> = (sets.into_iter())
+        .map(|set| {
+            let count = set.listeners().len();
+            set.output(judged.by_ref().take(count).collect(), listeners.by_ref().take(count).collect())
+        })
+        .collect();
     let (client_side, unresolved) = client_side::of_gateway(gateway, &object, &parameters, reader);
-    resolved_refs(gateway, &object, unresolved, &mut status);
+    resolved_refs(gateway, &owner, unresolved, &mut status);
     if let Some(finding) = unusable {
-        not_accepted(gateway, &object, finding, &mut status);
+        for set in &mut outputs {
+            set.parent_is_not_accepted(&object);
+        }
+        not_accepted(&object, gateway.meta.generation, finding, &mut status);
     }
+    status.attached_sets = sets::count(&outputs);
+    outputs.sort_unstable_by_key(|set| set.id);
     Some(GatewayOutput {
         status,
         object,
         managed: true,
         served: true,
         fleet,
-        listeners,
+        listeners: own,
+        sets: outputs.into(),
         sockets,
         certificates: certificates.into(),
         client_side,
@@ -168,6 +259,7 @@ impl GatewayOutput {
             served: false,
             fleet,
             listeners: [].into(),
+            sets: [].into(),
             sockets: [].into(),
             certificates: [].into(),
             client_side: ClientSide::default(),
@@ -176,6 +268,17 @@ impl GatewayOutput {
             status: GatewayConditions::default(),
         }
     }
+
+    /// One of its ListenerSets.
+    pub fn set(&self, id: ObjectId) -> Option<&ListenerSetOutput> {
+        let at = self.sets.binary_search_by_key(&id, |set| set.id).ok()?;
+        self.sets.get(at)
+    }
+
+    /// All listeners: its own and those of its ListenerSets.
+    pub fn all_listeners(&self) -> impl Iterator<Item = &AttachListener> {
+        self.listeners.iter().chain(self.sets.iter().flat_map(|set| set.listeners.iter()))
+    }
 }
 
 /// The output of a Gateway that is ours and cannot be accepted.
@@ -183,6 +286,7 @@ fn refused(
     gateway: &facts::Gateway,
     object: ObjectRef,
     fleet: Arc<str>,
+    sets: Vec<sets::Set<'_>>,
     finding: crate::Finding,
     in_cluster: bool,
     reader: &mut Reader<'_>,
@@ -191,20 +295,29 @@ fn refused(
     let mut output = GatewayOutput::empty(object, fleet, true);
     output.wish = wish;
     output.status.generation = gateway.meta.generation;
-    not_accepted(gateway, &output.object, finding, &mut output.status);
+    let mut outputs: Vec<ListenerSetOutput> =
+        sets.into_iter().map(|set| set.without_parent(&output.object)).collect();
+    outputs.sort_unstable_by_key(|set| set.id);
+    output.sets = outputs.into();
+    not_accepted(&output.object, gateway.meta.generation, finding, &mut output.status);
     output
 }
 
-/// Says why a Gateway is not accepted, in place of what its listeners gave.
+/// Says why a Gateway or ListenerSet is not accepted, in place of what its listeners gave.
 fn not_accepted(
-    gateway: &facts::Gateway,
     object: &ObjectRef,
+    generation: i64,
     finding: crate::Finding,
     status: &mut GatewayConditions,
 ) {
-    let message = finding.message.to_string();
     status.conditions.retain(|condition| condition.kind != "Accepted");
-    let accepted = condition(gateway, "Accepted", ConditionStatus::False, finding.reason, message);
+    let accepted = Condition {
+        kind: "Accepted",
+        status: ConditionStatus::False,
+        reason: finding.reason.into(),
+        message: finding.message.to_string(),
+        observed_generation: generation,
+    };
     status.conditions.insert(0, accepted);
     status.problems.push(crate::status::problem(object, "Accepted", finding));
 }
@@ -212,7 +325,7 @@ fn not_accepted(
 /// Says whether the references of `spec.tls` resolve, when it is there.
 fn resolved_refs(
     gateway: &facts::Gateway,
-    object: &ObjectRef,
+    owner: &Owner<'_>,
     finding: Option<crate::Finding>,
     status: &mut GatewayConditions,
 ) {
@@ -221,18 +334,12 @@ fn resolved_refs(
         return;
     }
     status.conditions.push(match &finding {
-        None => condition(
-            gateway,
-            KIND,
-            ConditionStatus::True,
-            KIND,
-            "All references of spec.tls resolve".to_owned(),
-        ),
+        None => owner.condition(KIND, ConditionStatus::True, KIND, "All references of spec.tls resolve"),
         Some(finding) => {
-            condition(gateway, KIND, ConditionStatus::False, finding.reason, finding.message.to_string())
+            owner.condition(KIND, ConditionStatus::False, finding.reason, finding.message.to_string())
         }
     });
-    status.problems.extend(finding.map(|finding| crate::status::problem(object, KIND, finding)));
+    status.problems.extend(finding.map(|finding| crate::status::problem(owner.object, KIND, finding)));
 }
 
 /// True when the Gateway's class names our controller. In standalone mode a class that does not exist counts as ours.
@@ -257,91 +364,76 @@ fn unsupported_address(gateway: &facts::Gateway) -> Option<crate::Finding> {
     ))
 }
 
-/// A condition of this Gateway's generation.
-fn condition(
-    gateway: &facts::Gateway,
-    kind: &'static str,
-    status: ConditionStatus,
-    reason: &'static str,
-    message: String,
-) -> Condition {
-    Condition { kind, status, reason: reason.into(), message, observed_generation: gateway.meta.generation }
-}
-
-fn attach_listener(
+fn attach_listeners(
     gateway: &facts::Gateway,
     object: &ObjectRef,
-    index: usize,
-    judged: &Judged<'_>,
-    all: &[Judged<'_>],
-) -> AttachListener {
-    // Plain HTTP listeners of a port are told apart by host only, so they share the first one's table.
-    let table = all
-        .iter()
-        .position(|other| {
-            other.ready()
-                && judged.protocol == listener::Protocol::Http
-                && other.protocol == judged.protocol
-                && other.fact.port == judged.fact.port
+    judged: &[Judged<'_>],
+    reader: &Reader<'_>,
+) -> Vec<AttachListener> {
+    let mut narrower = siblings::narrower(judged, reader);
+    let shared = siblings::shared_tables(judged);
+    (judged.iter().zip(&mut narrower))
+        .map(|(judged, narrower)| {
+            let listener = judged.fact;
+            let table = match judged.protocol {
+                listener::Protocol::Http => shared.get(&listener.port).copied(),
+                listener::Protocol::Https => Some(judged.id),
+                _ => None,
+            };
+            AttachListener {
+                id: judged.id,
+                name: listener.name.clone(),
+                place: judged.place.clone(),
+                port: listener.port,
+                hostname: listener.hostname,
+                ready: judged.ready(),
+                tls: judged.protocol == listener::Protocol::Https,
+                kinds: judged.supported_kinds.clone(),
+                namespaces: listener.namespaces.clone(),
+                narrower: std::mem::take(narrower).into(),
+                table: table.filter(|_| judged.ready()),
+                xds_name: judged.xds_name.clone(),
+                metadata: Metadata {
+                    object: object.clone(),
+                    section: Some(listener.name.clone()),
+                    annotations: gateway.meta.annotations.clone(),
+                },
+            }
         })
-        .filter(|_| judged.ready())
-        .unwrap_or(index);
-    let listener = judged.fact;
-    AttachListener {
-        name: listener.name.clone(),
-        port: listener.port,
-        hostname: listener.hostname,
-        ready: judged.ready(),
-        tls: judged.protocol == listener::Protocol::Https,
-        kinds: judged.supported_kinds.clone(),
-        namespaces: listener.namespaces.clone(),
-        // At most 64 listeners by the schema.
-        table: table as u16,
-        xds_name: xds_name(object, listener),
-        metadata: Metadata {
-            object: object.clone(),
-            section: Some(listener.name.clone()),
-            annotations: gateway.meta.annotations.clone(),
-        },
-    }
+        .collect()
 }
 
-fn xds_name(object: &ObjectRef, listener: &facts::Listener) -> Arc<str> {
-    format!("{}/{}/{}", object.namespace, object.name, listener.name).into()
-}
-
-fn conditions(gateway: &facts::Gateway, object: &ObjectRef, judged: Vec<Judged<'_>>) -> GatewayConditions {
-    let mut problems = Vec::new();
-    let names_of = |judged: &[Judged<'_>], bad: bool| -> Vec<String> {
-        (judged.iter().filter(|j| j.accepted() != bad).map(|j| j.fact.name.to_string())).collect()
-    };
-    let rejected = names_of(&judged, true);
+/// Conditions of a Gateway, from its own listeners.
+fn conditions(owner: &Owner<'_>, judged: Vec<Judged<'_>>) -> GatewayConditions {
+    let rejected: Vec<String> =
+        judged.iter().filter(|j| !j.accepted()).map(|j| j.fact.name.to_string()).collect();
     let accepted = match (rejected.len(), judged.len()) {
-        (0, _) => condition(
-            gateway,
-            "Accepted",
-            ConditionStatus::True,
-            "Accepted",
-            "The Gateway is accepted".to_owned(),
-        ),
-        (bad, all) if bad == all => condition(
-            gateway,
+        (0, _) => owner.condition("Accepted", ConditionStatus::True, "Accepted", "The Gateway is accepted"),
+        (bad, all) if bad == all => owner.condition(
             "Accepted",
             ConditionStatus::False,
             "ListenersNotValid",
-            "No listener is valid; see the conditions of the listeners".to_owned(),
+            "No listener is valid; see the conditions of the listeners",
         ),
-        _ => condition(
-            gateway,
+        _ => owner.condition(
             "Accepted",
             ConditionStatus::True,
             "ListenersNotValid",
             format!("Some listeners are not valid: {}", rejected.join(", ")),
         ),
     };
+    let mut status = of_listeners(owner, judged);
+    status.conditions.push(accepted);
+    status
+}
+
+/// Conditions of listeners, with the problems behind those that do not hold.
+fn of_listeners(owner: &Owner<'_>, judged: Vec<Judged<'_>>) -> GatewayConditions {
+    let object = owner.object;
+    let mut problems = Vec::new();
     let listeners = (judged.into_iter().enumerate())
         .map(|(i, j)| {
-            let (conditions, found) = j.conditions(gateway.meta.generation);
+            let (conditions, found) = j.conditions(owner.meta.generation);
             problems.extend(found.into_iter().map(|(condition, finding)| ir::Problem {
                 object: object.into(),
                 field: format!("spec.listeners[{i}]{}", finding.field),
@@ -351,10 +443,20 @@ fn conditions(gateway: &facts::Gateway, object: &ObjectRef, judged: Vec<Judged<'
                 message: finding.message.into_owned(),
             }));
             problems.extend(weaknesses(i, &j, object));
-            ListenerConditions { name: j.fact.name.clone(), supported_kinds: j.supported_kinds, conditions }
+            ListenerConditions {
+                id: j.id,
+                name: j.fact.name.clone(),
+                supported_kinds: j.supported_kinds,
+                conditions,
+            }
         })
         .collect();
-    GatewayConditions { generation: gateway.meta.generation, conditions: vec![accepted], listeners, problems }
+    GatewayConditions {
+        generation: owner.meta.generation,
+        listeners,
+        problems,
+        ..GatewayConditions::default()
+    }
 }
 
 /// Warnings about certificates that a listener serves although clients may refuse them. No condition tells of them:

@@ -21,7 +21,7 @@ pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
                 OVERLAPPING_CERTIFICATES,
                 format!(
                     "The certificate name {a} overlaps with {b} of listener {}: clients may send its requests over this listener's connections",
-                    judged[j].fact.name
+                    judged[j].label()
                 ),
             ))
         });
@@ -41,7 +41,7 @@ pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
                             "The hostname {} overlaps with the hostname {} of listener {}",
                             own.as_deref().unwrap_or("*"),
                             other.as_deref().unwrap_or("*"),
-                            judged[j].fact.name
+                            judged[j].label()
                         ),
                     )
                 })

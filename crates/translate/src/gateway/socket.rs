@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ir::{
     cluster::EMPTY_CLUSTER,
-    listener::{DownstreamTls, Transport},
+    listener::{DownstreamTls, ListenerRef, Transport},
 };
 use store::{Infrastructure, facts};
 
@@ -12,7 +12,7 @@ use super::{
     listener::{Judged, Protocol},
     parameters::Parameters,
 };
-use crate::Reader;
+use crate::{ListenerId, Reader, SocketKey};
 
 /// Offset of ports below 1024 in a cluster, where proxies run without privileges: Gateway port 80 is 10080 in the Pod.
 const PRIVILEGED_PORT_OFFSET: u16 = 10_000;
@@ -22,20 +22,18 @@ const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 /// One socket of the proxies of a Gateway, before it is known which HTTP filters its routes need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
+    /// What it is known by.
+    pub key: SocketKey,
     /// Name in xDS: that of the first listener on it.
     pub name: Arc<str>,
     /// Address to bind.
     pub address: Arc<str>,
-    /// Port to bind.
-    pub port: u16,
-    /// Transport.
-    pub transport: Transport,
     /// True on a host, where other processes may have the port.
     pub exclusive: bool,
     /// True when IPv4 comes in too although the address is IPv6.
     pub ipv4_compat: bool,
-    /// Names of the listeners on it, in the order of the spec within each protocol.
-    pub listeners: Box<[Arc<str>]>,
+    /// The listeners on it, in order within each protocol.
+    pub listeners: Box<[ListenerRef]>,
     /// Chains in the order of the listeners.
     pub chains: Box<[Chain]>,
 }
@@ -45,8 +43,8 @@ pub struct Socket {
 pub enum Chain {
     /// HTTP with the table of listener `table`.
     Http {
-        /// Index of the listener that gives the table its name.
-        table: u16,
+        /// The listener that gives the table its name.
+        table: ListenerId,
         /// Name of the chain and of its route configuration.
         name: Arc<str>,
         /// SNI; `None` for any, and for plain HTTP.
@@ -73,7 +71,6 @@ pub enum Chain {
 /// order gives sockets their names.
 pub(super) fn group(
     gateway: &facts::Gateway,
-    fleet: &str,
     judged: &[Judged<'_>],
     parameters: &Parameters,
     reader: &mut Reader<'_>,
@@ -92,22 +89,22 @@ pub(super) fn group(
             Infrastructure::Host { .. } => listener.fact.port,
         };
         let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
-        let xds_name: Arc<str> = format!("{fleet}/{}", listener.fact.name).into();
-        for (n, address) in addresses.iter().enumerate() {
-            let existing = sockets
-                .iter()
-                .position(|s| s.address == n && s.socket.port == port && s.socket.transport == transport);
+        let xds_name = &listener.xds_name;
+        for (address, n) in addresses.iter().zip(0u16..) {
+            let key = SocketKey { gateway: gateway.meta.id, address: n, port, transport };
+            let existing = sockets.iter().position(|building| building.socket.key == key);
             let index = existing.unwrap_or_else(|| {
                 // The name must be unique: further addresses of a Gateway add themselves to it.
                 let name = if n == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
                 let (address, listeners, chains) = (address.clone(), [].into(), [].into());
-                let socket =
-                    Socket { name, address, port, transport, exclusive, ipv4_compat, listeners, chains };
-                sockets.push(Building { address: n, socket, listeners: Vec::new(), chains: Vec::new() });
+                let socket = Socket { key, name, address, exclusive, ipv4_compat, listeners, chains };
+                sockets.push(Building { socket, listeners: Vec::new(), chains: Vec::new() });
                 sockets.len() - 1
             });
             let building = &mut sockets[index];
-            building.listeners.push(listener.fact.name.clone());
+            building
+                .listeners
+                .push(ListenerRef { owner: listener.owner.clone(), name: listener.fact.name.clone() });
             let chains = &mut building.chains;
             // Plain HTTP listeners of a port share the first one's chain.
             if listener.protocol == Protocol::Http
@@ -115,7 +112,7 @@ pub(super) fn group(
             {
                 continue;
             }
-            chains.push(chain(i, listener, &xds_name, port, reader));
+            chains.push(chain(listener, port, reader));
         }
     }
     let finish = |b: Building| Socket { listeners: b.listeners.into(), chains: b.chains.into(), ..b.socket };
@@ -124,10 +121,8 @@ pub(super) fn group(
 
 /// A socket while listeners join it.
 struct Building {
-    /// Index of its address.
-    address: usize,
     socket: Socket,
-    listeners: Vec<Arc<str>>,
+    listeners: Vec<ListenerRef>,
     chains: Vec<Chain>,
 }
 
@@ -139,7 +134,7 @@ fn rank(protocol: Protocol) -> u8 {
     }
 }
 
-fn chain(index: usize, listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, reader: &Reader<'_>) -> Chain {
+fn chain(listener: &Judged<'_>, port: u16, reader: &Reader<'_>) -> Chain {
     let tls = |alpn: &[&str]| DownstreamTls {
         certificates: listener.certificates.iter().map(|c| c.xds_name.clone()).collect(),
         alpn: alpn.iter().map(|p| Arc::from(*p)).collect(),
@@ -155,8 +150,8 @@ fn chain(index: usize, listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, re
                 &["h2", "http/1.1"]
             };
             Chain::Http {
-                table: index as u16,
-                name: xds_name.clone(),
+                table: listener.id,
+                name: listener.xds_name.clone(),
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
                 tls: secure.then(|| tls(alpn)),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),

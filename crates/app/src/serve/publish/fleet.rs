@@ -93,7 +93,8 @@ impl FleetRecord {
                     self.sockets.get(&socket.name).copied().flatten().is_some_and(|until| until > now);
                 if waits && !inputs.refusals.accepts(inputs.name, &socket.name) {
                     let word = Word::no("Pending", "Proxies have not taken the listener yet");
-                    listeners.extend(socket.listeners.iter().map(|name| (name.clone(), word.clone())));
+                    listeners
+                        .extend(socket.listeners.iter().map(|listener| (listener.clone(), word.clone())));
                 }
             }
         }
