@@ -35,7 +35,7 @@ pub fn gateway_class(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Opt
     let problems = (invalid.into_iter())
         .map(|finding| ir::Problem { severity, ..problem(&object, "Accepted", finding) })
         .collect();
-    let features = crate::features::supported(reader.settings());
+    let features = crate::features::supported();
     Some(Status { object, body: StatusBody::Class { conditions: vec![accepted], features }, problems })
 }
 
