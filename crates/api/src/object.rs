@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     backend::{Backend, BackendSpec, BackendStatus},
+    backendtrafficpolicy::{BackendTrafficPolicy, BackendTrafficPolicySpec},
     common::RouteStatus,
     core::{ConfigMap, CoreNamespace, EndpointSlice, Secret, Service},
     envoyproxy::{EnvoyProxy, EnvoyProxySpec, EnvoyProxyStatus},
@@ -19,6 +20,7 @@ use crate::{
     gatewayclass::{GatewayClass, GatewayClassSpec, GatewayClassStatus},
     grpcroute::{GrpcRoute, GrpcRouteSpec},
     httproute::{HttpRoute, HttpRouteSpec},
+    policy::PolicyStatus,
     referencegrant::{ReferenceGrant, ReferenceGrantSpec},
     schema,
     serviceimport::{MCS_GROUP, ServiceImport, ServiceImportSpec, ServiceImportStatus},
@@ -213,6 +215,10 @@ kinds! {
     /// How the proxies of a Gateway or a class run and behave.
     EnvoyProxy(EnvoyProxy) = "gateway.envoyproxy.io", "EnvoyProxy", ["v1alpha1"], "v1alpha1", true,
         Some(EnvoyProxy::crd), schema::custom::<EnvoyProxySpec, EnvoyProxyStatus>;
+    /// How proxies talk to the backends of routes.
+    BackendTrafficPolicy(BackendTrafficPolicy) = "gateway.envoyproxy.io", "BackendTrafficPolicy", ["v1alpha1"],
+        "v1alpha1", true, Some(BackendTrafficPolicy::crd),
+        schema::custom::<BackendTrafficPolicySpec, PolicyStatus>;
 }
 
 impl Object {

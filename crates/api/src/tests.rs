@@ -118,6 +118,7 @@ fn crds_serve_all_versions_and_keep_one() {
             "referencegrants.gateway.networking.k8s.io",
             "backends.gateway.envoyproxy.io",
             "envoyproxies.gateway.envoyproxy.io",
+            "backendtrafficpolicies.gateway.envoyproxy.io",
         ]
     );
     for crd in &crds {

@@ -152,7 +152,7 @@ pub(crate) fn complete(status: &mut Status, refusals: &Refusals, verdict: impl F
                 parent.conditions.push(condition(Word::no("Invalid", message.clone()), generation));
             }
         }
-        StatusBody::Conditions(_) | StatusBody::Ancestors { .. } => {}
+        StatusBody::Conditions(_) | StatusBody::Ancestors { .. } | StatusBody::Policy { .. } => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{Metadata, ObjectRef};
+use crate::{Metadata, ObjectRef, traffic::ClusterTraffic};
 
 /// Name in weighted targets that stands for backends that cannot be reached. No cluster has it, so Envoy answers
 /// requests that it is chosen for with the target's status for missing clusters.
@@ -25,6 +25,10 @@ pub struct Cluster {
     pub metadata: Option<Metadata>,
     /// How requests are spread over zones.
     pub zones: Zones,
+    /// What a policy says of it.
+    pub traffic: ClusterTraffic,
+    /// Host of health checks that name none: that of the route.
+    pub health_host: Arc<str>,
     /// Objects that it was made from.
     pub owners: Box<[ObjectRef]>,
 }
@@ -97,8 +101,19 @@ pub struct Locality {
     pub priority: u32,
     /// The backend; `None` for an invalid one.
     pub metadata: Option<Metadata>,
+    /// How its endpoints are checked, where that differs from their addresses.
+    pub health: EndpointHealth,
     /// The endpoints.
     pub endpoints: Box<[Endpoint]>,
+}
+
+/// How the endpoints of a locality are checked, where that differs from their addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// The port that is checked; `None` for the endpoint's own.
+    pub port: Option<u16>,
+    /// Checks name the endpoint's host name.
+    pub by_hostname: bool,
 }
 
 /// One endpoint.

@@ -13,6 +13,7 @@ pub mod resource;
 pub mod route;
 pub mod secret;
 pub mod status;
+pub mod traffic;
 
 pub use metadata::Metadata;
 pub use object::{Group, Kind, ObjectRef};

@@ -72,6 +72,11 @@ pub enum StatusBody {
         /// The parents.
         parents: Vec<ParentStatus>,
     },
+    /// Policies: one entry per object that they act on.
+    Policy {
+        /// The objects, or the parts of them.
+        ancestors: Vec<ParentStatus>,
+    },
     /// EnvoyProxy: one entry per object that refers to it.
     Ancestors {
         /// The objects that refer to it.
@@ -92,10 +97,10 @@ pub struct ListenerStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Status of a route at one parent.
+/// Status of a route at one parent, or of a policy at one object that it acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentStatus {
-    /// The parent, as the route has it.
+    /// The parent, as the route has it; the object that the policy acts on.
     pub parent: ParentReference,
     /// Its conditions.
     pub conditions: Vec<Condition>,

@@ -2,6 +2,8 @@
 
 mod emit;
 mod explain;
+mod features;
+mod policies;
 mod publish;
 
 use std::{
@@ -12,15 +14,16 @@ use std::{
 use engine::{Buckets, Counters, Counts, Dirty, Reads, Table};
 use ir::{
     Kind,
-    listener::HttpFeatures,
     resource::{Fragment, Resource},
     status::Status,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
-    AttachOutput, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable, Reader, RouteOutput, TableKey,
-    VirtualHostKey, attach, gateway, route, status,
+    AttachOutput, ClusterKey, ClusterPlan, Dep, EntryKey, GatewayOutput, GatewayTable, PolicyOutput, Reader,
+    RouteOutput, TableKey, VirtualHostKey, attach, gateway,
+    policy::{self, Relations},
+    route, status,
 };
 use xds::entry::Entries;
 
@@ -29,6 +32,7 @@ use crate::{
     order::{HostIndex, HostPlace, TableIndex},
 };
 pub use explain::{Explanation, HostView};
+use features::FeatureIndex;
 pub(crate) use publish::Publication;
 
 /// Parameters are judged by whoever makes objects of them.
@@ -57,6 +61,7 @@ pub(crate) struct Stages {
     gateways: Table<ObjectId, GatewayOutput, Dep>,
     attached: Table<ObjectId, AttachOutput, Dep>,
     routes: Table<ObjectId, RouteOutput, Dep>,
+    policies: Table<ObjectId, PolicyOutput, Dep>,
     clusters: Table<ClusterKey, Arc<Resource>, Dep>,
     endpoints: Table<ClusterKey, Arc<Resource>, Dep>,
     entries: Table<EntryKey, Entries, Dep>,
@@ -75,62 +80,14 @@ pub(crate) struct Stages {
     route_gateways: Buckets<ObjectId, ObjectId>,
     /// Gateways that serve a certificate.
     secret_gateways: Buckets<ObjectId, ObjectId>,
-    /// HTTP filters that routes ask for, by table and route.
+    /// HTTP filters that routes ask for, by table.
     features: FeatureIndex,
+    /// How policies of a kind relate to each other, by the Gateway that contains them.
+    relations: FxHashMap<(Kind, ObjectId), Relations>,
     host_index: HostIndex,
     broad_hosts: isolation::BroadHosts,
     table_index: TableIndex,
     fleets: BTreeMap<Arc<str>, Fleet>,
-}
-
-/// HTTP filters that tables need, counted by the routes that need them.
-#[derive(Debug, Default)]
-struct FeatureIndex {
-    of_route: FxHashMap<ObjectId, Vec<(TableKey, HttpFeatures)>>,
-    counts: Counts<(TableKey, u8)>,
-}
-
-/// Accessors of the members of [`HttpFeatures`], so that they can be counted one by one.
-const FEATURES: [fn(&mut HttpFeatures) -> &mut bool; 4] =
-    [|f| &mut f.cors, |f| &mut f.session_persistence, |f| &mut f.dynamic_forward_proxy, |f| &mut f.grpc];
-
-impl FeatureIndex {
-    fn get(&self, table: TableKey) -> HttpFeatures {
-        let mut features = HttpFeatures::default();
-        for (i, member) in (0u8..).zip(FEATURES) {
-            *member(&mut features) = self.counts.get((table, i)) > 0;
-        }
-        features
-    }
-
-    /// Replaces what a route needs; returns the tables whose needs changed.
-    fn replace(&mut self, route: ObjectId, new: Vec<(TableKey, HttpFeatures)>) -> BTreeSet<TableKey> {
-        let mut touched = BTreeSet::new();
-        let old = self.of_route.remove(&route).unwrap_or_default();
-        if old == new {
-            if !new.is_empty() {
-                self.of_route.insert(route, new);
-            }
-            return touched;
-        }
-        for (needs, adding) in [(&new, true), (&old, false)] {
-            for (table, features) in needs {
-                let mut features = *features;
-                for (i, member) in (0u8..).zip(FEATURES) {
-                    let key = (*table, i);
-                    if *member(&mut features)
-                        && if adding { self.counts.increment(key) } else { self.counts.decrement(key) }
-                    {
-                        touched.insert(*table);
-                    }
-                }
-            }
-        }
-        if !new.is_empty() {
-            self.of_route.insert(route, new);
-        }
-        touched
-    }
 }
 
 impl Default for Stages {
@@ -139,6 +96,7 @@ impl Default for Stages {
             gateways: Table::new("gateway"),
             attached: Table::new("attach"),
             routes: Table::new("route"),
+            policies: Table::new("policy"),
             clusters: Table::new("cluster"),
             endpoints: Table::new("endpoints"),
             entries: Table::new("entry"),
@@ -153,6 +111,7 @@ impl Default for Stages {
             route_gateways: Buckets::default(),
             secret_gateways: Buckets::default(),
             features: FeatureIndex::default(),
+            relations: FxHashMap::default(),
             host_index: HostIndex::default(),
             broad_hosts: isolation::BroadHosts::default(),
             table_index: TableIndex::default(),
@@ -174,8 +133,7 @@ pub(crate) struct Run {
 struct Roots {
     gateways: BTreeSet<ObjectId>,
     routes: BTreeSet<ObjectId>,
-    /// Routes whose need of HTTP filters may have changed.
-    features: BTreeSet<ObjectId>,
+    policies: BTreeSet<ObjectId>,
     statuses: BTreeSet<ObjectId>,
     clusters: BTreeSet<ClusterKey>,
     entries: BTreeSet<EntryKey>,
@@ -208,6 +166,10 @@ impl Roots {
                     roots.routes.insert(id);
                     roots.statuses.insert(id);
                 }
+                Some(kind) if policy::of(kind).is_some() => {
+                    roots.policies.insert(id);
+                    roots.statuses.insert(id);
+                }
                 _ => {}
             }
         }
@@ -223,6 +185,7 @@ impl Stages {
         self.run_gateways(store, &mut run);
         self.run_routes(store, &mut run);
         self.run_attached(store, &mut run);
+        self.run_policies(store, &mut run);
         self.run_emit(store, &mut run);
         let statuses = self.run_statuses(store, &mut run);
         let mut commit = self.publish(&run.publication);
@@ -281,43 +244,41 @@ impl Stages {
 
     fn run_routes(&mut self, store: &Store, run: &mut Run) {
         let Run { dirty, roots, .. } = run;
+        let route_gateways = &self.route_gateways;
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| route::unit(id, &mut Reader::new(store, reads));
         self.routes.update(dirty, roots.routes.clone(), unit, |change| {
             let id = change.key;
             let (old, new) = (change.old, change.new);
-            if old.map(|r| (&r.rules, r.origin.created)) != new.map(|r| (&r.rules, r.origin.created)) {
+            let rules = |r: &RouteOutput| (r.rules.clone(), r.rule_names.clone(), r.origin.created);
+            if old.map(rules) != new.map(rules) {
                 touched.push(Dep::Rules(id));
             }
             if old.map(|r| &r.plans) != new.map(|r| &r.plans) {
                 touched.push(Dep::Plans(id));
-                let plans = [old, new].into_iter().flatten().flat_map(|r| r.plans.iter());
-                roots.clusters.extend(plans.map(|p| ClusterKey { route: id, rule: p.rule, slot: p.slot }));
+                for route in [old, new].into_iter().flatten() {
+                    roots.clusters.extend(clusters_of(id, route, route_gateways));
+                }
             }
             if old.map(|r| (&r.findings, &r.origin)) != new.map(|r| (&r.findings, &r.origin)) {
                 touched.push(Dep::RouteFindings(id));
             }
             roots.statuses.insert(id);
-            if old.map(|r| r.features) != new.map(|r| r.features) {
-                roots.features.insert(id);
-            }
         });
         dirty.extend(touched);
     }
 
     fn run_attached(&mut self, store: &Store, run: &mut Run) {
-        let Run { dirty, roots, publication } = run;
-        let gateways = GatewayTable(&self.gateways);
+        let Run { dirty, roots, .. } = run;
+        let (gateways, routes) = (GatewayTable(&self.gateways), &self.routes);
         let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
         let route_gateways = &mut self.route_gateways;
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
-        let mut changed_routes = std::mem::take(&mut roots.features);
         self.attached.update(dirty, std::mem::take(&mut roots.routes), unit, |change| {
             let id = change.key;
             touched.push(Dep::Attached(id));
             roots.statuses.insert(id);
-            changed_routes.insert(id);
             for key in counted(change.new) {
                 counts.increment(key);
                 touched.push(Dep::AttachedRoutes(key.0));
@@ -345,24 +306,10 @@ impl Stages {
                 } else {
                     route_gateways.remove(id, *gateway);
                 }
-                publication.route_moved(id, *gateway);
+                let plans = routes.get(id).map_or(&[][..], |route| &route.plans);
+                roots.clusters.extend(plans.iter().map(|plan| cluster_key(*gateway, id, plan)));
             }
         });
-        for id in changed_routes {
-            let features = self.routes.get(id).map(|r| r.features).unwrap_or_default();
-            let bindings = self
-                .attached
-                .get(id)
-                .into_iter()
-                .flat_map(|a| a.parents.iter().flat_map(|p| p.bindings.iter()));
-            let tables: BTreeSet<TableKey> = bindings.map(|b| b.table).collect();
-            let needs = if features == HttpFeatures::default() {
-                Vec::new()
-            } else {
-                tables.into_iter().map(|table| (table, features)).collect()
-            };
-            dirty.extend(self.features.replace(id, needs).into_iter().map(Dep::Features));
-        }
         dirty.extend(touched);
     }
 
@@ -370,6 +317,7 @@ impl Stages {
         let mut changed = Vec::new();
         let (gateways, routes, attached) = (&self.gateways, &self.routes, &self.attached);
         let (counts, hosts) = (&self.attached_routes, &self.host_index);
+        let (policies, relations) = (&self.policies, &self.relations);
         let unit = |id: ObjectId, reads: &mut Reads<Dep>| {
             let reader = &mut Reader::new(store, reads);
             match store.object(id)?.kind {
@@ -381,6 +329,9 @@ impl Stages {
                     status::route(id, reader, attached.get(id), routes.get(id), &|route| {
                         hosts.overlaps(route)
                     })
+                }
+                kind if policy::of(kind).is_some() => {
+                    policy::status(id, reader, policies.get(id), |gateway| relations.get(&(kind, gateway)))
                 }
                 _ => None,
             }
@@ -399,6 +350,7 @@ impl Stages {
             (self.gateways.name(), self.gateways.counters()),
             (self.routes.name(), self.routes.counters()),
             (self.attached.name(), self.attached.counters()),
+            (self.policies.name(), self.policies.counters()),
             (self.clusters.name(), self.clusters.counters()),
             (self.endpoints.name(), self.endpoints.counters()),
             (self.entries.name(), self.entries.counters()),
@@ -426,6 +378,20 @@ impl Stages {
         all.sort_unstable_by(|a, b| a.object.cmp(&b.object));
         all
     }
+}
+
+fn cluster_key(gateway: ObjectId, route: ObjectId, plan: &ClusterPlan) -> ClusterKey {
+    ClusterKey { gateway, route, rule: plan.rule, slot: plan.slot }
+}
+
+/// The clusters of a route at the Gateways that it is bound to.
+fn clusters_of(
+    id: ObjectId,
+    route: &RouteOutput,
+    gateways: &Buckets<ObjectId, ObjectId>,
+) -> BTreeSet<ClusterKey> {
+    let keys = |gateway| route.plans.iter().map(move |plan| cluster_key(gateway, id, plan));
+    gateways.members(id).flat_map(keys).collect()
 }
 
 fn counted(output: Option<&AttachOutput>) -> BTreeSet<(ObjectId, u16)> {

@@ -47,7 +47,12 @@ pub fn body(body: &StatusBody, controller: &str) -> Value {
             "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
         }),
         StatusBody::Route { parents } => {
-            json!({ "parents": parents.iter().map(|p| parent(p, controller)).collect::<Vec<_>>() })
+            let parents = parents.iter().map(|parent| shared("parentRef", parent, controller));
+            json!({ "parents": parents.collect::<Vec<_>>() })
+        }
+        StatusBody::Policy { ancestors } => {
+            let ancestors = ancestors.iter().map(|ancestor| shared("ancestorRef", ancestor, controller));
+            json!({ "ancestors": ancestors.collect::<Vec<_>>() })
         }
         StatusBody::Ancestors { ancestors } => {
             json!({ "ancestors": ancestors.iter().map(ancestor).collect::<Vec<_>>() })
@@ -86,9 +91,10 @@ fn listener(listener: &ListenerStatus) -> Value {
     })
 }
 
-fn parent(parent: &ParentStatus, controller: &str) -> Value {
+/// An entry of a list that controllers share; `reference` is the name of the field for the object that it is about.
+fn shared(reference: &str, parent: &ParentStatus, controller: &str) -> Value {
     json!({
-        "parentRef": parent_ref(&parent.parent),
+        reference: parent_ref(&parent.parent),
         "controllerName": controller,
         "conditions": all(&parent.conditions),
     })

@@ -31,13 +31,8 @@ impl Shape {
         match kind {
             Kind::GatewayClass | Kind::Gateway | Kind::Backend | Kind::EnvoyProxy => Some(Shape::Owned),
             Kind::HttpRoute | Kind::GrpcRoute => Some(Shape::ROUTE),
-            Kind::ReferenceGrant
-            | Kind::Namespace
-            | Kind::Service
-            | Kind::EndpointSlice
-            | Kind::ServiceImport
-            | Kind::Secret
-            | Kind::ConfigMap => None,
+            kind if kind.is_policy() => Some(Shape::POLICY),
+            _ => None,
         }
     }
 }

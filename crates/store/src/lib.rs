@@ -10,6 +10,7 @@
 mod certificate;
 pub mod facts;
 mod lower;
+mod policies;
 mod settings;
 mod store;
 

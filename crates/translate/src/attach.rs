@@ -1,7 +1,5 @@
 //! Stage 3: which listeners a route attaches to, and with which hosts. The one place that decides it.
 
-use std::collections::BTreeMap;
-
 use store::{
     NameId, ObjectId,
     facts::{AllowedNamespaces, Meta, ParentRef},
@@ -140,17 +138,12 @@ fn allows_namespace(
     gateway: ObjectId,
     reader: &mut Reader<'_>,
 ) -> bool {
-    let labels = match (&listener.namespaces, reader.namespace(route.namespace_object)) {
-        (AllowedNamespaces::All, _) => return true,
-        (_, Some(namespace)) => &namespace.labels,
-        (_, None) if !reader.settings().implicit_namespaces => return false,
-        // A namespace that nobody declared has the one label that every namespace has.
-        (_, None) => {
-            &BTreeMap::from([("kubernetes.io/metadata.name".into(), reader.name(route.namespace).clone())])
-        }
-    };
+    if listener.namespaces == AllowedNamespaces::All {
+        return true;
+    }
+    let Some(labels) = reader.namespace_labels(route.namespace_object, route.namespace) else { return false };
     match &listener.namespaces {
-        AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(labels)),
+        AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(&labels)),
         _ => *reader.name(route.namespace) == reader.object(gateway).namespace,
     }
 }

@@ -11,6 +11,7 @@ pub mod backend;
 pub mod destination;
 pub mod gateway;
 pub mod host;
+pub mod policy;
 pub mod precedence;
 mod reader;
 pub mod route;
@@ -19,7 +20,10 @@ pub mod status;
 pub use attach::{AttachOutput, Binding, ParentOutput};
 pub use gateway::{AttachListener, GatewayOutput};
 pub use host::Host;
-pub use reader::{ClusterKey, Dep, EntryKey, GatewayTable, Reader, RouteTable, TableKey, VirtualHostKey};
+pub use policy::{Policies, PolicyKind, PolicyOutput};
+pub use reader::{
+    AttachTable, ClusterKey, Dep, EntryKey, GatewayTable, Reader, RouteTable, TableKey, VirtualHostKey,
+};
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;
 

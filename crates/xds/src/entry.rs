@@ -1,20 +1,29 @@
 //! What one route contributes to one virtual host: encoded routes with their place in the order.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use ir::route::{PathMatch, RouteMatch, Rule, StringMatch, ValueMatch};
+use ir::{
+    listener::HttpFilter,
+    route::{Action, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
+};
 use translate::{
-    AttachListener, EntryKey, GatewayTable, Host, Reader, RouteTable,
+    AttachListener, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable,
+    policy::backend_traffic::{self, Traffic},
     precedence::{OrderKey, Origin},
+    route,
 };
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::encode;
+
+/// Status of answers to requests for which a policy cannot be applied.
+const UNUSABLE_POLICY: u16 = 500;
 
 /// The contribution of one route to one virtual host. Its `Debug` output shows no bytes, which hold header values.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +34,8 @@ pub struct Entries {
     pub clusters: Box<[Arc<str>]>,
     /// Hash of what each match asks for, ascending, each once: routes with a hash in common take the same requests.
     pub matches: Box<[u64]>,
+    /// HTTP filters that the listener needs for them.
+    pub filters: BTreeSet<HttpFilter>,
 }
 
 impl fmt::Debug for Entries {
@@ -41,6 +52,7 @@ pub fn unit(
     reader: &mut Reader<'_>,
     gateways: GatewayTable<'_>,
     routes: RouteTable<'_>,
+    policies: Policies<'_>,
 ) -> Option<Entries> {
     let virtual_host = key.virtual_host;
     let listener = gateways.listener(reader, virtual_host.table.gateway, virtual_host.listener)?;
@@ -52,7 +64,21 @@ pub fn unit(
     };
     let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
     let mut matches = Vec::new();
+    let mut filters = BTreeSet::new();
+    let mut clusters = Vec::new();
     for rule in rules {
+        let section = (key.route, rule.metadata.section.as_deref());
+        let place = (virtual_host.table.gateway, listener);
+        let applied = policies.of_rule(backend_traffic::KIND, section, place, reader);
+        let traffic = applied.map(|applied| applied.version);
+        // A policy that cannot be applied must not leave its routes open.
+        let refused = traffic
+            .filter(|version| !version.findings.is_empty())
+            .map(|_| Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) });
+        let rule = refused.as_ref().unwrap_or(rule);
+        let traffic = traffic.filter(|_| refused.is_none()).and_then(|version| version.get::<Traffic>());
+        filters.extend(route::filters(rule, object.kind));
+        clusters.extend(encode::clusters_of(rule).cloned());
         let mut entry = 0;
         for matched in rule.matches.iter() {
             matches.push(hash_of(matched));
@@ -68,21 +94,19 @@ pub fn unit(
                 encoded.push((OrderKey::new(matched, &origin), Bytes::from(bytes)));
                 entry += 1;
             };
-            encode_match(rule, matched, &host, listener, &mut push);
+            encode_match((rule, traffic), matched, &host, listener, &mut push);
         }
     }
     encoded.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    let mut clusters: Vec<Arc<str>> =
-        rules.iter().flat_map(|rule| encode::clusters_of(rule).cloned()).collect();
     clusters.sort_unstable();
     clusters.dedup();
     matches.sort_unstable();
     matches.dedup();
-    Some(Entries { routes: encoded.into(), clusters: clusters.into(), matches: matches.into() })
+    Some(Entries { routes: encoded.into(), clusters: clusters.into(), matches: matches.into(), filters })
 }
 
 fn encode_match(
-    rule: &Rule,
+    (rule, traffic): (&Rule, Option<&Traffic>),
     matched: &RouteMatch,
     host: &str,
     listener: &AttachListener,
@@ -91,7 +115,8 @@ fn encode_match(
     if let Some(preflight) = encode::cors_preflight_field(rule, matched, host) {
         push(preflight);
     }
-    push(encode::route_field(rule, matched, host, listener.port, listener.tls));
+    let traffic = traffic.map(|traffic| &traffic.route);
+    push(encode::route_field(rule, traffic, matched, host, listener.port, listener.tls));
 }
 
 /// A hash of what a match asks for, whichever position it has in its rule. Order counts nowhere, and case not in the

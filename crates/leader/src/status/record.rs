@@ -107,7 +107,9 @@ pub(super) fn generation(wish: &StatusBody) -> Option<i64> {
         StatusBody::Gateway { conditions, listeners, .. } => {
             newest(conditions).max(listeners.iter().filter_map(|l| newest(&l.conditions)).max())
         }
-        StatusBody::Route { parents } => parents.iter().filter_map(|p| newest(&p.conditions)).max(),
+        StatusBody::Route { parents } | StatusBody::Policy { ancestors: parents } => {
+            parents.iter().filter_map(|p| newest(&p.conditions)).max()
+        }
         StatusBody::Ancestors { ancestors } => ancestors.iter().filter_map(|a| newest(&a.conditions)).max(),
     }
 }

@@ -7,8 +7,8 @@ use engine::Reads;
 use ir::{listener::VirtualHost, resource::ResourceType, secret::TlsCertificate};
 use store::{ObjectId, Store};
 use translate::{
-    AttachListener, ClusterKey, Dep, GatewayOutput, GatewayTable, Reader, TableKey, VirtualHostKey,
-    destination, gateway::Chain,
+    AttachListener, AttachTable, ClusterKey, Dep, GatewayOutput, GatewayTable, Policies, Reader, RouteTable,
+    TableKey, VirtualHostKey, destination, gateway::Chain,
 };
 use xds::{entry, listener, resource};
 
@@ -30,39 +30,52 @@ impl Stages {
 
     fn run_clusters(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.clusters);
-        let routes = translate::RouteTable(&self.routes);
+        let outputs = destination::Outputs {
+            gateways: GatewayTable(&self.gateways),
+            routes: RouteTable(&self.routes),
+            attached: AttachTable(&self.attached),
+            policies: Policies(&self.policies),
+        };
+        // A root whenever a route is bound to a Gateway or unbound from it, so these are no recorded reads.
+        let bound = &self.route_gateways;
+        let bound = |key: ClusterKey| bound.contains(key.route, key.gateway);
         let publication = &mut run.publication;
         self.clusters.update(
             &run.dirty,
             roots.iter().copied(),
             |key, reads| {
-                let cluster = destination::cluster(key, &mut Reader::new(store, reads), routes)?;
+                let reader = &mut Reader::new(store, reads);
+                let cluster = bound(key).then(|| destination::cluster(key, reader, outputs)).flatten()?;
                 Some(Arc::new(resource::cluster(&cluster)))
             },
             |change| {
-                publication.route_resource(change.key.route, ResourceType::Cluster, change.old, change.new);
+                let gateway = change.key.gateway;
+                publication.gateway_resource(gateway, ResourceType::Cluster, change.old, change.new);
             },
         );
         self.endpoints.update(
             &run.dirty,
             roots,
             |key: ClusterKey, reads: &mut Reads<Dep>| {
-                let endpoints = destination::endpoints(key, &mut Reader::new(store, reads), routes)?;
+                let reader = &mut Reader::new(store, reads);
+                let endpoints = bound(key).then(|| destination::endpoints(key, reader, outputs)).flatten()?;
                 Some(Arc::new(resource::endpoints(&endpoints)))
             },
             |change| {
-                publication.route_resource(change.key.route, ResourceType::Endpoints, change.old, change.new);
+                let gateway = change.key.gateway;
+                publication.gateway_resource(gateway, ResourceType::Endpoints, change.old, change.new);
             },
         );
     }
 
     fn run_entries(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.entries);
-        let (gateways, routes) = (GatewayTable(&self.gateways), translate::RouteTable(&self.routes));
+        let (gateways, routes) = (GatewayTable(&self.gateways), RouteTable(&self.routes));
+        let (policies, features) = (Policies(&self.policies), &mut self.features);
         let wanted = &self.wanted_entries;
         let index = &mut self.host_index;
         let mut overlapping = BTreeSet::new();
-        let mut hosts = BTreeSet::new();
+        let (mut hosts, mut filtered) = (BTreeSet::new(), BTreeSet::new());
         self.entries.update(
             &run.dirty,
             roots,
@@ -71,10 +84,15 @@ impl Stages {
                     return None;
                 }
                 let created = routes.0.get(key.route)?.origin.created;
-                entry::unit(key, created, &mut Reader::new(store, reads), gateways, routes)
+                entry::unit(key, created, &mut Reader::new(store, reads), gateways, routes, policies)
             },
             |change| {
                 hosts.insert(change.key.virtual_host);
+                let table = change.key.virtual_host.table;
+                let (old, new) = (change.old.map(|e| &e.filters), change.new.map(|e| &e.filters));
+                if features.replace(table, old, new) {
+                    filtered.insert(table);
+                }
                 overlapping.extend(index.replace(change.key, change.old, change.new));
             },
         );
@@ -82,6 +100,7 @@ impl Stages {
         run.roots.hosts.extend(hosts);
         run.roots.statuses.extend(overlapping.iter().copied());
         run.dirty.extend(overlapping.into_iter().map(Dep::Overlaps));
+        run.dirty.extend(filtered.into_iter().map(Dep::Features));
     }
 
     /// Wakes the listeners of tables in which virtual hosts that could take their requests came or went.

@@ -82,8 +82,10 @@ impl Stages {
         collect(&self.gateways, store, stage, text, object, &mut out);
         collect(&self.routes, store, stage, text, object, &mut out);
         collect(&self.attached, store, stage, text, object, &mut out);
-        let cluster =
-            |key: translate::ClusterKey| format!("{} rule {} {:?}", object(key.route), key.rule, key.slot);
+        collect(&self.policies, store, stage, text, object, &mut out);
+        let cluster = |key: translate::ClusterKey| {
+            format!("{} rule {} {:?} at {}", object(key.route), key.rule, key.slot, object(key.gateway))
+        };
         collect(&self.clusters, store, stage, text, cluster, &mut out);
         collect(&self.endpoints, store, stage, text, cluster, &mut out);
         let virtual_host = |key: translate::VirtualHostKey| {
@@ -139,6 +141,8 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Fact(FactKey::GrantsInto(name)) => format!("ReferenceGrants in {}", store.name(name)),
         Dep::Fact(FactKey::ProxyServiceOf(id)) => format!("proxy Service of {}", object(id)),
         Dep::Fact(FactKey::ReferrersOf(id)) => format!("referrers of {}", object(id)),
+        Dep::Fact(FactKey::PoliciesOn(kind, id)) => format!("{kind}s on {}", object(id)),
+        Dep::Fact(FactKey::TargetsOf(id)) => format!("targets of {}", object(id)),
         Dep::Fact(FactKey::Settings) => "settings".to_owned(),
         Dep::Listeners(id) => format!("listeners of {}", object(id)),
         Dep::Sockets(id) => format!("sockets of {}", object(id)),
@@ -149,6 +153,9 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::RouteFindings(id) => format!("findings of {}", object(id)),
         Dep::Overlaps(id) => format!("overlaps of {}", object(id)),
         Dep::AttachedRoutes(id) => format!("attachedRoutes of {}", object(id)),
+        Dep::Policy(id) => format!("settings of {}", object(id)),
+        Dep::PolicyStatus(id) => format!("places of {}", object(id)),
+        Dep::Relations(kind, id) => format!("{kind}s in {}", object(id)),
         Dep::Features(table) => {
             format!("HTTP filters of {} listener {}", object(table.gateway), table.listener)
         }

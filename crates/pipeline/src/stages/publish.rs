@@ -7,7 +7,7 @@ use std::{
 
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
 use store::ObjectId;
-use translate::{ClusterKey, GatewayOutput, gateway::Chain};
+use translate::{GatewayOutput, gateway::Chain};
 use xds::resource;
 
 use super::Stages;
@@ -23,9 +23,7 @@ type FleetChange = (Option<Arc<str>>, Option<Arc<str>>);
 pub(crate) struct Publication {
     gateways: BTreeMap<ObjectId, FleetChange>,
     of_gateway: BTreeMap<ObjectId, Vec<Changed>>,
-    of_route: BTreeMap<ObjectId, Vec<Changed>>,
     of_secret: BTreeMap<ObjectId, Vec<Changed>>,
-    moved_routes: BTreeSet<(ObjectId, ObjectId)>,
     moved_secrets: BTreeSet<(ObjectId, ObjectId)>,
 }
 
@@ -75,23 +73,8 @@ impl Publication {
         self.of_gateway.entry(id).or_default().extend(changed(kind, old, new));
     }
 
-    pub(super) fn route_resource(
-        &mut self,
-        id: ObjectId,
-        kind: ResourceType,
-        old: Option<&Arc<Resource>>,
-        new: Option<&Arc<Resource>>,
-    ) {
-        self.of_route.entry(id).or_default().extend(changed(kind, old, new));
-    }
-
     pub(super) fn secret(&mut self, id: ObjectId, old: Option<&Arc<Resource>>, new: Option<&Arc<Resource>>) {
         self.of_secret.entry(id).or_default().extend(changed(ResourceType::Secret, old, new));
-    }
-
-    /// A route was bound to a Gateway, or unbound from it.
-    pub(super) fn route_moved(&mut self, route: ObjectId, gateway: ObjectId) {
-        self.moved_routes.insert((route, gateway));
     }
 
     /// A Gateway may have begun or ceased to serve a certificate.
@@ -146,10 +129,6 @@ impl Stages {
         for (gateway, resources) in self.moved(publication) {
             self.queue(gateway, resources, &mut changes);
         }
-        for (route, resources) in &publication.of_route {
-            let bound = self.route_gateways.members(*route);
-            self.queue_for(*route, bound, &publication.moved_routes, resources, &mut changes);
-        }
         for (secret, resources) in &publication.of_secret {
             let bound = self.secret_gateways.members(*secret);
             self.queue_for(*secret, bound, &publication.moved_secrets, resources, &mut changes);
@@ -177,8 +156,8 @@ impl Stages {
         }
     }
 
-    /// Queues the changes of a route's or certificate's resources for the Gateways that need them. A Gateway that left
-    /// it in this run is told that they are gone.
+    /// Queues the changes of a certificate for the Gateways that need it. A Gateway that left it in this run is told
+    /// that it is gone.
     fn queue_for(
         &self,
         id: ObjectId,
@@ -199,24 +178,9 @@ impl Stages {
         }
     }
 
-    /// Resources of routes and certificates that a Gateway began or ceased to need, although they did not change.
+    /// Certificates that a Gateway began or ceased to need, although they did not change.
     fn moved(&self, publication: &Publication) -> Vec<(ObjectId, Vec<Changed>)> {
         let mut out = Vec::new();
-        for (route, gateway) in &publication.moved_routes {
-            let bound = self.route_gateways.contains(*route, *gateway);
-            let mut resources = Vec::new();
-            for plan in self.routes.get(*route).map_or(&[][..], |r| &r.plans) {
-                let key = ClusterKey { route: *route, rule: plan.rule, slot: plan.slot };
-                for (kind, table) in
-                    [(ResourceType::Cluster, &self.clusters), (ResourceType::Endpoints, &self.endpoints)]
-                {
-                    if let Some(resource) = table.get(key) {
-                        resources.push((kind, resource.name.clone(), bound.then(|| resource.clone())));
-                    }
-                }
-            }
-            out.push((*gateway, resources));
-        }
         for (secret, gateway) in &publication.moved_secrets {
             let bound = self.secret_gateways.contains(*secret, *gateway);
             if let Some(resource) = self.secrets.get(*secret) {

@@ -44,8 +44,11 @@ pub(crate) fn status(of: &Translated) -> String {
                 body
             }
             StatusBody::Route { parents } => {
-                parents.iter().map(|p| (parent(&p.parent), conditions(&p.conditions))).collect()
+                parents.iter().map(|p| (parent("parent", &p.parent), conditions(&p.conditions))).collect()
             }
+            StatusBody::Policy { ancestors } => (ancestors.iter())
+                .map(|a| (parent("ancestor", &a.parent), conditions(&a.conditions)))
+                .collect(),
             StatusBody::Ancestors { ancestors } => (ancestors.iter())
                 .map(|a| (format!("ancestor {}", a.ancestor), conditions(&a.conditions)))
                 .collect(),
@@ -61,10 +64,10 @@ fn cut_path(text: &str) -> String {
     text.replace(&folder, "cases")
 }
 
-fn parent(reference: &ParentReference) -> String {
-    let mut text = format!("parent {}", reference.name);
+fn parent(role: &str, reference: &ParentReference) -> String {
+    let mut text = format!("{role} {}", reference.name);
     if let Some(namespace) = &reference.namespace {
-        text = format!("parent {namespace}/{}", reference.name);
+        text = format!("{role} {namespace}/{}", reference.name);
     }
     for (name, value) in
         [("section", reference.section_name.clone()), ("port", reference.port.map(|p| p.to_string().into()))]

@@ -6,6 +6,7 @@ mod envoy_proxy;
 mod gateway;
 mod grpc_route;
 mod http_route;
+mod policy;
 mod reference_grant;
 mod service;
 mod service_import;
@@ -22,6 +23,7 @@ pub use http_route::{
     BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,
     SessionPersistence, Timeouts,
 };
+pub use policy::{MergeType, Policy, PolicyTarget, Selectable, SelectedNamespaces, TargetSelector};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
 pub use service::{EndpointSlice, Service, ServiceKind, ServicePort, SliceAddress, SliceEndpoint, SlicePort};
 pub use service_import::ServiceImport;
@@ -85,6 +87,8 @@ pub enum Fact {
     Backend(Backend),
     /// EnvoyProxy.
     EnvoyProxy(EnvoyProxy),
+    /// A policy, of whatever kind.
+    Policy(Arc<Policy>),
 }
 
 impl Fact {
@@ -104,6 +108,7 @@ impl Fact {
             Fact::ConfigMap(f) => &f.meta,
             Fact::Backend(f) => &f.meta,
             Fact::EnvoyProxy(f) => &f.meta,
+            Fact::Policy(f) => &f.meta,
         }
     }
 

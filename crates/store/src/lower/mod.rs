@@ -5,6 +5,7 @@ mod envoy_proxy;
 mod gateway;
 mod grpc_route;
 mod http_route;
+mod policy;
 mod service;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -55,6 +56,9 @@ impl<'a> Lowering<'a> {
             api::Object::ConfigMap(map) => Fact::ConfigMap(self.config_map(map)),
             api::Object::Backend(backend) => Fact::Backend(self.backend(backend)),
             api::Object::EnvoyProxy(proxy) => Fact::EnvoyProxy(self.envoy_proxy(proxy)),
+            api::Object::BackendTrafficPolicy(policy) => {
+                Fact::Policy(Arc::new(self.backend_traffic_policy(policy)))
+            }
         };
         (fact, self.holds.into())
     }

@@ -74,6 +74,8 @@ pub struct ListenerConditions {
 /// A listener as routes see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachListener {
+    /// The object whose listener it is: the Gateway.
+    pub owner: ObjectId,
     /// Name.
     pub name: Arc<str>,
     /// Port of the Gateway.
@@ -255,6 +257,7 @@ fn attach_listener(
         .unwrap_or(index);
     let listener = judged.fact;
     AttachListener {
+        owner: gateway.meta.id,
         name: listener.name.clone(),
         port: listener.port,
         hostname: listener.hostname,

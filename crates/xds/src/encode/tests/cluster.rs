@@ -20,6 +20,8 @@ pub(super) fn eds(name: &str) -> Cluster {
         protocol: Protocol::Http1,
         metadata: Some(shop()),
         zones: Zones::LocalityWeighted,
+        traffic: Default::default(),
+        health_host: text(""),
         owners: [].into(),
     }
 }
@@ -31,6 +33,7 @@ pub(super) fn locality(backend: Option<u32>, endpoints: Vec<Endpoint>) -> Locali
         weight: Some(1),
         priority: 0,
         metadata: Some(of(Kind::Service, "default", "cart", Some("8080"))),
+        health: Default::default(),
         endpoints: endpoints.into(),
     }
 }
