@@ -20,6 +20,8 @@ mod schema;
 
 pub mod backend;
 pub mod backendtlspolicy;
+pub mod backendtrafficpolicy;
+pub mod clustersettings;
 pub mod common;
 pub mod config;
 pub mod core;
@@ -38,6 +40,8 @@ pub mod tls;
 
 pub use backend::*;
 pub use backendtlspolicy::*;
+pub use backendtrafficpolicy::{BackendTrafficPolicy, BackendTrafficPolicySpec};
+pub use clustersettings::ClusterSettings;
 pub use common::*;
 pub use core::{
     ClusterTrustBundle, ConfigMap, CoreNamespace, EndpointSlice, Secret, SecretBytes, SecretData, Service,

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     backend::{Backend, BackendSpec, BackendStatus},
     backendtlspolicy::{BackendTlsPolicy, BackendTlsPolicySpec},
+    backendtrafficpolicy::{BackendTrafficPolicy, BackendTrafficPolicySpec},
     common::RouteStatus,
     core::{ClusterTrustBundle, ConfigMap, CoreNamespace, EndpointSlice, Secret, Service},
     envoyproxy::{EnvoyProxy, EnvoyProxySpec, EnvoyProxyStatus},
@@ -225,6 +226,10 @@ kinds! {
     /// Authorities that may be trusted in the whole cluster.
     ClusterTrustBundle(ClusterTrustBundle) = "certificates.k8s.io", "ClusterTrustBundle", ["v1beta1", "v1alpha1"],
         "v1beta1", false, None, schema::core::<k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle>;
+    /// How proxies talk to the backends of routes.
+    BackendTrafficPolicy(BackendTrafficPolicy) = "gateway.envoyproxy.io", "BackendTrafficPolicy", ["v1alpha1"],
+        "v1alpha1", true, Some(BackendTrafficPolicy::crd),
+        schema::custom::<BackendTrafficPolicySpec, PolicyStatus>;
 }
 
 impl Object {

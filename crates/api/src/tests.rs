@@ -120,6 +120,7 @@ fn crds_serve_all_versions_and_keep_one() {
             "backends.gateway.envoyproxy.io",
             "envoyproxies.gateway.envoyproxy.io",
             "backendtlspolicies.gateway.networking.k8s.io",
+            "backendtrafficpolicies.gateway.envoyproxy.io",
         ]
     );
     for crd in &crds {

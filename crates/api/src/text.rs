@@ -20,6 +20,7 @@ const HEADER_VALUE: &str = r"^[!-~]+([\t ]?[!-~]+)*$";
 /// Scheme, authority, path, query and fragment (RFC 3986, appendix B).
 const ABSOLUTE_URI: &str = r"^(([^:/?#]+):)(//([^/?#]*))([^?#]*)(\?([^#]*))?(#(.*))?";
 const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+const QUANTITY: &str = "^[1-9]+[0-9]*([EPTGMK]i|[EPTGMk])?$";
 
 /// What a pattern of these types (and of [`crate::FqdnEndpoint`] and the like) asks for, in words that go on from
 /// "must be"; `None` for other patterns.
@@ -42,6 +43,7 @@ pub fn pattern_in_words(pattern: &str) -> Option<&'static str> {
             "a duration such as 1h, 30s or 1m500ms (up to four whole numbers with the units h, m, s, ms)"
         }
         ABSOLUTE_URI => "a URI with scheme and authority, such as spiffe://cluster.local/ns/shop",
+        QUANTITY => "a whole number above 0, perhaps with a suffix such as Ki, Mi, k or M",
         crate::backend::FQDN => "a host name in lower case, without a wildcard; a dot may stand at its end",
         crate::backend::IP_ADDRESS => "an IPv4 or IPv6 address",
         _ => return None,
@@ -193,6 +195,68 @@ texts! {
         "minLength": 1,
         "maxLength": 253,
         "pattern": r"^(System|([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]))$"
+    }
+}
+
+/// A number of bytes, as Kubernetes writes quantities: a whole number, perhaps with a suffix such as `Ki` or `M`. A plain
+/// number in a document is read as well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Quantity(pub String);
+
+/// Binary and decimal suffixes, with what they multiply by.
+const SUFFIXES: [(&str, u64); 12] = [
+    ("Ki", 1 << 10),
+    ("Mi", 1 << 20),
+    ("Gi", 1 << 30),
+    ("Ti", 1 << 40),
+    ("Pi", 1 << 50),
+    ("Ei", 1 << 60),
+    ("k", 1_000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("T", 1_000_000_000_000),
+    ("P", 1_000_000_000_000_000),
+    ("E", 1_000_000_000_000_000_000),
+];
+
+impl Quantity {
+    /// The number of bytes; `None` when the text is not a quantity of the form above, or is above 2⁶³ − 1.
+    pub fn bytes(&self) -> Option<u64> {
+        let (number, factor) = (SUFFIXES.iter())
+            .find_map(|(suffix, factor)| Some((self.0.strip_suffix(suffix)?, *factor)))
+            .unwrap_or((&self.0, 1));
+        let bytes = number.parse::<u64>().ok()?.checked_mul(factor)?;
+        i64::try_from(bytes).is_ok().then_some(bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: serde::Deserializer<'de>>(document: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(u64),
+            Text(String),
+        }
+        Ok(Quantity(match Form::deserialize(document)? {
+            Form::Number(number) => number.to_string(),
+            Form::Text(text) => text,
+        }))
+    }
+}
+
+impl JsonSchema for Quantity {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-kubernetes-int-or-string": true, "pattern": QUANTITY })
     }
 }
 

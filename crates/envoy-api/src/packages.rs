@@ -54,6 +54,18 @@ packages! {
     stateful_session: envoy::extensions::filters::http::stateful_session::v3;
     stateful_session_cookie: envoy::extensions::http::stateful_session::cookie::v3;
     stateful_session_header: envoy::extensions::http::stateful_session::header::v3;
+    admission_control: envoy::extensions::filters::http::admission_control::v3;
+    bandwidth_limit: envoy::extensions::filters::http::bandwidth_limit::v3;
+    buffer: envoy::extensions::filters::http::buffer::v3;
+    compressor: envoy::extensions::filters::http::compressor::v3;
+    gzip: envoy::extensions::compression::gzip::compressor::v3;
+    brotli: envoy::extensions::compression::brotli::compressor::v3;
+    zstd: envoy::extensions::compression::zstd::compressor::v3;
+    custom_response: envoy::extensions::filters::http::custom_response::v3;
+    local_response: envoy::extensions::http::custom_response::local_response_policy::v3;
+    redirect_response: envoy::extensions::http::custom_response::redirect_policy::v3;
+    local_ratelimit: envoy::extensions::filters::http::local_ratelimit::v3;
+    ratelimit: envoy::extensions::common::ratelimit::v3;
     upstream_codec: envoy::extensions::filters::http::upstream_codec::v3;
     preserve_case: envoy::extensions::http::header_formatters::preserve_case::v3;
     early_header_mutation: envoy::extensions::http::early_header_mutation::header_mutation::v3;
@@ -79,6 +91,7 @@ packages! {
     cluster_provided: envoy::extensions::load_balancing_policies::cluster_provided::v3;
     override_host: envoy::extensions::load_balancing_policies::override_host::v3;
     client_side_weighted_round_robin: envoy::extensions::load_balancing_policies::client_side_weighted_round_robin::v3;
+    health_check_file_sink: envoy::extensions::health_check::event_sinks::file::v3;
     previous_hosts: envoy::extensions::retry::host::previous_hosts::v3;
     previous_priorities: envoy::extensions::retry::priority::previous_priorities::v3;
     cares: envoy::extensions::network::dns_resolver::cares::v3;

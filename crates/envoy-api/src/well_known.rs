@@ -30,6 +30,12 @@ pub fn double(value: f64) -> Option<DoubleValue> {
     Some(DoubleValue { value })
 }
 
+/// A wrapped `f32`: present even when it is zero.
+#[must_use]
+pub fn float(value: f32) -> Option<FloatValue> {
+    Some(FloatValue { value })
+}
+
 /// A wrapped string: present even when it is empty.
 pub fn string(value: impl Into<String>) -> Option<StringValue> {
     Some(StringValue { value: value.into() })

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{Metadata, ObjectRef, tls::UpstreamTls};
+use crate::{Metadata, ObjectRef, tls::UpstreamTls, traffic::ClusterTraffic};
 
 /// Name in weighted targets that stands for backends that cannot be reached. No cluster has it, so Envoy answers
 /// requests that it is chosen for with the target's status for missing clusters.
@@ -27,6 +27,10 @@ pub struct Cluster {
     pub zones: Zones,
     /// TLS towards each backend, by its index; `None` for one that is reached in plain text. Empty when all are.
     pub tls: Box<[Option<UpstreamTls>]>,
+    /// What a policy says of it.
+    pub traffic: ClusterTraffic,
+    /// Host of health checks that name none: that of the route.
+    pub health_host: Arc<str>,
     /// Objects that it was made from.
     pub owners: Box<[ObjectRef]>,
 }
@@ -106,8 +110,19 @@ pub struct Locality {
     pub metadata: Option<Metadata>,
     /// Name of the cluster's transport socket for its endpoints; `None` for plain text.
     pub transport_socket: Option<Arc<str>>,
+    /// How its endpoints are checked, where that differs from their addresses.
+    pub health: EndpointHealth,
     /// The endpoints.
     pub endpoints: Box<[Endpoint]>,
+}
+
+/// How the endpoints of a locality are checked, where that differs from their addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// The port that is checked; `None` for the endpoint's own.
+    pub port: Option<u16>,
+    /// Checks name the endpoint's host name.
+    pub by_hostname: bool,
 }
 
 /// One endpoint.

@@ -14,6 +14,7 @@ pub mod route;
 pub mod secret;
 pub mod status;
 pub mod tls;
+pub mod traffic;
 
 pub use metadata::Metadata;
 pub use object::{Group, Kind, ObjectRef};

@@ -1,6 +1,6 @@
 //! Listeners of a proxy: where it accepts connections and how it treats them until a route is chosen.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{Metadata, ObjectRef};
 
@@ -87,20 +87,23 @@ pub struct Http {
     /// Prefix of its statistics, such as `http-10080`.
     pub stat_prefix: Arc<str>,
     /// HTTP filters that some route on this listener needs; the router is always there.
-    pub features: HttpFeatures,
+    pub filters: BTreeSet<HttpFilter>,
 }
 
-/// HTTP filters that have to be on a listener because a route uses them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HttpFeatures {
-    /// Some route has a CORS policy.
-    pub cors: bool,
-    /// Some route keeps sessions.
-    pub session_persistence: bool,
-    /// Some route forwards to a dynamic resolver.
-    pub dynamic_forward_proxy: bool,
-    /// Some route carries gRPC: gRPC-Web is translated for it, and calls are counted by method.
-    pub grpc: bool,
+/// An HTTP filter that has to be on a listener because a route uses it. They act in the order in which they stand here,
+/// which is part of the contract with users' patches: that of Envoy Gateway's list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HttpFilter {
+    /// Cross-origin resource sharing.
+    Cors,
+    /// Session persistence.
+    SessionPersistence,
+    /// What keeps routes to a dynamic resolver from reaching the proxy itself.
+    LoopbackGuard,
+    /// Translation of gRPC-Web to gRPC.
+    GrpcWeb,
+    /// Statistics of calls by service and method.
+    GrpcStatistics,
 }
 
 /// Termination of TLS on a listener.

@@ -83,12 +83,20 @@ kinds! {
     BackendTlsPolicy = "BackendTLSPolicy", GATEWAY_GROUP, "v1", true;
     /// Authorities that may be trusted in the whole cluster.
     ClusterTrustBundle = "ClusterTrustBundle", CERTIFICATES_GROUP, "v1beta1", false;
+    /// How proxies talk to the backends of routes.
+    BackendTrafficPolicy = "BackendTrafficPolicy", ENVOY_GATEWAY_GROUP, "v1alpha1", true;
 }
 
 impl Kind {
     /// The kind with this group and name, if Ferrogate reads it. Versions are not compared.
     pub fn find(group: &str, name: &str) -> Option<Kind> {
         Kind::ALL.iter().copied().find(|k| k.group() == group && k.name() == name)
+    }
+
+    /// True for policies: kinds that attach to others, and whose status has an entry for each object that they act on
+    /// (Gateway API, GEP-713). Their names say it.
+    pub fn is_policy(self) -> bool {
+        self.name().ends_with("Policy")
     }
 
     /// The `apiVersion` of a document of this kind.

@@ -148,8 +148,6 @@ pub struct Forward {
     pub mirrors: Box<[Mirror]>,
     /// Time for the whole answer, retries included (`timeouts.request`); zero for none, `None` for Envoy's 15 s.
     pub timeout: Option<Duration>,
-    /// Time without traffic on the stream; zero for none, `None` for the connection manager's.
-    pub idle_timeout: Option<Duration>,
     /// Retries; `None` for none.
     pub retry: Option<Retry>,
     /// Keeps a client on one backend endpoint.

@@ -90,15 +90,15 @@ pub enum StatusBody {
         /// The parents.
         parents: Vec<ParentStatus>,
     },
+    /// Policies: one entry per object that they act on.
+    Policy {
+        /// The objects, or the parts of them, at most 16.
+        ancestors: Vec<ParentStatus>,
+    },
     /// EnvoyProxy: one entry per object that refers to it.
     Parameters {
         /// The objects that refer to it.
         ancestors: Vec<ParametersStatus>,
-    },
-    /// Policies: one entry per object that they affect.
-    Policy {
-        /// The objects that it affects, at most 16.
-        ancestors: Vec<AncestorStatus>,
     },
 }
 
@@ -115,20 +115,11 @@ pub struct ListenerStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Status of a route at one parent.
+/// Status of a route at one parent, or of a policy at one object that it acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentStatus {
-    /// The parent, as the route has it.
+    /// The parent, as the route has it; the object that the policy acts on.
     pub parent: ParentReference,
-    /// Its conditions.
-    pub conditions: Vec<Condition>,
-}
-
-/// Status of a policy at one of the objects that it affects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AncestorStatus {
-    /// The Gateway or ListenerSet, perhaps one listener of it.
-    pub ancestor: ParentReference,
     /// Its conditions.
     pub conditions: Vec<Condition>,
 }

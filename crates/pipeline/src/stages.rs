@@ -2,6 +2,8 @@
 
 mod emit;
 mod explain;
+mod features;
+mod policies;
 mod publish;
 
 use std::{
@@ -12,7 +14,6 @@ use std::{
 use engine::{Buckets, Counters, Counts, Dirty, Reads, Table};
 use ir::{
     Kind,
-    listener::HttpFeatures,
     resource::{Fragment, Resource},
     status::Status,
 };
@@ -20,8 +21,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
     AttachListener, AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable,
-    ListenerId, PlanKey, Reader, RouteOutput, RouteTable, SocketKey, TableKey, VirtualHostKey, attach,
+    ListenerId, PlanKey, PolicyOutput, Reader, RouteOutput, RouteTable, SocketKey, TableKey, VirtualHostKey,
+    attach,
     gateway::{self, Socket},
+    policy::{self, Relations},
     route,
     secret::SecretKey,
     status,
@@ -33,6 +36,7 @@ use crate::{
     order::{HostIndex, HostPlace, TableIndex},
 };
 pub use explain::{Explanation, HostView};
+use features::FeatureIndex;
 pub(crate) use publish::Publication;
 
 /// Parameters are judged by whoever makes objects of them.
@@ -101,6 +105,7 @@ pub(crate) struct Stages {
     gateways: Table<ObjectId, GatewayOutput, Dep>,
     attached: Table<ObjectId, AttachOutput, Dep>,
     routes: Table<ObjectId, RouteOutput, Dep>,
+    policies: Table<ObjectId, PolicyOutput, Dep>,
     clusters: Table<ClusterKey, ClusterOutput, Dep>,
     endpoints: Table<ClusterKey, Arc<Resource>, Dep>,
     entries: Table<EntryKey, Entries, Dep>,
@@ -121,62 +126,14 @@ pub(crate) struct Stages {
     secret_use: SecretUse,
     /// Routes in which a BackendTLSPolicy has a say.
     policy_routes: Buckets<ObjectId, ObjectId>,
-    /// HTTP filters that routes ask for, by table and route.
+    /// HTTP filters that routes ask for, by table.
     features: FeatureIndex,
+    /// How policies of a kind relate to each other, by the Gateway that contains them.
+    relations: FxHashMap<(Kind, ObjectId), Relations>,
     host_index: HostIndex,
     broad_hosts: isolation::BroadHosts,
     table_index: TableIndex,
     fleets: BTreeMap<Arc<str>, Fleet>,
-}
-
-/// HTTP filters that tables need, counted by the routes that need them.
-#[derive(Debug, Default)]
-struct FeatureIndex {
-    of_route: FxHashMap<ObjectId, Vec<(TableKey, HttpFeatures)>>,
-    counts: Counts<(TableKey, u8)>,
-}
-
-/// Accessors of the members of [`HttpFeatures`], so that they can be counted one by one.
-const FEATURES: [fn(&mut HttpFeatures) -> &mut bool; 4] =
-    [|f| &mut f.cors, |f| &mut f.session_persistence, |f| &mut f.dynamic_forward_proxy, |f| &mut f.grpc];
-
-impl FeatureIndex {
-    fn get(&self, table: TableKey) -> HttpFeatures {
-        let mut features = HttpFeatures::default();
-        for (i, member) in (0u8..).zip(FEATURES) {
-            *member(&mut features) = self.counts.get((table, i)) > 0;
-        }
-        features
-    }
-
-    /// Replaces what a route needs; returns the tables whose needs changed.
-    fn replace(&mut self, route: ObjectId, new: Vec<(TableKey, HttpFeatures)>) -> BTreeSet<TableKey> {
-        let mut touched = BTreeSet::new();
-        let old = self.of_route.remove(&route).unwrap_or_default();
-        if old == new {
-            if !new.is_empty() {
-                self.of_route.insert(route, new);
-            }
-            return touched;
-        }
-        for (needs, adding) in [(&new, true), (&old, false)] {
-            for (table, features) in needs {
-                let mut features = *features;
-                for (i, member) in (0u8..).zip(FEATURES) {
-                    let key = (*table, i);
-                    if *member(&mut features)
-                        && if adding { self.counts.increment(key) } else { self.counts.decrement(key) }
-                    {
-                        touched.insert(*table);
-                    }
-                }
-            }
-        }
-        if !new.is_empty() {
-            self.of_route.insert(route, new);
-        }
-        touched
-    }
 }
 
 impl Default for Stages {
@@ -185,6 +142,7 @@ impl Default for Stages {
             gateways: Table::new("gateway"),
             attached: Table::new("attach"),
             routes: Table::new("route"),
+            policies: Table::new("policy"),
             clusters: Table::new("cluster"),
             endpoints: Table::new("endpoints"),
             entries: Table::new("entry"),
@@ -200,6 +158,7 @@ impl Default for Stages {
             secret_use: SecretUse::default(),
             policy_routes: Buckets::default(),
             features: FeatureIndex::default(),
+            relations: FxHashMap::default(),
             host_index: HostIndex::default(),
             broad_hosts: isolation::BroadHosts::default(),
             table_index: TableIndex::default(),
@@ -221,8 +180,7 @@ pub(crate) struct Run {
 struct Roots {
     gateways: BTreeSet<ObjectId>,
     routes: BTreeSet<ObjectId>,
-    /// Routes whose need of HTTP filters may have changed.
-    features: BTreeSet<ObjectId>,
+    policies: BTreeSet<ObjectId>,
     statuses: BTreeSet<ObjectId>,
     plans: BTreeSet<PlanKey>,
     /// Routes that were bound to a Gateway or unbound from it.
@@ -261,6 +219,10 @@ impl Roots {
                     roots.routes.insert(id);
                     roots.statuses.insert(id);
                 }
+                Some(kind) if policy::of(kind).is_some() => {
+                    roots.policies.insert(id);
+                    roots.statuses.insert(id);
+                }
                 _ => {}
             }
         }
@@ -276,6 +238,7 @@ impl Stages {
         self.run_gateways(store, &mut run);
         self.run_routes(store, &mut run);
         self.run_attached(store, &mut run);
+        self.run_policies(store, &mut run);
         self.run_emit(store, &mut run);
         let statuses = self.run_statuses(store, &mut run);
         let mut commit = self.publish(&run.publication);
@@ -345,8 +308,10 @@ impl Stages {
         self.routes.update(dirty, roots.routes.clone(), unit, |change| {
             let id = change.key;
             let (old, new) = (change.old, change.new);
-            let rules = old.map(|r| (&r.rules, &r.tls_rules, r.origin.created));
-            if rules != new.map(|r| (&r.rules, &r.tls_rules, r.origin.created)) {
+            let rules = |r: &RouteOutput| {
+                (r.rules.clone(), r.tls_rules.clone(), r.rule_names.clone(), r.origin.created)
+            };
+            if old.map(rules) != new.map(rules) {
                 touched.push(Dep::Rules(id));
             }
             if old.map(|r| &r.plans) != new.map(|r| &r.plans) {
@@ -371,9 +336,6 @@ impl Stages {
                 touched.push(Dep::PolicyRoutes(*policy));
                 roots.statuses.extend(with_rivals(store, *policy));
             }
-            if old.map(|r| r.features) != new.map(|r| r.features) {
-                roots.features.insert(id);
-            }
         });
         dirty.extend(touched);
     }
@@ -385,7 +347,6 @@ impl Stages {
         let (routes, route_gateways) = (&self.routes, &mut self.route_gateways);
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
-        let mut changed_routes = std::mem::take(&mut roots.features);
         self.attached.update(dirty, std::mem::take(&mut roots.routes), unit, |change| {
             let id = change.key;
             touched.push(Dep::Attached(id));
@@ -393,7 +354,6 @@ impl Stages {
             for policy in routes.get(id).map_or(&[][..], |r| &r.policies) {
                 roots.statuses.extend(with_rivals(store, *policy));
             }
-            changed_routes.insert(id);
             for key in counted(change.new) {
                 counts.increment(key);
                 touched.push(Dep::AttachedRoutes(key.owner));
@@ -424,21 +384,6 @@ impl Stages {
                 roots.moved.insert((id, *gateway));
             }
         });
-        for id in changed_routes {
-            let features = self.routes.get(id).map(|r| r.features).unwrap_or_default();
-            let bindings = self
-                .attached
-                .get(id)
-                .into_iter()
-                .flat_map(|a| a.parents.iter().flat_map(|p| p.bindings.iter()));
-            let tables: BTreeSet<TableKey> = bindings.map(|b| b.table).collect();
-            let needs = if features == HttpFeatures::default() {
-                Vec::new()
-            } else {
-                tables.into_iter().map(|table| (table, features)).collect()
-            };
-            dirty.extend(self.features.replace(id, needs).into_iter().map(Dep::Features));
-        }
         dirty.extend(touched);
     }
 
@@ -447,6 +392,7 @@ impl Stages {
         let (gateways, routes, attached) = (&self.gateways, &self.routes, &self.attached);
         let (counts, hosts) = (&self.attached_routes, &self.host_index);
         let policy_routes = &self.policy_routes;
+        let (policies, relations) = (&self.policies, &self.relations);
         let unit = |id: ObjectId, reads: &mut Reads<Dep>| {
             let reader = &mut Reader::new(store, reads);
             match store.object(id)?.kind {
@@ -462,6 +408,9 @@ impl Stages {
                 kind if route::of(kind).is_some() => {
                     let tables = (GatewayTable(gateways), RouteTable(routes));
                     status::route(id, reader, attached.get(id), tables, &|route| hosts.overlaps(route))
+                }
+                kind if policy::of(kind).is_some() => {
+                    policy::status(id, reader, policies.get(id), |gateway| relations.get(&(kind, gateway)))
                 }
                 _ => None,
             }
@@ -480,6 +429,7 @@ impl Stages {
             (self.gateways.name(), self.gateways.counters()),
             (self.routes.name(), self.routes.counters()),
             (self.attached.name(), self.attached.counters()),
+            (self.policies.name(), self.policies.counters()),
             (self.clusters.name(), self.clusters.counters()),
             (self.endpoints.name(), self.endpoints.counters()),
             (self.entries.name(), self.entries.counters()),

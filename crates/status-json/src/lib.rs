@@ -15,7 +15,7 @@ use ir::{
     Condition,
     object::GATEWAY_GROUP,
     status::{
-        AncestorStatus, ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody,
+        ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody,
     },
 };
 use serde_json::{Map, Value, json};
@@ -67,13 +67,15 @@ pub fn body(body: &StatusBody, controller: &str) -> Value {
             "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
         }),
         StatusBody::Route { parents } => {
-            json!({ "parents": parents.iter().map(|p| parent(p, controller)).collect::<Vec<_>>() })
+            let parents = parents.iter().map(|parent| shared("parentRef", parent, controller));
+            json!({ "parents": parents.collect::<Vec<_>>() })
+        }
+        StatusBody::Policy { ancestors } => {
+            let ancestors = ancestors.iter().map(|ancestor| shared("ancestorRef", ancestor, controller));
+            json!({ "ancestors": ancestors.collect::<Vec<_>>() })
         }
         StatusBody::Parameters { ancestors } => {
             json!({ "ancestors": ancestors.iter().map(user).collect::<Vec<_>>() })
-        }
-        StatusBody::Policy { ancestors } => {
-            json!({ "ancestors": ancestors.iter().map(|a| ancestor(a, controller)).collect::<Vec<_>>() })
         }
     }
 }
@@ -109,19 +111,12 @@ fn listener(listener: &ListenerStatus) -> Value {
     })
 }
 
-fn parent(parent: &ParentStatus, controller: &str) -> Value {
+/// An entry of a list that controllers share; `reference` is the name of the field for the object that it is about.
+fn shared(reference: &str, parent: &ParentStatus, controller: &str) -> Value {
     json!({
-        "parentRef": parent_ref(&parent.parent),
+        reference: parent_ref(&parent.parent),
         "controllerName": controller,
         "conditions": all(&parent.conditions),
-    })
-}
-
-fn ancestor(ancestor: &AncestorStatus, controller: &str) -> Value {
-    json!({
-        "ancestorRef": parent_ref(&ancestor.ancestor),
-        "controllerName": controller,
-        "conditions": all(&ancestor.conditions),
     })
 }
 

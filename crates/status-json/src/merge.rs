@@ -34,15 +34,8 @@ impl Shape {
                 Some(Shape::Owned)
             }
             Kind::HttpRoute | Kind::GrpcRoute => Some(Shape::ROUTE),
-            Kind::BackendTlsPolicy => Some(Shape::POLICY),
-            Kind::ReferenceGrant
-            | Kind::Namespace
-            | Kind::Service
-            | Kind::EndpointSlice
-            | Kind::ServiceImport
-            | Kind::Secret
-            | Kind::ConfigMap
-            | Kind::ClusterTrustBundle => None,
+            kind if kind.is_policy() => Some(Shape::POLICY),
+            _ => None,
         }
     }
 }

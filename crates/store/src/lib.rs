@@ -11,6 +11,7 @@ mod bundle;
 mod certificate;
 pub mod facts;
 mod lower;
+mod policies;
 mod settings;
 mod store;
 

@@ -12,8 +12,9 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     Settings,
-    facts::{EndpointSlice, Fact, Secret},
+    facts::{EndpointSlice, Fact, Secret, Selectable},
     lower::Lowering,
+    policies::{self, PolicyIndex},
 };
 
 /// An object, known or only referred to.
@@ -41,6 +42,11 @@ pub enum FactKey {
     BackendTlsPoliciesOf(ObjectId),
     /// The set of ListenerSets that name a Gateway as their parent; its members are read one by one.
     ListenerSetsOf(ObjectId),
+    /// The set of policies of a kind that may be for an object, and the object's labels where selectors chose it; its
+    /// members are read one by one.
+    PoliciesOn(Kind, ObjectId),
+    /// The set of objects that a policy may be for.
+    TargetsOf(ObjectId),
     /// The controller's settings.
     Settings,
 }
@@ -106,6 +112,7 @@ pub struct Store {
     backend_tls_policies: Buckets<ObjectId, ObjectId>,
     /// ListenerSets by the Gateway that they name.
     listener_sets: Buckets<ObjectId, ObjectId>,
+    policies: PolicyIndex,
     /// Services whose slices changed in this transaction; empty between transactions.
     changed_slices: Vec<ObjectId>,
     settings: Settings,
@@ -128,6 +135,7 @@ impl Store {
             referrers: Buckets::default(),
             backend_tls_policies: Buckets::default(),
             listener_sets: Buckets::default(),
+            policies: PolicyIndex::default(),
             changed_slices: Vec::new(),
             settings,
             now: 0,
@@ -155,6 +163,7 @@ impl Store {
         }
         for object in changes.apply {
             let (fact, holds) = Lowering::new(&mut self.objects, &mut self.names).lower(&object);
+            self.note(&object, &fact, &mut dirty);
             self.insert(fact, holds, &mut dirty);
         }
         self.refresh_availability(&mut dirty);
@@ -192,6 +201,16 @@ impl Store {
         self.names.sweep();
     }
 
+    /// Keeps the labels of an object that policies can choose by them. They are no part of its fact: only policies read
+    /// them.
+    fn note(&mut self, object: &api::Object, fact: &Fact, dirty: &mut Dirty<FactKey>) {
+        let meta = fact.meta();
+        let Some(kind) = self.objects.get(meta.id).map(|object| object.kind) else { return };
+        if let Some(selectable) = policies::selectable(object, kind, meta) {
+            self.policies.note(meta.id, Some(selectable), dirty);
+        }
+    }
+
     fn insert(&mut self, fact: Fact, holds: Box<[Hold]>, dirty: &mut Dirty<FactKey>) {
         let id = fact.meta().id;
         if let Some(old) = self.facts.get(&id)
@@ -212,6 +231,7 @@ impl Store {
     fn remove(&mut self, id: ObjectId, dirty: &mut Dirty<FactKey>) {
         if let Some(old) = self.facts.remove(&id) {
             self.unindex(&old.fact, None, dirty);
+            self.policies.note(id, None, dirty);
             self.release(&old.holds);
             dirty.insert(FactKey::Object(id));
         }
@@ -239,6 +259,11 @@ impl Store {
             }
             Fact::ReferenceGrant(grant) if self.grants.insert(grant.meta.namespace, id) => {
                 dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
+            }
+            Fact::Policy(policy) => {
+                if let Some(kind) = self.objects.get(id).map(|object| object.kind) {
+                    self.policies.insert(kind, policy, dirty);
+                }
             }
             Fact::Secret(secret) => {
                 for at in boundaries(secret) {
@@ -289,6 +314,11 @@ impl Store {
             (Fact::ReferenceGrant(grant), None) => {
                 self.grants.remove(grant.meta.namespace, id);
                 dirty.insert(FactKey::GrantsInto(grant.meta.namespace));
+            }
+            (Fact::Policy(_), None) => {
+                if let Some(kind) = self.objects.get(id).map(|object| object.kind) {
+                    self.policies.remove(kind, id, dirty);
+                }
             }
             (Fact::Secret(secret), _) => {
                 for at in boundaries(secret) {
@@ -432,6 +462,21 @@ impl Store {
     /// ListenerSets that name a Gateway as their parent.
     pub fn listener_sets_of(&self, gateway: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
         self.listener_sets.members(gateway)
+    }
+
+    /// Policies of a kind that may be for an object: that name it, or choose its labels.
+    pub fn policies_on(&self, kind: Kind, object: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.policies.on(kind, object)
+    }
+
+    /// Objects that a policy may be for.
+    pub fn targets_of(&self, policy: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.policies.targets(policy)
+    }
+
+    /// What selectors of policies look at in an object; `None` for one that does not exist, or that no policy is for.
+    pub fn selectable(&self, object: ObjectId) -> Option<&Selectable> {
+        self.policies.selectable(object)
     }
 
     /// What an id stands for; `None` only for an id that was freed.

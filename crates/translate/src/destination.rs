@@ -1,11 +1,12 @@
 //! Stage 5: clusters and their endpoints.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ir::{
     Metadata, ObjectRef,
-    cluster::{Address, Cluster, Discovery, Endpoint, Endpoints, Locality, Zones},
+    cluster::{Address, Cluster, Discovery, Endpoint, EndpointHealth, Endpoints, Locality, Zones},
     tls::UpstreamTls,
+    traffic::{ClusterTraffic, HealthChecker, ZonePreference},
 };
 use store::{
     ObjectId,
@@ -13,8 +14,8 @@ use store::{
 };
 
 use crate::{
-    ClusterKey, ClusterPlan, GatewayTable, Reader, backend_tls,
-    reader::RouteTable,
+    AttachTable, ClusterKey, ClusterPlan, GatewayTable, Host, Policies, Reader, RouteTable, backend_tls,
+    policy::backend_traffic::{self, Traffic},
     route::{BackendKind, Destination},
     secret::SecretKey,
 };
@@ -28,22 +29,57 @@ pub struct Made {
     pub secrets: Box<[SecretKey]>,
 }
 
+/// The outputs of earlier stages that clusters are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Outputs<'a> {
+    /// Gateways.
+    pub gateways: GatewayTable<'a>,
+    /// Routes.
+    pub routes: RouteTable<'a>,
+    /// Where routes are attached.
+    pub attached: AttachTable<'a>,
+    /// Policies.
+    pub policies: Policies<'a>,
+}
+
+impl<'a> Outputs<'a> {
+    /// What a policy says of a cluster.
+    fn traffic(&self, key: ClusterKey, reader: &mut Reader<'_>) -> Option<&'a Traffic> {
+        let others = (self.gateways, self.routes, self.attached);
+        backend_traffic::of_cluster(key, reader, self.policies, others)
+    }
+
+    /// The host of health checks that name none: the first one that the cluster's route answers. Empty where no checks
+    /// need it.
+    fn health_host(&self, key: ClusterKey, traffic: &ClusterTraffic, reader: &mut Reader<'_>) -> Arc<str> {
+        let checker = traffic.active_health.as_ref().map(|check| &check.checker);
+        if !matches!(checker, Some(HealthChecker::Http { host: None, .. })) {
+            return "".into();
+        }
+        let parents = self.attached.parents(reader, key.plan.route);
+        let bindings = parents.iter().filter(|p| p.gateway == key.gateway).flat_map(|p| p.bindings.iter());
+        let first = bindings.min_by_key(|binding| {
+            self.gateways.listener(reader, key.gateway, binding.listener).map(|listener| listener.place.clone())
+        });
+        match first.and_then(|binding| binding.hosts.first()) {
+            Some(Host::Name(name)) => reader.name(*name).clone(),
+            _ => "*".into(),
+        }
+    }
+}
+
 /// The cluster of a plan. `None` when the route no longer needs it.
-pub fn cluster(
-    key: ClusterKey,
-    reader: &mut Reader<'_>,
-    gateways: GatewayTable<'_>,
-    routes: RouteTable<'_>,
-) -> Option<Made> {
-    let plan = routes.plan(reader, key.plan)?;
+pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, outputs: Outputs<'_>) -> Option<Made> {
+    let plan = outputs.routes.plan(reader, key.plan)?;
+    let traffic = outputs.traffic(key, reader).map(|traffic| traffic.cluster.clone()).unwrap_or_default();
     let discovery = if plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver) {
         Discovery::DynamicForwardProxy
     } else if by_dns(plan) {
-        Discovery::Dns { localities: localities(plan, reader) }
+        Discovery::Dns { localities: localities(plan, &traffic, reader) }
     } else {
         Discovery::Eds { service_name: plan.name.clone() }
     };
-    let (tls, secrets) = tls(key.gateway, plan, reader, gateways);
+    let (tls, secrets) = tls(key.gateway, plan, reader, outputs.gateways);
     let cluster = Cluster {
         name: plan.name.clone(),
         discovery,
@@ -51,6 +87,8 @@ pub fn cluster(
         metadata: plan.metadata.clone(),
         zones: plan.zones,
         tls,
+        health_host: outputs.health_host(key, &traffic, reader),
+        traffic,
         owners: owners(key, plan, reader),
     };
     Some(Made { cluster, secrets })
@@ -81,14 +119,15 @@ fn tls(
 }
 
 /// The endpoints of a plan. `None` when the cluster does not take them by EDS.
-pub fn endpoints(key: ClusterKey, reader: &mut Reader<'_>, routes: RouteTable<'_>) -> Option<Endpoints> {
-    let plan = routes.plan(reader, key.plan)?;
+pub fn endpoints(key: ClusterKey, reader: &mut Reader<'_>, outputs: Outputs<'_>) -> Option<Endpoints> {
+    let plan = outputs.routes.plan(reader, key.plan)?;
     if by_dns(plan) || plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver) {
         return None;
     }
+    let traffic = outputs.traffic(key, reader).map(|traffic| traffic.cluster.clone()).unwrap_or_default();
     Some(Endpoints {
         name: plan.name.clone(),
-        localities: localities(plan, reader),
+        localities: localities(plan, &traffic, reader),
         owners: owners(key, plan, reader),
     })
 }
@@ -107,23 +146,39 @@ fn owners(key: ClusterKey, plan: &ClusterPlan, reader: &Reader<'_>) -> Box<[Obje
     owners.into()
 }
 
-fn localities(plan: &ClusterPlan, reader: &mut Reader<'_>) -> Box<[Locality]> {
-    let zonal = plan.zones != Zones::default();
-    (plan.destinations.iter().enumerate())
-        .flat_map(|(index, destination)| {
-            let endpoints = endpoints_of(destination, reader);
-            let mut localities = if zonal {
-                zonal_localities(endpoints, destination.priority, destination.metadata.as_ref())
-            } else {
-                vec![locality(destination, endpoints)]
-            };
-            if destination.tls.is_some() {
-                let name = ir::cluster::transport_socket_name(&plan.name, index);
-                localities.iter_mut().for_each(|locality| locality.transport_socket = Some(name.clone()));
-            }
-            localities
-        })
-        .collect()
+fn localities(plan: &ClusterPlan, traffic: &ClusterTraffic, reader: &mut Reader<'_>) -> Box<[Locality]> {
+    let zones = traffic.load_balancer.as_ref().map_or(&ZonePreference::Unset, |balancer| &balancer.zones);
+    let by_zone = zones.by_zone() || plan.zones != Zones::default();
+    let health = endpoint_health(traffic);
+    let mut all = Vec::with_capacity(plan.destinations.len());
+    for (index, destination) in plan.destinations.iter().enumerate() {
+        let endpoints = endpoints_of(destination, reader);
+        let mut localities = if by_zone {
+            zonal_localities(endpoints, destination.priority, destination.metadata.as_ref())
+        } else {
+            vec![locality(destination, endpoints)]
+        };
+        if destination.tls.is_some() {
+            let name = ir::cluster::transport_socket_name(&plan.name, index);
+            localities.iter_mut().for_each(|locality| locality.transport_socket = Some(name.clone()));
+        }
+        all.append(&mut localities);
+    }
+    for locality in &mut all {
+        locality.health = health;
+        if let ZonePreference::Weighted(weights) = zones {
+            let weight = weights.iter().find(|(zone, _)| Some(&**zone) == locality.zone.as_deref());
+            locality.weight = Some(weight.map_or(1, |(_, weight)| *weight));
+        }
+    }
+    all.into()
+}
+
+/// How endpoints are checked: at their own addresses, by a host name of their own unless the policy has one.
+fn endpoint_health(traffic: &ClusterTraffic) -> EndpointHealth {
+    let Some(check) = &traffic.active_health else { return EndpointHealth::default() };
+    let own_host = matches!(&check.checker, HealthChecker::Http { host: Some(host), .. } if &**host != "*");
+    EndpointHealth { port: check.port, by_hostname: !own_host }
 }
 
 type Zoned = (Option<Arc<str>>, Endpoint);
@@ -136,18 +191,16 @@ fn locality(destination: &Destination, endpoints: Vec<Zoned>) -> Locality {
         priority: destination.priority,
         metadata: destination.metadata.clone().filter(|_| destination.kind != BackendKind::Nothing),
         transport_socket: None,
+        health: EndpointHealth::default(),
         endpoints: endpoints.into_iter().map(|(_, endpoint)| endpoint).collect(),
     }
 }
 
-/// One locality per zone, in the order in which zones appear; Envoy compares them with the proxy's own zone.
+/// One locality per zone, by the names of the zones; Envoy compares them with the proxy's own zone.
 fn zonal_localities(endpoints: Vec<Zoned>, priority: u32, metadata: Option<&Metadata>) -> Vec<Locality> {
-    let mut zones: Vec<(Option<Arc<str>>, Vec<Endpoint>)> = Vec::new();
+    let mut zones: BTreeMap<Option<Arc<str>>, Vec<Endpoint>> = BTreeMap::new();
     for (zone, endpoint) in endpoints {
-        match zones.iter_mut().find(|(z, _)| *z == zone) {
-            Some((_, list)) => list.push(endpoint),
-            None => zones.push((zone, vec![endpoint])),
-        }
+        zones.entry(zone).or_default().push(endpoint);
     }
     zones
         .into_iter()
@@ -158,6 +211,7 @@ fn zonal_localities(endpoints: Vec<Zoned>, priority: u32, metadata: Option<&Meta
             priority,
             metadata: metadata.cloned(),
             transport_socket: None,
+            health: EndpointHealth::default(),
             endpoints: endpoints.into(),
         })
         .collect()
@@ -234,6 +288,8 @@ pub fn local_cluster(gateway: ObjectId, reader: &mut Reader<'_>) -> Option<(Clus
         metadata: Some(metadata.clone()),
         zones: Zones::ZoneAware { min_cluster_size: 1, force_local_min_size: None },
         tls: [].into(),
+        traffic: ClusterTraffic::default(),
+        health_host: "".into(),
         owners: owners.clone(),
     };
     let localities = zonal_localities(endpoints, 0, Some(&metadata)).into();

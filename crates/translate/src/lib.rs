@@ -14,6 +14,7 @@ mod features;
 pub mod gateway;
 pub mod host;
 mod namespaces;
+pub mod policy;
 pub mod precedence;
 mod reader;
 pub mod route;
@@ -24,6 +25,7 @@ mod trust;
 pub use attach::{AttachOutput, Binding, ParentOutput};
 pub use gateway::{AttachListener, GatewayOutput, ListenerSetOutput, Place};
 pub use host::Host;
+pub use policy::{Policies, PolicyKind, PolicyOutput};
 pub use reader::{
     AttachTable, ClusterKey, Dep, EntryKey, GatewayTable, ListenerId, PlanKey, Reader, RouteTable, SocketKey,
     TableKey, VirtualHostKey,

@@ -1,7 +1,5 @@
 //! Which namespaces may attach to a Gateway, a ListenerSet or a listener.
 
-use std::collections::BTreeMap;
-
 use store::facts::{AllowedNamespaces, Meta};
 
 use crate::Reader;
@@ -14,17 +12,12 @@ pub(crate) fn admits(
     object: &Meta,
     reader: &mut Reader<'_>,
 ) -> bool {
-    let labels = match (allowed, reader.namespace(object.namespace_object)) {
-        (AllowedNamespaces::All, _) => return true,
-        (_, Some(namespace)) => &namespace.labels,
-        (_, None) if !reader.settings().implicit_namespaces => return false,
-        // A namespace that nobody declared has the one label that every namespace has.
-        (_, None) => {
-            &BTreeMap::from([("kubernetes.io/metadata.name".into(), reader.name(object.namespace).clone())])
-        }
-    };
+    if *allowed == AllowedNamespaces::All {
+        return true;
+    }
+    let Some(labels) = reader.namespace_labels(object.namespace_object, object.namespace) else { return false };
     match allowed {
-        AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(labels)),
+        AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(&labels)),
         _ => **reader.name(object.namespace) == *home,
     }
 }

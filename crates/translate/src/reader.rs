@@ -1,9 +1,13 @@
 //! Reading facts and outputs, with a record of every read.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use engine::{Reads, Table};
-use ir::{ObjectRef, listener::Transport, object::ENVOY_GATEWAY_GROUP};
+use ir::{Kind, ObjectRef, listener::Transport, object::ENVOY_GATEWAY_GROUP};
 use store::{
     Addresses, FactKey, NameId, ObjectId, Settings, Store,
     facts::{self, Fact, Target},
@@ -46,6 +50,12 @@ pub enum Dep {
     PolicyRoutes(ObjectId),
     /// HTTP filters that the routes of a table need.
     Features(TableKey),
+    /// What a policy says, by itself and merged.
+    Policy(ObjectId),
+    /// Where a policy acts.
+    PolicyStatus(ObjectId),
+    /// How policies of a kind in a Gateway relate to each other.
+    Relations(Kind, ObjectId),
 }
 
 /// A listener by what it belongs to and its name there: it stays the same whichever listeners come and go beside it.
@@ -303,6 +313,49 @@ impl<'a> Reader<'a> {
         self.store.referrers_of(proxy).collect()
     }
 
+    /// A policy, of whatever kind.
+    pub fn policy(&mut self, id: ObjectId) -> Option<&'a Arc<facts::Policy>> {
+        match self.fact(id)? {
+            Fact::Policy(policy) => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// Policies of a kind that may be for an object, in no order that means anything. Its grants and namespaces are for
+    /// the caller to judge.
+    pub fn policies_on(&mut self, kind: Kind, object: ObjectId) -> Vec<&'a Arc<facts::Policy>> {
+        self.reads.record(Dep::Fact(FactKey::PoliciesOn(kind, object)));
+        let ids: Vec<_> = self.store.policies_on(kind, object).collect();
+        ids.into_iter().filter_map(|id| self.policy(id)).collect()
+    }
+
+    /// Objects that a policy may be for, ascending.
+    pub fn targets_of(&mut self, policy: ObjectId) -> Vec<ObjectId> {
+        self.reads.record(Dep::Fact(FactKey::TargetsOf(policy)));
+        self.store.targets_of(policy).collect()
+    }
+
+    /// What selectors of policies look at in an object. No read of its own: [`Reader::policies_on`] is touched when it
+    /// changes for a policy that chooses it.
+    pub fn selectable(&self, object: ObjectId) -> Option<&'a facts::Selectable> {
+        self.store.selectable(object)
+    }
+
+    /// The labels of a namespace. One that nobody declared has, where namespaces are implicit, the one label that every
+    /// namespace has.
+    pub fn namespace_labels(
+        &mut self,
+        object: ObjectId,
+        name: NameId,
+    ) -> Option<Cow<'a, BTreeMap<Arc<str>, Arc<str>>>> {
+        if let Some(namespace) = self.namespace(object) {
+            return Some(Cow::Borrowed(&namespace.labels));
+        }
+        let implicit = self.settings().implicit_namespaces;
+        let own = || BTreeMap::from([("kubernetes.io/metadata.name".into(), self.name(name).clone())]);
+        implicit.then(|| Cow::Owned(own()))
+    }
+
     /// The EndpointSlices of a Service or ServiceImport, by name.
     pub fn slices_of(&mut self, service: ObjectId) -> Vec<&'a facts::EndpointSlice> {
         self.reads.record(Dep::Fact(FactKey::SlicesOf(service)));
@@ -442,6 +495,12 @@ impl<'a> RouteTable<'a> {
             return None;
         }
         gateways.client_side(reader, gateway).broken.clone().map(|message| (&**rules, message))
+    }
+
+    /// The names of all rules of a route, in the order of the spec; rules without a name are left out.
+    pub fn rule_names(&self, reader: &mut Reader<'_>, route: ObjectId) -> &'a [Arc<str>] {
+        reader.record(Dep::Rules(route));
+        self.0.get(route).map_or(&[], |r| &r.rule_names)
     }
 
     /// One cluster that a route needs.

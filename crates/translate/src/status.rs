@@ -6,7 +6,7 @@ use engine::Counts;
 use ir::{
     Condition, ConditionStatus,
     status::{
-        AncestorStatus, ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody,
+        ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody,
     },
 };
 use store::{ObjectId, facts::BackendTlsPolicy};
@@ -15,6 +15,7 @@ use crate::{
     AttachOutput, AttachTable, Dep, Finding, GatewayOutput, GatewayTable, ListenerId, ParentOutput, Reader,
     RouteOutput, RouteTable, backend_tls,
     gateway::{GatewayConditions, Judge, parameters},
+    policy,
     route::RouteFindings,
     trust::Untrusted,
 };
@@ -332,9 +333,9 @@ pub fn backend_tls_policy(
     let policy = reader.backend_tls_policy(id)?;
     let generation = policy.meta.generation;
     let unusable = backend_tls::usable_policy(policy, reader).err();
-    let mut ancestors: Vec<AncestorStatus> = parents_of(id, reader, routes, attached)
+    let mut ancestors: Vec<ParentStatus> = parents_of(id, reader, routes, attached)
         .into_iter()
-        .map(|ancestor| AncestorStatus { ancestor, conditions: of_trust(unusable.as_ref(), generation) })
+        .map(|ancestor| ParentStatus { parent: ancestor, conditions: of_trust(unusable.as_ref(), generation) })
         .collect();
     if let Some(older) = conflict(policy, reader) {
         let message = format!("The policy conflicts with the older {}", reader.object(older));
@@ -346,12 +347,12 @@ pub fn backend_tls_policy(
             observed_generation: generation,
         };
         for ancestor in parents_of(older, reader, routes, attached) {
-            match ancestors.iter_mut().find(|there| there.ancestor == ancestor) {
+            match ancestors.iter_mut().find(|there| there.parent == ancestor) {
                 Some(there) => {
                     there.conditions.retain(|condition| condition.kind != "Accepted");
                     there.conditions.push(conflicted.clone());
                 }
-                None => ancestors.push(AncestorStatus { ancestor, conditions: vec![conflicted.clone()] }),
+                None => ancestors.push(ParentStatus { parent: ancestor, conditions: vec![conflicted.clone()] }),
             }
         }
     }
@@ -360,7 +361,7 @@ pub fn backend_tls_policy(
     }
     let object = reader.object(id);
     let problems = unusable.map(|untrusted| policy_problem(&object, &untrusted)).into_iter().collect();
-    Some(Status { object, body: StatusBody::Policy { ancestors: few(ancestors, generation) }, problems })
+    Some(Status { object, body: StatusBody::Policy { ancestors: policy::truncated(ancestors, generation) }, problems })
 }
 
 /// Parents of the routes in which a policy has a say, each once.
@@ -418,32 +419,6 @@ fn conflict(policy: &BackendTlsPolicy, reader: &mut Reader<'_>) -> Option<Object
             .find(|other| other.targets.contains(target))?;
         (older.meta.id != policy.meta.id).then_some(older.meta.id)
     })
-}
-
-/// Most ancestors that a policy's status has room for (Gateway API).
-const MAX_ANCESTORS: usize = 16;
-
-/// The ancestors that fit, those that are not accepted first, then by namespace and name. The last that fits tells of
-/// the rest.
-fn few(mut ancestors: Vec<AncestorStatus>, generation: i64) -> Vec<AncestorStatus> {
-    if ancestors.len() <= MAX_ANCESTORS {
-        return ancestors;
-    }
-    let refused = |ancestor: &AncestorStatus| {
-        ancestor.conditions.iter().any(|c| c.kind == "Accepted" && c.status == ConditionStatus::False)
-    };
-    ancestors.sort_by_cached_key(|ancestor| (!refused(ancestor), ancestor.ancestor.clone()));
-    ancestors.truncate(MAX_ANCESTORS);
-    if let Some(last) = ancestors.last_mut() {
-        last.conditions.push(Condition {
-            kind: "Aggregated",
-            status: ConditionStatus::True,
-            reason: "Aggregated".into(),
-            message: format!("The policy has more than {MAX_ANCESTORS} ancestors; the others are left out"),
-            observed_generation: generation,
-        });
-    }
-    ancestors
 }
 
 /// Status of a Backend. A Backend that cannot be used carries Envoy Gateway's condition for it, which is of type

@@ -2,20 +2,29 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeSet,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use ir::route::{Action, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch};
+use ir::{
+    listener::HttpFilter,
+    route::{Action, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
+};
 use translate::{
-    AttachListener, EntryKey, GatewayTable, Host, Reader, RouteTable,
+    AttachListener, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable,
+    policy::backend_traffic::{self, Traffic},
     precedence::{OrderKey, Origin},
+    route,
 };
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::encode;
+
+/// Status of answers to requests for which a policy cannot be applied.
+const UNUSABLE_POLICY: u16 = 500;
 
 /// The contribution of one route to one virtual host. Its `Debug` output shows no bytes, which hold header values.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,6 +35,8 @@ pub struct Entries {
     pub clusters: Box<[Arc<str>]>,
     /// Hash of what each match asks for, ascending, each once: routes with a hash in common take the same requests.
     pub matches: Box<[u64]>,
+    /// HTTP filters that the listener needs for them.
+    pub filters: BTreeSet<HttpFilter>,
 }
 
 impl fmt::Debug for Entries {
@@ -42,6 +53,7 @@ pub fn unit(
     reader: &mut Reader<'_>,
     gateways: GatewayTable<'_>,
     routes: RouteTable<'_>,
+    policies: Policies<'_>,
 ) -> Option<Entries> {
     let virtual_host = key.virtual_host;
     let listener = gateways.listener(reader, virtual_host.table.gateway, virtual_host.listener)?;
@@ -57,7 +69,21 @@ pub fn unit(
     let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved)).collect();
     let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
     let mut matches = Vec::new();
+    let mut filters = BTreeSet::new();
+    let mut clusters = Vec::new();
     for rule in &rules {
+        let section = (key.route, rule.metadata.section.as_deref());
+        let place = (virtual_host.table.gateway, listener);
+        let applied = policies.of_rule(backend_traffic::KIND, section, place, reader);
+        let traffic = applied.map(|applied| applied.version);
+        // A policy that cannot be applied must not leave its routes open.
+        let refused = traffic
+            .filter(|version| !version.findings.is_empty())
+            .map(|_| Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) });
+        let rule: &Rule = refused.as_ref().unwrap_or(rule);
+        let traffic = traffic.filter(|_| refused.is_none()).and_then(|version| version.get::<Traffic>());
+        filters.extend(route::filters(rule, object.kind));
+        clusters.extend(encode::clusters_of(rule).cloned());
         let mut entry = 0;
         for matched in rule.matches.iter() {
             matches.push(hash_of(matched));
@@ -73,17 +99,15 @@ pub fn unit(
                 encoded.push((OrderKey::new(matched, &origin), Bytes::from(bytes)));
                 entry += 1;
             };
-            encode_match(rule, matched, &host, listener, &mut push);
+            encode_match((rule, traffic), matched, &host, listener, &mut push);
         }
     }
     encoded.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    let mut clusters: Vec<Arc<str>> =
-        rules.iter().flat_map(|rule| encode::clusters_of(rule).cloned()).collect();
     clusters.sort_unstable();
     clusters.dedup();
     matches.sort_unstable();
     matches.dedup();
-    Some(Entries { routes: encoded.into(), clusters: clusters.into(), matches: matches.into() })
+    Some(Entries { routes: encoded.into(), clusters: clusters.into(), matches: matches.into(), filters })
 }
 
 /// A rule as a Gateway serves it: with 500 in the place of backends that it must not reach.
@@ -96,7 +120,7 @@ fn served<'a>(rule: &'a Rule, unserved: &[u16]) -> Cow<'a, Rule> {
 }
 
 fn encode_match(
-    rule: &Rule,
+    (rule, traffic): (&Rule, Option<&Traffic>),
     matched: &RouteMatch,
     host: &str,
     listener: &AttachListener,
@@ -105,7 +129,8 @@ fn encode_match(
     if let Some(preflight) = encode::cors_preflight_field(rule, matched, host) {
         push(preflight);
     }
-    push(encode::route_field(rule, matched, host, listener.port, listener.tls));
+    let traffic = traffic.map(|traffic| &traffic.route);
+    push(encode::route_field(rule, traffic, matched, host, listener.port, listener.tls));
 }
 
 /// A hash of what a match asks for, whichever position it has in its rule. Order counts nowhere, and case not in the

@@ -1,19 +1,21 @@
 //! Listeners from the sockets of a Gateway and the HTTP filters that its routes need.
 
+use std::collections::BTreeSet;
+
 use ir::{
     ObjectRef,
-    listener::{FilterChain, Http, HttpFeatures, Listener, Network, Transport},
+    listener::{FilterChain, Http, HttpFilter, Listener, Network, Transport},
 };
 use translate::{
     ListenerId,
     gateway::{Chain, Socket},
 };
 
-/// The listener of one socket. `features` tells what the routes of a chain's table need.
+/// The listener of one socket. `filters` tells what the routes of a chain's table need.
 pub fn of_socket(
     socket: &Socket,
     owner: ObjectRef,
-    features: impl Fn(ListenerId) -> HttpFeatures,
+    filters: impl Fn(ListenerId) -> BTreeSet<HttpFilter>,
 ) -> Listener {
     let mut chains = Vec::new();
     let mut default_chain = None;
@@ -27,7 +29,7 @@ pub fn of_socket(
                     network: Network::Http(Http {
                         route_configuration: name.clone(),
                         stat_prefix: stat_prefix.clone(),
-                        features: features(*table),
+                        filters: filters(*table),
                     }),
                 };
                 if tls.is_some() {

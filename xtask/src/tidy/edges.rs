@@ -29,7 +29,8 @@ const EDGES: &[(&str, Edges)] = &[
     ("bootstrap", Edges::Only(&[])),
     ("admission", Edges::Only(&["api", "ir"])),
     ("store", Edges::Only(&["api", "engine", "ir"])),
-    ("translate", Edges::Only(&["engine", "ir", "patch", "store"])),
+    // Policies are merged as documents, and read as their types after that.
+    ("translate", Edges::Only(&["api", "engine", "ir", "patch", "store"])),
     ("xds", Edges::Only(&["engine", "envoy-api", "ir", "store", "translate"])),
     ("pipeline", Edges::Only(&["api", "engine", "infra", "ir", "store", "translate", "xds"])),
     ("server", Edges::Only(&["engine", "envoy-api", "ir"])),

@@ -19,4 +19,16 @@ macro_rules! choices {
     )*};
 }
 
-pub(crate) use {choices, settings};
+/// Declares structs whose fields may all be left out and have no default: each is an `Option`.
+macro_rules! options {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* })*) => {$(
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+        $(#[$doc])*
+        #[serde(rename_all = "camelCase")]
+        pub struct $name { $(
+            $(#[$attribute])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,
+        )* }
+    )*};
+}
+
+pub(crate) use {choices, options, settings};

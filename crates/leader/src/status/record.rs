@@ -108,8 +108,9 @@ pub(super) fn generation(wish: &StatusBody) -> Option<i64> {
         | StatusBody::ListenerSet { conditions, listeners, .. } => {
             newest(conditions).max(listeners.iter().filter_map(|l| newest(&l.conditions)).max())
         }
-        StatusBody::Route { parents } => parents.iter().filter_map(|p| newest(&p.conditions)).max(),
+        StatusBody::Route { parents } | StatusBody::Policy { ancestors: parents } => {
+            parents.iter().filter_map(|p| newest(&p.conditions)).max()
+        }
         StatusBody::Parameters { ancestors } => ancestors.iter().filter_map(|a| newest(&a.conditions)).max(),
-        StatusBody::Policy { ancestors } => ancestors.iter().filter_map(|a| newest(&a.conditions)).max(),
     }
 }

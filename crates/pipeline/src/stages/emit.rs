@@ -7,8 +7,8 @@ use engine::Reads;
 use ir::{listener::VirtualHost, resource::ResourceType};
 use store::{ObjectId, Store};
 use translate::{
-    AttachListener, ClusterKey, Dep, GatewayTable, PlanKey, Reader, Slot, SocketKey, TableKey,
-    VirtualHostKey, destination,
+    AttachListener, AttachTable, ClusterKey, Dep, GatewayTable, PlanKey, Policies, Reader, RouteTable, Slot,
+    SocketKey, TableKey, VirtualHostKey, destination,
     gateway::Chain,
     secret::{self, Served},
 };
@@ -32,7 +32,12 @@ impl Stages {
 
     fn run_clusters(&mut self, store: &Store, run: &mut Run) {
         let roots = self.cluster_roots(&mut run.roots);
-        let (gateways, routes) = (GatewayTable(&self.gateways), translate::RouteTable(&self.routes));
+        let outputs = destination::Outputs {
+            gateways: GatewayTable(&self.gateways),
+            routes: RouteTable(&self.routes),
+            attached: AttachTable(&self.attached),
+            policies: Policies(&self.policies),
+        };
         let (bound, publication) = (&self.route_gateways, &mut run.publication);
         let (secret_use, secrets) = (&mut self.secret_use, &mut run.roots.secrets);
         // Whenever a route is bound to a Gateway or unbound from it this is a root, so `None` may forget its reads.
@@ -44,7 +49,7 @@ impl Stages {
                 if !wanted(key) {
                     return None;
                 }
-                let made = destination::cluster(key, &mut Reader::new(store, reads), gateways, routes)?;
+                let made = destination::cluster(key, &mut Reader::new(store, reads), outputs)?;
                 let resource = Arc::new(resource::cluster(&made.cluster));
                 Some(ClusterOutput { resource, secrets: made.secrets })
             },
@@ -68,16 +73,12 @@ impl Stages {
                 if !wanted(key) {
                     return None;
                 }
-                let endpoints = destination::endpoints(key, &mut Reader::new(store, reads), routes)?;
+                let endpoints = destination::endpoints(key, &mut Reader::new(store, reads), outputs)?;
                 Some(Arc::new(resource::endpoints(&endpoints)))
             },
             |change| {
-                publication.gateway_resource(
-                    change.key.gateway,
-                    ResourceType::Endpoints,
-                    change.old,
-                    change.new,
-                );
+                let gateway = change.key.gateway;
+                publication.gateway_resource(gateway, ResourceType::Endpoints, change.old, change.new);
             },
         );
     }
@@ -104,11 +105,12 @@ impl Stages {
 
     fn run_entries(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.entries);
-        let (gateways, routes) = (GatewayTable(&self.gateways), translate::RouteTable(&self.routes));
+        let (gateways, routes) = (GatewayTable(&self.gateways), RouteTable(&self.routes));
+        let (policies, features) = (Policies(&self.policies), &mut self.features);
         let wanted = &self.wanted_entries;
         let index = &mut self.host_index;
         let mut overlapping = BTreeSet::new();
-        let mut hosts = BTreeSet::new();
+        let (mut hosts, mut filtered) = (BTreeSet::new(), BTreeSet::new());
         self.entries.update(
             &run.dirty,
             roots,
@@ -117,10 +119,15 @@ impl Stages {
                     return None;
                 }
                 let created = routes.0.get(key.route)?.origin.created;
-                entry::unit(key, created, &mut Reader::new(store, reads), gateways, routes)
+                entry::unit(key, created, &mut Reader::new(store, reads), gateways, routes, policies)
             },
             |change| {
                 hosts.insert(change.key.virtual_host);
+                let table = change.key.virtual_host.table;
+                let (old, new) = (change.old.map(|e| &e.filters), change.new.map(|e| &e.filters));
+                if features.replace(table, old, new) {
+                    filtered.insert(table);
+                }
                 overlapping.extend(index.replace(change.key, change.old, change.new));
             },
         );
@@ -128,6 +135,7 @@ impl Stages {
         run.roots.hosts.extend(hosts);
         run.roots.statuses.extend(overlapping.iter().copied());
         run.dirty.extend(overlapping.into_iter().map(Dep::Overlaps));
+        run.dirty.extend(filtered.into_iter().map(Dep::Features));
     }
 
     /// Wakes the listeners of tables in which virtual hosts that could take their requests came or went.

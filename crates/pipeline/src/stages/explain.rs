@@ -82,10 +82,11 @@ impl Stages {
         collect(&self.gateways, store, stage, text, object, &mut out);
         collect(&self.routes, store, stage, text, object, &mut out);
         collect(&self.attached, store, stage, text, object, &mut out);
+        collect(&self.policies, store, stage, text, object, &mut out);
         let cluster = |key: translate::ClusterKey| {
             let plan = key.plan;
             let route = object(plan.route);
-            format!("{route} rule {} {:?} on {}", plan.rule, plan.slot, object(key.gateway))
+            format!("{route} rule {} {:?} at {}", plan.rule, plan.slot, object(key.gateway))
         };
         collect(&self.clusters, store, stage, text, cluster, &mut out);
         collect(&self.endpoints, store, stage, text, cluster, &mut out);
@@ -159,6 +160,8 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Fact(FactKey::ReferrersOf(id)) => format!("referrers of {}", object(id)),
         Dep::Fact(FactKey::BackendTlsPoliciesOf(id)) => format!("BackendTLSPolicies of {}", object(id)),
         Dep::Fact(FactKey::ListenerSetsOf(id)) => format!("ListenerSets of {}", object(id)),
+        Dep::Fact(FactKey::PoliciesOn(kind, id)) => format!("{kind}s on {}", object(id)),
+        Dep::Fact(FactKey::TargetsOf(id)) => format!("targets of {}", object(id)),
         Dep::Fact(FactKey::Settings) => "settings".to_owned(),
         Dep::Listeners(id) => format!("listeners of {}", object(id)),
         Dep::Listener(id) => listener_in_words(id, store),
@@ -172,6 +175,9 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Overlaps(id) => format!("overlaps of {}", object(id)),
         Dep::AttachedRoutes(id) => format!("attachedRoutes of {}", object(id)),
         Dep::PolicyRoutes(id) => format!("routes of {}", object(id)),
+        Dep::Policy(id) => format!("settings of {}", object(id)),
+        Dep::PolicyStatus(id) => format!("places of {}", object(id)),
+        Dep::Relations(kind, id) => format!("{kind}s in {}", object(id)),
         Dep::Features(table) => {
             format!("HTTP filters of {}", listener_in_words(table.listener, store))
         }

@@ -40,14 +40,14 @@ pub(crate) fn status(of: &Translated) -> String {
             }
             StatusBody::ListenerSet { conditions, listeners, .. } => with_listeners(conditions, listeners),
             StatusBody::Route { parents } => {
-                parents.iter().map(|p| (parent(&p.parent), conditions(&p.conditions))).collect()
+                parents.iter().map(|p| (parent("parent", &p.parent), conditions(&p.conditions))).collect()
             }
             StatusBody::Parameters { ancestors } => (ancestors.iter())
                 .map(|a| (format!("ancestor {}", a.ancestor), conditions(&a.conditions)))
                 .collect(),
-            StatusBody::Policy { ancestors } => {
-                (ancestors.iter()).map(|a| (parent(&a.ancestor), conditions(&a.conditions))).collect()
-            }
+            StatusBody::Policy { ancestors } => (ancestors.iter())
+                .map(|a| (parent("ancestor", &a.parent), conditions(&a.conditions)))
+                .collect(),
         };
         out.insert(status.object.to_string(), body);
     }
@@ -73,14 +73,14 @@ fn cut_path(text: &str) -> String {
     text.replace(&folder, "cases")
 }
 
-fn parent(reference: &ParentReference) -> String {
+fn parent(role: &str, reference: &ParentReference) -> String {
     let mut text = reference.name.to_string();
     if let Some(namespace) = &reference.namespace {
         text = format!("{namespace}/{text}");
     }
     text = match &*reference.kind {
-        "Gateway" => format!("parent {text}"),
-        kind => format!("parent {kind} {text}"),
+        "Gateway" => format!("{role} {text}"),
+        kind => format!("{role} {kind} {text}"),
     };
     for (name, value) in
         [("section", reference.section_name.clone()), ("port", reference.port.map(|p| p.to_string().into()))]

@@ -4,4 +4,5 @@
 
 mod counts;
 mod objects;
+mod policies;
 mod random;

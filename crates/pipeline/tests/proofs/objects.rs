@@ -8,7 +8,7 @@ use ir::{Kind, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that are made.
-pub(crate) const KINDS: [Kind; 16] = [
+pub(crate) const KINDS: [Kind; 17] = [
     Kind::HttpRoute,
     Kind::GrpcRoute,
     Kind::Gateway,
@@ -25,13 +25,14 @@ pub(crate) const KINDS: [Kind; 16] = [
     Kind::EnvoyProxy,
     Kind::BackendTlsPolicy,
     Kind::ClusterTrustBundle,
+    Kind::BackendTrafficPolicy,
 ];
 /// Names of everything.
 pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
 /// Namespaces.
 pub(crate) const NAMESPACES: [&str; 2] = ["default", "other"];
 /// Names of listeners, and of sections that routes ask for.
-const SECTIONS: [&str; 4] = ["a", "b", "c", "gone"];
+pub(crate) const SECTIONS: [&str; 4] = ["a", "b", "c", "gone"];
 const PORTS: [u16; 3] = [80, 8080, 443];
 const HOSTS: [&str; 6] =
     ["a.example.com", "*.example.com", "b.a.example.com", "*.a.example.com", "example.org", "*.org"];
@@ -98,17 +99,17 @@ impl<'a> Choices<'a> {
     }
 
     /// Sets a field in about half of all cases.
-    fn maybe(&mut self, object: &mut Value, key: &str, value: impl FnOnce(&mut Self) -> Value) {
+    pub(crate) fn maybe(&mut self, object: &mut Value, key: &str, value: impl FnOnce(&mut Self) -> Value) {
         if self.pick(2) == 1 {
             object[key] = value(self);
         }
     }
 
-    fn namespace(&mut self) -> &'static str {
+    pub(crate) fn namespace(&mut self) -> &'static str {
         self.of(&NAMESPACES)
     }
 
-    fn name(&mut self) -> &'static str {
+    pub(crate) fn name(&mut self) -> &'static str {
         self.of(&NAMES)
     }
 
@@ -120,6 +121,9 @@ impl<'a> Choices<'a> {
         });
         if kind.namespaced() {
             metadata["namespace"] = self.namespace().into();
+        }
+        if self.pick(4) == 3 {
+            metadata["labels"] = json!({"tier": self.of(&["x", "y"])});
         }
         if self.pick(6) == 5 {
             metadata["annotations"] = json!({
@@ -159,6 +163,7 @@ impl<'a> Choices<'a> {
             Kind::ClusterTrustBundle => json!({"spec": {"trustBundle": self.bundle()}}),
             Kind::Backend => self.backend(),
             Kind::EnvoyProxy => self.envoy_proxy(),
+            Kind::BackendTrafficPolicy => self.backend_traffic_policy(),
         };
         let mut document =
             json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata});

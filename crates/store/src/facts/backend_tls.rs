@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ir::tls::{SubjectAltName, TlsParameters};
 
-use super::{CertificateRef, Meta};
-use crate::{Bundle, BundleError, ObjectId};
+use super::{CertificateRef, Meta, PolicyTarget};
+use crate::{Bundle, BundleError};
 
 /// What is kept of a BackendTLSPolicy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,15 +20,6 @@ pub struct BackendTlsPolicy {
     pub hostname: Arc<str>,
     /// `validation.subjectAltNames`, in order.
     pub names: Box<[SubjectAltName]>,
-}
-
-/// A backend, or a part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyTarget {
-    /// The object, which may be absent.
-    pub object: ObjectId,
-    /// `sectionName`: name of a port, for a Backend its number.
-    pub section: Option<Arc<str>>,
 }
 
 /// Whose certificates are trusted.

@@ -7,12 +7,13 @@ mod envoy_proxy;
 mod gateway;
 mod grpc_route;
 mod http_route;
+mod policy;
 mod reference_grant;
 mod service;
 mod service_import;
 
 pub use backend::{Backend, BackendEndpoint, BackendKind};
-pub use backend_tls::{BackendTls, BackendTlsPolicy, ClientTls, ClusterTrustBundle, PolicyTarget, Trust};
+pub use backend_tls::{BackendTls, BackendTlsPolicy, ClientTls, ClusterTrustBundle, Trust};
 pub use config::{ConfigMap, Namespace, Secret};
 pub use envoy_proxy::{EnvoyProxy, SinkBackend};
 pub use gateway::{
@@ -24,6 +25,7 @@ pub use http_route::{
     BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,
     SessionPersistence, Timeouts,
 };
+pub use policy::{MergeType, Policy, PolicyTarget, Selectable, SelectedNamespaces, TargetSelector};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
 pub use service::{EndpointSlice, Service, ServiceKind, ServicePort, SliceAddress, SliceEndpoint, SlicePort};
 pub use service_import::ServiceImport;
@@ -93,6 +95,8 @@ pub enum Fact {
     BackendTlsPolicy(BackendTlsPolicy),
     /// ClusterTrustBundle.
     ClusterTrustBundle(ClusterTrustBundle),
+    /// A policy, of whatever kind.
+    Policy(Arc<Policy>),
 }
 
 impl Fact {
@@ -115,6 +119,7 @@ impl Fact {
             Fact::EnvoyProxy(f) => &f.meta,
             Fact::BackendTlsPolicy(f) => &f.meta,
             Fact::ClusterTrustBundle(f) => &f.meta,
+            Fact::Policy(f) => &f.meta,
         }
     }
 

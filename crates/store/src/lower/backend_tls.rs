@@ -11,12 +11,9 @@ use super::{Lowering, text};
 use crate::{
     bundle,
     facts::{
-        BackendTls, BackendTlsPolicy, CertificateRef, ClientTls, ClusterTrustBundle, PolicyTarget, Trust,
+        BackendTls, BackendTlsPolicy, CertificateRef, ClientTls, ClusterTrustBundle, Trust,
     },
 };
-
-/// Kinds that a policy may target.
-const TARGETS: [Kind; 3] = [Kind::Service, Kind::ServiceImport, Kind::Backend];
 
 impl Lowering<'_> {
     pub(super) fn backend_tls_policy(&mut self, policy: &api::BackendTlsPolicy) -> BackendTlsPolicy {
@@ -43,17 +40,6 @@ impl Lowering<'_> {
                 })
                 .collect(),
         }
-    }
-
-    fn policy_target(&mut self, target: &api::PolicyTargetReference) -> Option<PolicyTarget> {
-        let kind = TARGETS
-            .into_iter()
-            .find(|kind| kind.group() == target.group.as_str() && kind.name() == target.kind.as_str())?;
-        let namespace = self.namespace.clone();
-        Some(PolicyTarget {
-            object: self.object(kind, &namespace, &target.name),
-            section: target.section_name.as_deref().map(text),
-        })
     }
 
     /// Whose certificates are trusted; `None` when neither is given.

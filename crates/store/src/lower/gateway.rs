@@ -129,7 +129,7 @@ impl Lowering<'_> {
     }
 }
 
-fn label_selector(selector: &api::LabelSelector) -> LabelSelector {
+pub(super) fn label_selector(selector: &api::LabelSelector) -> LabelSelector {
     LabelSelector {
         labels: selector.match_labels.iter().map(|(k, v)| (text(k), text(v))).collect(),
         requirements: (selector.match_expressions.iter())

@@ -6,6 +6,7 @@ mod envoy_proxy;
 mod gateway;
 mod grpc_route;
 mod http_route;
+mod policy;
 mod service;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -60,6 +61,9 @@ impl<'a> Lowering<'a> {
             api::Object::BackendTlsPolicy(policy) => Fact::BackendTlsPolicy(self.backend_tls_policy(policy)),
             api::Object::ClusterTrustBundle(bundle) => {
                 Fact::ClusterTrustBundle(self.cluster_trust_bundle(bundle))
+            }
+            api::Object::BackendTrafficPolicy(policy) => {
+                Fact::Policy(Arc::new(self.backend_traffic_policy(policy)))
             }
         };
         (fact, self.holds.into())

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Protocol, Zones},
-    listener::HttpFeatures,
     route::Rule,
 };
 use store::{
@@ -25,6 +24,7 @@ use store::{
 
 use crate::{Finding, Reader};
 pub use backends::{BackendKind, Destination};
+pub use rules::filters;
 
 /// A kind of routes.
 ///
@@ -79,14 +79,14 @@ pub struct RouteOutput {
     pub origin: Origin,
     /// Rules that are served, in the order of the spec.
     pub rules: Box<[Arc<Rule>]>,
+    /// Names of all rules that have one, in the order of the spec: policies are for rules by name.
+    pub rule_names: Box<[Arc<str>]>,
     /// Clusters that they need.
     pub plans: Box<[ClusterPlan]>,
     /// BackendTLSPolicies that have a say in them, ascending.
     pub policies: Box<[ObjectId]>,
     /// Rules that send requests to a backend over TLS, by index, ascending.
     pub tls_rules: Box<[u16]>,
-    /// HTTP filters that listeners need for them.
-    pub features: HttpFeatures,
     /// What is wrong.
     pub findings: RouteFindings,
 }
@@ -131,6 +131,8 @@ pub enum Slot {
 pub struct ClusterPlan {
     /// Index of the rule.
     pub rule: u16,
+    /// Name of the rule.
+    pub section: Option<Arc<str>>,
     /// Which of its clusters.
     pub slot: Slot,
     /// Name in xDS.

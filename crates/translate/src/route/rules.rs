@@ -1,10 +1,10 @@
 //! Rules of HTTP requests: matches, filters, backends.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use ir::{
-    Metadata, ObjectRef,
-    listener::HttpFeatures,
+    Kind, Metadata, ObjectRef,
+    listener::HttpFilter,
     route::{Action, Forward, Mirror, Retry, Rule, SessionPersistence, Target},
 };
 use store::{
@@ -15,13 +15,10 @@ use store::{
 use super::{
     BackendKind, ClusterPlan, Destination, Origin, RouteFindings, RouteOutput, Slot,
     backends::{self, Referrer, Resolved, Speaks},
-    filters::{self, Filters},
+    filters::{self as route_filters, Filters},
     matches,
 };
 use crate::{Finding, Reader};
-
-/// HTTP connections that are idle for an hour are closed; streams of a route with a timeout get at least as long.
-const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Translates the rules of one route; `speaks` tells what its requests are.
 pub(super) fn translate(
@@ -57,10 +54,10 @@ pub(super) fn translate(
     tls_rules.dedup();
     findings.all_dropped = served.is_empty() && !findings.dropped.is_empty();
     RouteOutput {
-        features: features(&served, speaks),
         origin: Origin { created: meta.created, generation: meta.generation },
         object,
         rules: served.into(),
+        rule_names: rules.iter().filter_map(|rule| rule.name.clone()).collect(),
         plans: plans.into(),
         policies: policies.into(),
         tls_rules: tls_rules.into(),
@@ -68,19 +65,21 @@ pub(super) fn translate(
     }
 }
 
-fn features(rules: &[Arc<Rule>], speaks: Speaks) -> HttpFeatures {
-    let forwards = || {
-        rules.iter().filter_map(|rule| match &rule.action {
-            Action::Forward(forward) => Some(forward),
-            _ => None,
-        })
+/// HTTP filters that listeners need for a rule of a route of this kind.
+pub fn filters(rule: &Rule, kind: Kind) -> impl Iterator<Item = HttpFilter> {
+    let forward = match &rule.action {
+        Action::Forward(forward) => Some(forward),
+        _ => None,
     };
-    HttpFeatures {
-        cors: rules.iter().any(|rule| rule.cors.is_some()),
-        session_persistence: forwards().any(|forward| forward.session.is_some()),
-        dynamic_forward_proxy: forwards().any(|forward| forward.dynamic_host),
-        grpc: speaks == Speaks::Grpc && !rules.is_empty(),
-    }
+    [
+        (rule.cors.is_some(), HttpFilter::Cors),
+        (forward.is_some_and(|forward| forward.session.is_some()), HttpFilter::SessionPersistence),
+        (forward.is_some_and(|forward| forward.dynamic_host), HttpFilter::LoopbackGuard),
+        (kind == Kind::GrpcRoute, HttpFilter::GrpcWeb),
+        (kind == Kind::GrpcRoute, HttpFilter::GrpcStatistics),
+    ]
+    .into_iter()
+    .filter_map(|(needed, filter)| needed.then_some(filter))
 }
 
 /// Translation of one route in progress.
@@ -107,8 +106,8 @@ impl Work<'_> {
             section: rule.name.clone(),
             annotations: self.meta.annotations.clone(),
         };
-        let mut filters = filters::of_rule(index, &rule.filters);
-        let mirrors = self.mirrors(index, &filters, &rule.filters, reader);
+        let mut filters = route_filters::of_rule(index, &rule.filters);
+        let mirrors = self.mirrors((index, &rule.name), &filters, &rule.filters, reader);
         self.findings.unresolved.append(&mut filters.unresolved);
         if let Some(dropped) = filters.dropped.take() {
             return Err(dropped);
@@ -141,7 +140,7 @@ impl Work<'_> {
     /// Mirrors are backends like any other: resolved, watched and made into clusters in the same way.
     fn mirrors(
         &mut self,
-        index: u16,
+        (index, section): (u16, &Option<Arc<str>>),
         filters: &Filters,
         facts: &[facts::Filter],
         reader: &mut Reader<'_>,
@@ -177,6 +176,7 @@ impl Work<'_> {
             let name: Arc<str> = format!("{}{index}-mirror-{i}", self.prefix).into();
             self.plans.push(ClusterPlan {
                 rule: index,
+                section: section.clone(),
                 slot: Slot::Mirror(i),
                 name: name.clone(),
                 metadata: None,
@@ -208,6 +208,7 @@ impl Work<'_> {
         let (target, clusters) = backends.plan?;
         self.plans.extend(clusters.into_iter().map(|cluster| ClusterPlan {
             rule: index,
+            section: metadata.section.clone(),
             slot: cluster.slot,
             name: cluster.name,
             metadata: Some(metadata.clone()),
@@ -245,7 +246,6 @@ fn forward(
         path_rewrite: filters.path_rewrite.take(),
         mirrors: mirrors.into(),
         timeout,
-        idle_timeout: timeout.map(|t| if t.is_zero() { t } else { t.max(DEFAULT_IDLE_TIMEOUT) }),
         retry: rule
             .retry
             .as_ref()

@@ -1,52 +1,58 @@
 //! Clusters (CDS).
 
+mod balancing;
+mod health;
+mod protocol;
+
 use std::{sync::LazyLock, time::Duration};
 
 use envoy_api::{
     any,
     cluster::{
-        CircuitBreakers, Cluster as Message, LoadBalancingPolicy,
-        circuit_breakers::Thresholds,
+        CircuitBreakers, Cluster as Message, UpstreamConnectionOptions,
+        circuit_breakers::{Thresholds, thresholds::RetryBudget},
         cluster::{
             ClusterDiscoveryType, CommonLbConfig, CustomClusterType, DiscoveryType, DnsLookupFamily,
-            EdsClusterConfig, TransportSocketMatch,
+            EdsClusterConfig, PreconnectPolicy, TransportSocketMatch,
         },
-        load_balancing_policy::Policy,
     },
     cluster_provided::ClusterProvided,
-    core::{Http1ProtocolOptions, Http2ProtocolOptions, TypedExtensionConfig, UpstreamHttpProtocolOptions},
+    core::{
+        ProxyProtocolConfig, TcpKeepalive, TransportSocket, proxy_protocol_config,
+        transport_socket::ConfigType,
+    },
     dns_cluster::DnsCluster,
     dns_common, duration,
     dynamic_forward_proxy_cluster::{ClusterConfig, cluster_config::ClusterImplementationSpecifier},
     dynamic_forward_proxy_common::DnsCacheConfig,
     encode,
-    http_protocol_options::{
-        HttpProtocolOptions,
-        http_protocol_options::{
-            AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
-        },
-    },
-    least_request::LeastRequest,
-    load_balancing::{
-        LocalityLbConfig,
-        locality_lb_config::{
-            LocalityConfigSpecifier, LocalityWeightedLbConfig, ZoneAwareLbConfig,
-            zone_aware_lb_config::ForceLocalZone,
-        },
-    },
-    well_known::{Any, uint32, uint64},
+    raw_buffer::RawBuffer,
+    types::Percent,
+    upstream_proxy_protocol::ProxyProtocolUpstreamTransport,
+    well_known::{Any, double, uint32},
 };
-use ir::cluster::{Cluster, Discovery, EMPTY_CLUSTER, Protocol, Zones, transport_socket_name};
+use ir::{
+    cluster::{Cluster, Discovery, EMPTY_CLUSTER, Protocol, Zones, transport_socket_name},
+    traffic::{CircuitBreaker, ClusterTraffic, Dns, DnsFamily, ProxyProtocol},
+};
 
+use self::protocol::Way;
 use super::{config_source, endpoints, metadata, tls, wire::Fields};
 
 // `envoy.config.cluster.v3.Cluster`.
 const METADATA: u32 = 25;
 const LOAD_ASSIGNMENT: u32 = 33;
 
-/// Initial flow-control windows towards HTTP/2 backends: 64 KiB for a stream, 1 MiB for a connection.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Time to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes buffered for a connection.
+const BUFFER_LIMIT: u32 = 32 << 10;
+/// Further attempts at once: as many as Envoy allows requests, because all are tried again while pods restart.
+const MAX_RETRIES: u32 = 1024;
+/// Share of healthy endpoints, in percent, below which Envoy uses all of them, unless told otherwise.
+const PANIC_THRESHOLD: u32 = 50;
+/// Further attempts that Envoy's retry budgets always allow, unless told otherwise.
+const MIN_RETRY_CONCURRENCY: u32 = 3;
 
 /// How often names are resolved again when the answer's time to live does not say otherwise.
 const DNS_REFRESH: Duration = Duration::from_secs(30);
@@ -66,54 +72,69 @@ pub fn cluster(cluster: &Cluster) -> Vec<u8> {
         },
         ..Default::default()
     });
+    let traffic = &cluster.traffic;
     match &cluster.discovery {
         Discovery::Eds { .. } => fields.raw(&EDS),
         Discovery::Dns { localities } => {
-            fields.raw(&DNS);
+            match &traffic.dns {
+                None => fields.raw(&DNS),
+                Some(settings) => fields.raw(&dns(Some(settings))),
+            }
             fields.nested(LOAD_ASSIGNMENT, |message| {
                 endpoints::load_assignment(message, &cluster.name, localities);
             });
         }
-        Discovery::DynamicForwardProxy => fields.raw(&DYNAMIC_FORWARD_PROXY),
+        Discovery::DynamicForwardProxy => match &traffic.dns {
+            None => fields.raw(&DYNAMIC_FORWARD_PROXY),
+            Some(settings) => fields.raw(&dynamic_forward_proxy(Some(settings))),
+        },
     }
-    fields.raw(&DEFAULTS);
-    match (&cluster.discovery, cluster.zones) {
-        (Discovery::DynamicForwardProxy, _) => {}
-        (_, Zones::LocalityWeighted) => fields.raw(&LOCALITY_WEIGHTED),
-        (_, Zones::ZoneAware { min_cluster_size, force_local_min_size }) => {
-            fields.message(&least_request(zone_aware(min_cluster_size, force_local_min_size)));
-        }
-    }
-    if cluster.tls.is_empty() {
-        fields.raw(match (cluster.protocol, &cluster.discovery) {
-            (Protocol::Http1, _) => &[],
-            (Protocol::Http1Only, Discovery::DynamicForwardProxy) => &DYNAMIC_HTTP1,
-            (Protocol::Http2, Discovery::DynamicForwardProxy) => &DYNAMIC_HTTP2,
-            (Protocol::Http1Only, _) => HTTP1.as_slice(),
-            (Protocol::Http2, _) => HTTP2.as_slice(),
-        });
+    // Policies are the exception: what all other clusters have is encoded once.
+    if *traffic == ClusterTraffic::default() {
+        fields.raw(&DEFAULTS);
     } else {
-        with_tls(&mut fields, cluster);
+        fields.message(&settings(traffic, &cluster.health_host));
     }
+    match (&cluster.discovery, &traffic.load_balancer, cluster.zones) {
+        (Discovery::DynamicForwardProxy, ..) => {}
+        (_, None, Zones::LocalityWeighted) => fields.raw(&LOCALITY_WEIGHTED),
+        (_, balancer, zones) => fields.message(&Message {
+            load_balancing_policy: Some(match balancer {
+                Some(balancer) => balancing::of_policy(balancer, zones),
+                None => balancing::least_request(zones),
+            }),
+            ..Default::default()
+        }),
+    }
+    let way = if cluster.tls.is_empty() {
+        Way { dynamic: cluster.discovery == Discovery::DynamicForwardProxy, ..Way::default() }
+    } else {
+        with_tls(&mut fields, cluster)
+    };
+    protocol_options(&mut fields, cluster, way);
     if let Some(of_user) = &cluster.metadata {
         metadata::field(&mut fields, METADATA, of_user);
     }
     fields.into_bytes()
 }
 
-/// Transport sockets, and the protocol options that go with them.
+/// Transport sockets; returns what they have to do with the protocol.
 ///
-/// Each backend has a socket of its own, which its endpoints ask for by name. The HTTP version is agreed with the
-/// backend (ALPN) where all backends have TLS. The name of a request's host can be asked for only where no backend has
-/// a name of its own, because it is a setting of the whole cluster that goes before theirs.
-fn with_tls(fields: &mut Fields, cluster: &Cluster) {
+/// Each backend has a socket of its own, which its endpoints ask for by name. The name of a request's host can be asked
+/// for only where no backend has a name of its own, because it is a setting of the whole cluster that goes before
+/// theirs.
+fn with_tls(fields: &mut Fields, cluster: &Cluster) -> Way {
     let dynamic = cluster.discovery == Discovery::DynamicForwardProxy;
     let all = cluster.tls.iter().all(Option::is_some);
     let named = cluster.tls.iter().flatten().any(|tls| tls.sni.is_some() || tls.sni_of_endpoint);
     let by_request = all && !named;
     let sockets = cluster.tls.iter().enumerate();
     let mut sockets = sockets.filter_map(|(index, socket)| {
-        Some((index, tls::transport_socket(socket.as_ref()?, by_request, dynamic)))
+        let socket = tls::transport_socket(socket.as_ref()?, by_request, dynamic);
+        Some((index, match cluster.traffic.proxy_protocol {
+            Some(version) => proxy_protocol(version, socket),
+            None => socket,
+        }))
     });
     let mut message = Message::default();
     if dynamic {
@@ -132,22 +153,7 @@ fn with_tls(fields: &mut Fields, cluster: &Cluster) {
         message.transport_socket = all.then(|| tls::UNUSED.clone());
     }
     fields.message(&message);
-    let options = match cluster.protocol {
-        Protocol::Http1 if !all => return,
-        Protocol::Http1 => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
-            http_protocol_options: Some(Http1ProtocolOptions::default()),
-            http2_protocol_options: Some(http2_options()),
-            ..Default::default()
-        }),
-        Protocol::Http1Only => explicit(http1()),
-        Protocol::Http2 => explicit(http2()),
-    };
-    let of_request = if dynamic {
-        dynamic_host()
-    } else {
-        by_request.then(|| UpstreamHttpProtocolOptions { auto_sni: true, ..Default::default() })
-    };
-    fields.raw(&protocol_options(options, of_request));
+    Way { dynamic, tls: all, by_request: by_request && !dynamic }
 }
 
 /// The encoded cluster [`EMPTY_CLUSTER`], which has no endpoints: listeners that need a target but have no route name
@@ -160,21 +166,132 @@ pub fn empty_cluster() -> Vec<u8> {
     })
 }
 
-/// What all clusters have.
-static DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    encode(&Message {
-        connect_timeout: Some(duration(Duration::from_secs(10))),
-        per_connection_buffer_limit_bytes: uint32(32 << 10),
-        circuit_breakers: Some(CircuitBreakers {
-            thresholds: vec![Thresholds { max_retries: uint32(1024), ..Default::default() }],
+/// What clusters have, as a policy says it. `own_host` is the host of health checks that name none.
+fn settings(traffic: &ClusterTraffic, own_host: &str) -> Message {
+    let panic_threshold = traffic.panic_threshold.filter(|threshold| *threshold != PANIC_THRESHOLD);
+    let keepalive = traffic.tcp_keepalive.map(|keepalive| TcpKeepalive {
+        keepalive_probes: keepalive.probes.and_then(uint32),
+        keepalive_time: keepalive.idle.and_then(uint32),
+        keepalive_interval: keepalive.interval.and_then(uint32),
+    });
+    let ratio = |percent: u32| double(f64::from(percent) / 100.0);
+    let preconnect = PreconnectPolicy {
+        per_upstream_preconnect_ratio: traffic.preconnect_per_endpoint.and_then(ratio),
+        predictive_preconnect_ratio: traffic.preconnect_predictive.and_then(ratio),
+        ..Default::default()
+    };
+    Message {
+        connect_timeout: Some(duration(traffic.connect_timeout.unwrap_or(CONNECT_TIMEOUT))),
+        per_connection_buffer_limit_bytes: uint32(traffic.buffer_limit.unwrap_or(BUFFER_LIMIT)),
+        circuit_breakers: Some(breakers(traffic.circuit_breaker.as_ref())),
+        common_lb_config: Some(CommonLbConfig {
+            healthy_panic_threshold: panic_threshold.map(|share| Percent { value: f64::from(share) }),
             ..Default::default()
         }),
-        common_lb_config: Some(CommonLbConfig::default()),
-        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
+        dns_lookup_family: family(traffic.dns.as_ref()).into(),
         ignore_health_on_host_removal: true,
+        health_checks: traffic.active_health.iter().map(|check| health::active(check, own_host)).collect(),
+        outlier_detection: traffic.passive_health.as_ref().map(health::passive),
+        upstream_connection_options: keepalive.map(|keepalive| UpstreamConnectionOptions {
+            tcp_keepalive: Some(keepalive),
+            ..Default::default()
+        }),
+        preconnect_policy: (preconnect != PreconnectPolicy::default()).then_some(preconnect),
+        transport_socket: traffic.proxy_protocol.map(|version| proxy_protocol(version, plain_text())),
         ..Default::default()
-    })
-});
+    }
+}
+
+fn breakers(breaker: Option<&CircuitBreaker>) -> CircuitBreakers {
+    let Some(breaker) = breaker else {
+        return CircuitBreakers {
+            thresholds: vec![Thresholds { max_retries: uint32(MAX_RETRIES), ..Default::default() }],
+            ..Default::default()
+        };
+    };
+    let budget = breaker.retry_budget.map(|budget| {
+        let (part, whole) = budget.share;
+        RetryBudget {
+            budget_percent: Some(Percent { value: f64::from(part) / f64::from(whole.max(1)) * 100.0 }),
+            min_retry_concurrency: Some(budget.min_concurrency)
+                .filter(|number| *number != MIN_RETRY_CONCURRENCY)
+                .and_then(uint32),
+            ..Default::default()
+        }
+    });
+    CircuitBreakers {
+        thresholds: vec![Thresholds {
+            max_connections: uint32(breaker.connections),
+            max_pending_requests: uint32(breaker.pending),
+            max_requests: uint32(breaker.requests),
+            max_retries: uint32(breaker.retries),
+            retry_budget: budget,
+            ..Default::default()
+        }],
+        per_host_thresholds: (breaker.connections_per_endpoint.iter())
+            .map(|connections| Thresholds { max_connections: uint32(*connections), ..Default::default() })
+            .collect(),
+    }
+}
+
+/// Addresses that names are resolved to.
+fn family(dns: Option<&Dns>) -> DnsLookupFamily {
+    match dns.and_then(|dns| dns.family) {
+        None | Some(DnsFamily::V4Preferred) => DnsLookupFamily::V4Preferred,
+        Some(DnsFamily::V4Only) => DnsLookupFamily::V4Only,
+        Some(DnsFamily::V6Only) => DnsLookupFamily::V6Only,
+        Some(DnsFamily::V6Preferred) => DnsLookupFamily::Auto,
+        Some(DnsFamily::All) => DnsLookupFamily::All,
+    }
+}
+
+/// Plain text.
+fn plain_text() -> TransportSocket {
+    TransportSocket {
+        name: "envoy.transport_sockets.raw_buffer".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(any(&RawBuffer {}))),
+    }
+}
+
+/// The PROXY protocol before what another socket sends.
+fn proxy_protocol(version: ProxyProtocol, inner: TransportSocket) -> TransportSocket {
+    let version = match version {
+        ProxyProtocol::V1 => proxy_protocol_config::Version::V1,
+        ProxyProtocol::V2 => proxy_protocol_config::Version::V2,
+    };
+    let config = ProxyProtocolUpstreamTransport {
+        config: Some(ProxyProtocolConfig { version: version.into(), ..Default::default() }),
+        transport_socket: Some(inner),
+        ..Default::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.upstream_proxy_protocol".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(any(&config))),
+    }
+}
+
+fn protocol_options(fields: &mut Fields, cluster: &Cluster, way: Way) {
+    if cluster.traffic == ClusterTraffic::default() && !way.tls {
+        fields.raw(match (cluster.protocol, way.dynamic) {
+            (Protocol::Http1, _) => &[],
+            (Protocol::Http1Only, true) => &DYNAMIC_HTTP1,
+            (Protocol::Http2, true) => &DYNAMIC_HTTP2,
+            (Protocol::Http1Only, false) => HTTP1.as_slice(),
+            (Protocol::Http2, false) => HTTP2.as_slice(),
+        });
+    } else {
+        fields.raw(&options(cluster.protocol, &cluster.traffic, way));
+    }
+}
+
+fn options(protocol: Protocol, traffic: &ClusterTraffic, way: Way) -> Vec<u8> {
+    let Some(options) = protocol::options(protocol, traffic, way) else { return Vec::new() };
+    let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned();
+    encode(&Message { typed_extension_protocol_options: [(key, any(&options))].into(), ..Default::default() })
+}
+
+/// What all clusters have.
+static DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| encode(&settings(&ClusterTraffic::default(), "")));
 
 static EDS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     encode(&Message {
@@ -183,25 +300,43 @@ static EDS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     })
 });
 
-static DNS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+static DNS: LazyLock<Vec<u8>> = LazyLock::new(|| dns(None));
+
+static DYNAMIC_FORWARD_PROXY: LazyLock<Vec<u8>> = LazyLock::new(|| dynamic_forward_proxy(None));
+
+fn dns(settings: Option<&Dns>) -> Vec<u8> {
+    // Not the same numbers as those of the cluster's own field, which is not read for this type.
+    let family = match family(settings) {
+        DnsLookupFamily::V4Only => dns_common::DnsLookupFamily::V4Only,
+        DnsLookupFamily::V6Only => dns_common::DnsLookupFamily::V6Only,
+        DnsLookupFamily::V4Preferred => dns_common::DnsLookupFamily::V4Preferred,
+        DnsLookupFamily::All => dns_common::DnsLookupFamily::All,
+        DnsLookupFamily::Auto => dns_common::DnsLookupFamily::Auto,
+    };
     custom_type(
         "envoy.cluster.dns",
         any(&DnsCluster {
-            dns_refresh_rate: Some(duration(DNS_REFRESH)),
-            respect_dns_ttl: true,
-            // The cluster's own field is not read for this type.
-            dns_lookup_family: dns_common::DnsLookupFamily::V4Preferred.into(),
+            dns_refresh_rate: Some(duration(settings.and_then(|dns| dns.refresh).unwrap_or(DNS_REFRESH))),
+            respect_dns_ttl: settings.is_none_or(|dns| dns.respects_ttl),
+            dns_lookup_family: family.into(),
             ..Default::default()
         }),
     )
-});
+}
 
-static DYNAMIC_FORWARD_PROXY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+fn dynamic_forward_proxy(settings: Option<&Dns>) -> Vec<u8> {
+    let refresh = settings.and_then(|dns| dns.refresh).filter(|refresh| !refresh.is_zero());
+    let (refresh, family) = (refresh.unwrap_or(DNS_REFRESH), family(settings));
     let cache = DnsCacheConfig {
         // Caches of one name must have equal settings, so the name tells them.
-        name: format!("envoy-gateway-dfp-cache-v4_preferred-{}ms-default", DNS_REFRESH.as_millis()),
-        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
-        dns_refresh_rate: Some(duration(DNS_REFRESH)),
+        name: format!(
+            "envoy-gateway-dfp-cache-{}-{}ms-{}",
+            family.as_str_name().to_lowercase(),
+            refresh.as_millis(),
+            settings.map_or("default", |dns| &dns.policy),
+        ),
+        dns_lookup_family: family.into(),
+        dns_refresh_rate: Some(duration(refresh)),
         ..Default::default()
     };
     let config = ClusterConfig {
@@ -210,21 +345,32 @@ static DYNAMIC_FORWARD_PROXY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     };
     let mut bytes = custom_type("envoy.clusters.dynamic_forward_proxy", any(&config));
     let provided = any(&ClusterProvided::default());
-    bytes.extend(encode(&load_balancing("envoy.load_balancing_policies.cluster_provided", provided)));
+    bytes.extend(encode(&Message {
+        load_balancing_policy: Some(balancing::policy(
+            "envoy.load_balancing_policies.cluster_provided",
+            provided,
+        )),
+        ..Default::default()
+    }));
     bytes
-});
+}
 
 static LOCALITY_WEIGHTED: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let weighted = LocalityWeightedLbConfig {};
-    encode(&least_request(LocalityConfigSpecifier::LocalityWeightedLbConfig(weighted)))
+    encode(&Message {
+        load_balancing_policy: Some(balancing::least_request(Zones::LocalityWeighted)),
+        ..Default::default()
+    })
 });
 
-static HTTP1: LazyLock<Vec<u8>> = LazyLock::new(|| protocol_options(explicit(http1()), None));
-static HTTP2: LazyLock<Vec<u8>> = LazyLock::new(|| protocol_options(explicit(http2()), None));
-static DYNAMIC_HTTP1: LazyLock<Vec<u8>> =
-    LazyLock::new(|| protocol_options(explicit(http1()), dynamic_host()));
-static DYNAMIC_HTTP2: LazyLock<Vec<u8>> =
-    LazyLock::new(|| protocol_options(explicit(http2()), dynamic_host()));
+static HTTP1: LazyLock<Vec<u8>> = LazyLock::new(|| plain_options(Protocol::Http1Only, false));
+static HTTP2: LazyLock<Vec<u8>> = LazyLock::new(|| plain_options(Protocol::Http2, false));
+static DYNAMIC_HTTP1: LazyLock<Vec<u8>> = LazyLock::new(|| plain_options(Protocol::Http1Only, true));
+static DYNAMIC_HTTP2: LazyLock<Vec<u8>> = LazyLock::new(|| plain_options(Protocol::Http2, true));
+
+/// The options of a cluster without a policy.
+fn plain_options(protocol: Protocol, dynamic: bool) -> Vec<u8> {
+    options(protocol, &ClusterTraffic::default(), Way { dynamic, ..Way::default() })
+}
 
 fn custom_type(name: &str, config: Any) -> Vec<u8> {
     encode(&Message {
@@ -234,76 +380,4 @@ fn custom_type(name: &str, config: Any) -> Vec<u8> {
         })),
         ..Default::default()
     })
-}
-
-fn http1() -> ProtocolConfig {
-    ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())
-}
-
-fn http2() -> ProtocolConfig {
-    ProtocolConfig::Http2ProtocolOptions(http2_options())
-}
-
-fn http2_options() -> Http2ProtocolOptions {
-    Http2ProtocolOptions {
-        initial_stream_window_size: uint32(STREAM_WINDOW),
-        initial_connection_window_size: uint32(CONNECTION_WINDOW),
-        ..Default::default()
-    }
-}
-
-/// One protocol, whatever the backend could speak besides.
-fn explicit(config: ProtocolConfig) -> UpstreamProtocolOptions {
-    UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) })
-}
-
-/// A dynamic forward proxy with options has to take SNI and the name to verify from the request; Envoy refuses it
-/// otherwise.
-fn dynamic_host() -> Option<UpstreamHttpProtocolOptions> {
-    Some(UpstreamHttpProtocolOptions { auto_sni: true, auto_san_validation: true, ..Default::default() })
-}
-
-/// The options of the protocol, and what is taken from a request's host.
-fn protocol_options(
-    protocol: UpstreamProtocolOptions,
-    of_request: Option<UpstreamHttpProtocolOptions>,
-) -> Vec<u8> {
-    let options = HttpProtocolOptions {
-        upstream_protocol_options: Some(protocol),
-        upstream_http_protocol_options: of_request,
-        ..Default::default()
-    };
-    let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned();
-    encode(&Message { typed_extension_protocol_options: [(key, any(&options))].into(), ..Default::default() })
-}
-
-fn zone_aware(min_cluster_size: u32, force_local_min_size: Option<u32>) -> LocalityConfigSpecifier {
-    LocalityConfigSpecifier::ZoneAwareLbConfig(ZoneAwareLbConfig {
-        min_cluster_size: uint64(u64::from(min_cluster_size)),
-        force_local_zone: force_local_min_size.map(|size| ForceLocalZone { min_size: uint32(size) }),
-        ..Default::default()
-    })
-}
-
-/// The balancer that all clusters have: fewest requests in flight, within the locality that `localities` chooses.
-fn least_request(localities: LocalityConfigSpecifier) -> Message {
-    let policy = LeastRequest {
-        locality_lb_config: Some(LocalityLbConfig { locality_config_specifier: Some(localities) }),
-        ..Default::default()
-    };
-    load_balancing("envoy.load_balancing_policies.least_request", any(&policy))
-}
-
-fn load_balancing(name: &str, config: Any) -> Message {
-    Message {
-        load_balancing_policy: Some(LoadBalancingPolicy {
-            policies: vec![Policy {
-                typed_extension_config: Some(TypedExtensionConfig {
-                    name: name.to_owned(),
-                    typed_config: Some(config),
-                }),
-            }],
-        }),
-        ..Default::default()
-    }
 }

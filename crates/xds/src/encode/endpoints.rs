@@ -2,10 +2,12 @@
 
 use envoy_api::{
     core,
-    endpoint::{Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
+    endpoint::{
+        Endpoint, LbEndpoint, LocalityLbEndpoints, endpoint::HealthCheckConfig, lb_endpoint::HostIdentifier,
+    },
     well_known::uint32,
 };
-use ir::cluster::{Endpoints, Locality};
+use ir::cluster::{EndpointHealth, Endpoints, Locality};
 
 use super::{address, metadata, tls, wire::Fields};
 
@@ -45,7 +47,7 @@ fn lb_endpoints(locality: &Locality) -> LocalityLbEndpoints {
             ..Default::default()
         }),
         lb_endpoints: (locality.endpoints.iter())
-            .map(|endpoint| lb_endpoint(endpoint, locality.transport_socket.as_deref()))
+            .map(|endpoint| lb_endpoint(endpoint, locality.health, locality.transport_socket.as_deref()))
             .collect(),
         load_balancing_weight: locality.weight.and_then(uint32),
         priority: locality.priority,
@@ -56,12 +58,22 @@ fn lb_endpoints(locality: &Locality) -> LocalityLbEndpoints {
 /// Key under `filter_metadata` by which an endpoint asks for a transport socket.
 const TRANSPORT_SOCKET: &str = "envoy.transport_socket_match";
 
-fn lb_endpoint(endpoint: &ir::cluster::Endpoint, transport_socket: Option<&str>) -> LbEndpoint {
+fn lb_endpoint(
+    endpoint: &ir::cluster::Endpoint,
+    checks: EndpointHealth,
+    transport_socket: Option<&str>,
+) -> LbEndpoint {
+    let check = HealthCheckConfig {
+        port_value: checks.port.map(u32::from).unwrap_or_default(),
+        hostname: endpoint.hostname.as_deref().filter(|_| checks.by_hostname).unwrap_or_default().to_owned(),
+        ..Default::default()
+    };
     let health = if endpoint.draining { core::HealthStatus::Draining } else { core::HealthStatus::Unknown };
     LbEndpoint {
         host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
             address: Some(address::endpoint(&endpoint.address)),
             hostname: endpoint.hostname.as_deref().unwrap_or_default().to_owned(),
+            health_check_config: (check != HealthCheckConfig::default()).then_some(check),
             ..Default::default()
         })),
         health_status: health.into(),

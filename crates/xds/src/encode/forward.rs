@@ -1,25 +1,31 @@
 //! Forwarding to backends.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use envoy_api::{
     any,
     core::RuntimeFractionalPercent,
     duration,
     previous_hosts::PreviousHostsPredicate,
+    previous_priorities::PreviousPrioritiesConfig,
     route::{
         RetryPolicy, RouteAction, WeightedCluster as WeightedMessage,
-        retry_policy::{RetryBackOff, RetryHostPredicate, retry_host_predicate},
+        retry_policy::{
+            RetryBackOff, RetryHostPredicate, RetryPriority, retry_host_predicate, retry_priority,
+        },
         route_action::{
-            ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy,
-            UpgradeConfig,
+            ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
+            RequestMirrorPolicy, UpgradeConfig,
         },
         weighted_cluster::{ClusterWeight, cluster_weight},
     },
     types::{FractionalPercent, fractional_percent::DenominatorType},
     well_known::uint32,
 };
-use ir::route::{Forward, Mirror, PathMatch, Retry, Target, WeightedCluster};
+use ir::{
+    route::{Forward, Mirror, PathMatch, Retry, Target, WeightedCluster},
+    traffic::{RetryPolicy as Policy, RouteTraffic},
+};
 
 use super::{
     headers,
@@ -30,6 +36,8 @@ use super::{
 /// `envoy.config.route.v3.RouteAction.retry_policy`.
 const RETRY_POLICY: u32 = 9;
 
+/// HTTP connections that are idle for an hour are closed; streams with a time limit get at least as long.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 /// Attempts after the first when the route has no number.
 const DEFAULT_RETRIES: u32 = 2;
@@ -39,7 +47,12 @@ const DEFAULT_RETRIED_STATUS: u32 = 503;
 const HOST_SELECTION_ATTEMPTS: i64 = 5;
 
 /// Adds the fields of a `RouteAction`.
-pub(super) fn action(fields: &mut Fields, forward: &Forward, matched: &PathMatch) {
+pub(super) fn action(
+    fields: &mut Fields,
+    forward: &Forward,
+    traffic: Option<&RouteTraffic>,
+    matched: &PathMatch,
+) {
     let mut action = to_target(&forward.target);
     match forward.path_rewrite.as_ref().map(|path| rewrite::rewrite(path, matched)) {
         None => {}
@@ -51,12 +64,18 @@ pub(super) fn action(fields: &mut Fields, forward: &Forward, matched: &PathMatch
         action.host_rewrite_specifier = Some(HostRewriteSpecifier::HostRewriteLiteral(host.to_string()));
         action.append_x_forwarded_host = true;
     }
-    action.timeout = forward.timeout.map(duration);
-    action.idle_timeout = forward.idle_timeout.map(duration);
+    let timeout = forward.timeout.or(traffic.and_then(|traffic| traffic.request_timeout));
+    action.timeout = timeout.map(duration);
+    let idle_timeout = traffic.and_then(|traffic| traffic.stream_idle_timeout);
+    action.idle_timeout = idle_timeout.or(timeout.map(idle_of)).map(duration);
+    action.max_stream_duration = traffic
+        .and_then(|traffic| traffic.max_stream_duration)
+        .map(|span| MaxStreamDuration { max_stream_duration: Some(duration(span)), ..Default::default() });
     action.request_mirror_policies = forward.mirrors.iter().filter_map(mirror).collect();
     fields.message(&action);
-    if let Some(policy) = &forward.retry {
-        fields.nested(RETRY_POLICY, |message| retry(message, policy));
+    let of_policy = || traffic.and_then(|traffic| traffic.retry.clone());
+    if let Some(policy) = forward.retry.as_ref().map(of_route).or_else(of_policy) {
+        fields.nested(RETRY_POLICY, |message| retry(message, &policy));
     }
     websocket(fields, forward);
 }
@@ -139,27 +158,50 @@ fn mirror(mirror: &Mirror) -> Option<RequestMirrorPolicy> {
     })
 }
 
-fn retry(fields: &mut Fields, retry: &Retry) {
-    fields.raw(&RETRY_DEFAULTS);
+/// Time without traffic after which a stream with a time limit is reset: at least the limit, and none without a limit.
+fn idle_of(timeout: Duration) -> Duration {
+    if timeout.is_zero() { timeout } else { timeout.max(DEFAULT_IDLE_TIMEOUT) }
+}
+
+/// The retries of a rule as a policy would have them.
+fn of_route(retry: &Retry) -> Policy {
+    Policy {
+        attempts: retry.attempts,
+        codes: retry.codes.clone(),
+        per_try_timeout: retry.per_try_timeout,
+        // Envoy refuses an interval of zero.
+        base_interval: retry.backoff.filter(|interval| !interval.is_zero()),
+        ..Policy::default()
+    }
+}
+
+fn retry(fields: &mut Fields, retry: &Policy) {
+    let back_off = RetryBackOff {
+        base_interval: retry.base_interval.map(duration),
+        max_interval: retry.max_interval.map(duration),
+    };
     fields.message(&RetryPolicy {
+        retry_on: retry.triggers.as_ref().map_or_else(|| RETRY_ON.to_owned(), |triggers| triggers.join(",")),
+        retry_priority: retry.attempts_per_priority.map(|attempts| RetryPriority {
+            name: "envoy.retry_priorities.previous_priorities".to_owned(),
+            config_type: Some(retry_priority::ConfigType::TypedConfig(any(&PreviousPrioritiesConfig {
+                update_frequency: attempts,
+            }))),
+        }),
         num_retries: uint32(retry.attempts.unwrap_or(DEFAULT_RETRIES)),
         retriable_status_codes: match &retry.codes {
             Some(codes) => codes.iter().map(|code| u32::from(*code)).collect(),
             None => vec![DEFAULT_RETRIED_STATUS],
         },
-        // Envoy refuses an interval of zero.
-        retry_back_off: retry
-            .backoff
-            .filter(|interval| !interval.is_zero())
-            .map(|interval| RetryBackOff { base_interval: Some(duration(interval)), ..Default::default() }),
+        retry_back_off: (back_off != RetryBackOff::default()).then_some(back_off),
         per_try_timeout: retry.per_try_timeout.map(duration),
         ..Default::default()
     });
+    fields.raw(&RETRY_DEFAULTS);
 }
 
 static RETRY_DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     envoy_api::encode(&RetryPolicy {
-        retry_on: RETRY_ON.to_owned(),
         retry_host_predicate: vec![RetryHostPredicate {
             name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
             config_type: Some(retry_host_predicate::ConfigType::TypedConfig(any(&PreviousHostsPredicate {}))),

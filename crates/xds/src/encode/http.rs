@@ -19,7 +19,7 @@ use envoy_api::{
     stateful_session::StatefulSession,
     well_known::{Any, boolean, uint32},
 };
-use ir::listener::Http;
+use ir::listener::{Http, HttpFilter as Filter};
 
 use super::{access_log, config_source, wire::Fields};
 
@@ -41,18 +41,15 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
         ..Default::default()
     });
     fields.raw(&DEFAULTS);
-    // The order is part of the contract with users' patches: lowest first of Envoy Gateway's list, router last.
-    if http.features.cors {
-        fields.raw(&CORS);
-    }
-    if http.features.session_persistence {
-        fields.raw(&SESSION);
-    }
-    if http.features.dynamic_forward_proxy {
-        fields.raw(&LOOPBACK);
-    }
-    if http.features.grpc {
-        fields.raw(&GRPC);
+    // The set is in the order in which filters act; the router comes last.
+    for filter in &http.filters {
+        match filter {
+            Filter::Cors => fields.raw(&CORS),
+            Filter::SessionPersistence => fields.raw(&SESSION),
+            Filter::LoopbackGuard => fields.raw(&LOOPBACK),
+            Filter::GrpcWeb => fields.raw(&GRPC_WEB),
+            Filter::GrpcStatistics => fields.raw(&GRPC_STATISTICS),
+        }
     }
     fields.raw(&ROUTER);
 }
@@ -88,17 +85,16 @@ static SESSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
 static LOOPBACK: LazyLock<Vec<u8>> =
     LazyLock::new(|| encoded(filter(LOOPBACK_FILTER, any(&Rbac::default()))));
 
-/// gRPC-Web for browsers, and statistics of calls by service and method.
-static GRPC: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let web = filter("envoy.filters.http.grpc_web", any(&GrpcWeb {}));
+static GRPC_WEB: LazyLock<Vec<u8>> =
+    LazyLock::new(|| encoded(filter("envoy.filters.http.grpc_web", any(&GrpcWeb {}))));
+
+static GRPC_STATISTICS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let statistics = GrpcStats {
         emit_filter_state: true,
         per_method_stat_specifier: boolean(true).map(PerMethodStatSpecifier::StatsForAllMethods),
         ..Default::default()
     };
-    let mut filters = encoded(web);
-    filters.extend(encoded(filter("envoy.filters.http.grpc_stats", any(&statistics))));
-    filters
+    encoded(filter("envoy.filters.http.grpc_stats", any(&statistics)))
 });
 
 /// What all connection managers have.

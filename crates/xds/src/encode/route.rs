@@ -17,6 +17,7 @@ use ir::{
     cluster::INVALID_BACKEND_CLUSTER,
     listener::VirtualHost,
     route::{Action, RouteMatch, Rule, Target},
+    traffic::RouteTraffic,
 };
 use prost::Message;
 
@@ -69,10 +70,11 @@ pub fn virtual_host_field<R: AsRef<[u8]>>(host: &VirtualHost, routes: &[R]) -> V
 
 /// One match of a rule on one host, as the field `routes` of a `VirtualHost`, tag and length included.
 ///
-/// `listener_port` is the port of the Gateway's listener (not the shifted one of the proxy) and `listener_is_tls` tells
+/// `traffic` is what a policy says of the rule; what the rule says itself goes first. `listener_port` is the port of the Gateway's listener (not the shifted one of the proxy) and `listener_is_tls` tells
 /// whether it terminates TLS; redirects without a port of their own depend on them.
 pub fn route_field(
     rule: &Rule,
+    traffic: Option<&RouteTraffic>,
     matched: &RouteMatch,
     host: &str,
     listener_port: u16,
@@ -93,7 +95,8 @@ pub fn route_field(
                 message.message(&redirected(redirect::redirect(action, &matched.path, origin)));
             }
             Action::Forward(action) => {
-                message.nested(ROUTE_ACTION, |message| forward::action(message, action, &matched.path));
+                message
+                    .nested(ROUTE_ACTION, |message| forward::action(message, action, traffic, &matched.path));
             }
         }
         // By name of the filter, ascending.

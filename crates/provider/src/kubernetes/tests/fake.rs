@@ -317,6 +317,7 @@ fn discovery(shared: &Shared, asked: &Asked) -> Response {
         "referencegrants",
         "backends",
         "envoyproxies",
+        "backendtrafficpolicies",
     ];
     let resources: Vec<Value> = (plurals.iter())
         .filter(|plural| !state.missing.contains(**plural))

@@ -6,7 +6,7 @@ use envoy_api::{cluster, encode as canonical, endpoint, listener, route};
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, Endpoints, Locality, Protocol, Zones},
-    listener::{DownstreamTls, FilterChain, Http, HttpFeatures, Listener, Network, Transport, VirtualHost},
+    listener::{DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, Transport, VirtualHost},
     route::{
         Action, Cors, Forward, HeaderMutations, HeaderValue, Mirror, PathMatch, PathRewrite, Redirect,
         RedirectPort, Retry, RouteMatch, Rule, SessionCarrier, SessionPersistence, StringMatch, Target,
@@ -126,21 +126,13 @@ fn forward() -> impl Strategy<Value = Forward> {
         prop_oneof![wait().prop_map(|ttl| SessionCarrier::Cookie { ttl }), Just(SessionCarrier::Header)];
     let session = (text(), carrier).prop_map(|(name, carrier)| SessionPersistence { name, carrier });
     let whereto = (target(), option::of(text()), option::of(rewrite()), some(mirror));
-    (whereto, wait(), wait(), option::of(retry), option::of(session), any::<bool>()).prop_map(
-        |(
-            (target, host_rewrite, path_rewrite, mirrors),
-            timeout,
-            idle_timeout,
-            retry,
-            session,
-            websocket,
-        )| Forward {
+    (whereto, wait(), option::of(retry), option::of(session), any::<bool>()).prop_map(
+        |((target, host_rewrite, path_rewrite, mirrors), timeout, retry, session, websocket)| Forward {
             target,
             host_rewrite,
             path_rewrite,
             mirrors,
             timeout,
-            idle_timeout,
             retry,
             session,
             websocket,
@@ -204,6 +196,7 @@ fn localities() -> impl Strategy<Value = Box<[Locality]>> {
             priority,
             metadata,
             transport_socket,
+            health: Default::default(),
             endpoints,
         },
     ))
@@ -261,23 +254,25 @@ fn cluster() -> impl Strategy<Value = Cluster> {
             metadata,
             zones,
             tls,
+            traffic: Default::default(),
+            health_host: "".into(),
             owners: [].into(),
         },
     )
 }
 
 fn chain() -> impl Strategy<Value = FilterChain> {
-    let features = any::<(bool, bool, bool, bool)>().prop_map(
-        |(cors, session_persistence, dynamic_forward_proxy, grpc)| HttpFeatures {
-            cors,
-            session_persistence,
-            dynamic_forward_proxy,
-            grpc,
-        },
-    );
+    let filter = prop_oneof![
+        Just(HttpFilter::Cors),
+        Just(HttpFilter::SessionPersistence),
+        Just(HttpFilter::LoopbackGuard),
+        Just(HttpFilter::GrpcWeb),
+        Just(HttpFilter::GrpcStatistics)
+    ];
+    let filters = proptest::collection::btree_set(filter, 0..3);
     let network = prop_oneof![
-        (text(), text(), features).prop_map(|(route_configuration, stat_prefix, features)| {
-            Network::Http(Http { route_configuration, stat_prefix, features })
+        (text(), text(), filters).prop_map(|(route_configuration, stat_prefix, filters)| {
+            Network::Http(Http { route_configuration, stat_prefix, filters })
         }),
         (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Tcp { cluster, stat_prefix }),
         (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Udp { cluster, stat_prefix }),
@@ -320,8 +315,8 @@ proptest! {
 
     #[test]
     fn routes(rule in rule(), matched in matched(), host in text(), port in any::<u16>(), tls in any::<bool>()) {
-        let field = encode::route_field(&rule, &matched, &host, port, tls);
-        prop_assert_eq!(&field, &encode::route_field(&rule, &matched, &host, port, tls));
+        let field = encode::route_field(&rule, None, &matched, &host, port, tls);
+        prop_assert_eq!(&field, &encode::route_field(&rule, None, &matched, &host, port, tls));
         let in_host = route::VirtualHost::decode(field.as_slice()).unwrap();
         prop_assert_eq!(in_host.routes.len(), 1);
         let mut fields = vec![field];

@@ -21,6 +21,8 @@ pub(super) fn eds(name: &str) -> Cluster {
         metadata: Some(shop()),
         zones: Zones::LocalityWeighted,
         tls: [].into(),
+        traffic: Default::default(),
+        health_host: text(""),
         owners: [].into(),
     }
 }
@@ -33,6 +35,7 @@ pub(super) fn locality(backend: Option<u32>, endpoints: Vec<Endpoint>) -> Locali
         priority: 0,
         metadata: Some(of(Kind::Service, "default", "cart", Some("8080"))),
         transport_socket: None,
+        health: Default::default(),
         endpoints: endpoints.into(),
     }
 }

@@ -1,11 +1,12 @@
 //! Whole resources against Envoy Gateway's own, where its corpus lies beside the project.
 
+use std::collections::BTreeSet;
 use std::{fs, path::Path, time::Duration};
 
 use ir::{
     Kind, Metadata,
     cluster::{Cluster, Discovery, Endpoints, Locality, Protocol, Zones},
-    listener::{HttpFeatures, Listener, Network, Transport, VirtualHost},
+    listener::{Listener, Network, Transport, VirtualHost},
     route::{
         Forward, HeaderMutations, HeaderValue, Mirror, PathMatch, Retry, RouteMatch, Rule, StringMatch,
         Target, ValueMatch, WeightedCluster,
@@ -65,8 +66,10 @@ fn corpus_rule(index: u16, forward: Forward) -> Rule {
 
 /// A route configuration with one host and these routes.
 fn configuration(name: &str, host: &str, routes: &[(&Rule, RouteMatch)]) -> Vec<u8> {
-    let fields: Vec<_> =
-        routes.iter().map(|(rule, matched)| encode::route_field(rule, matched, host, 80, false)).collect();
+    let fields: Vec<_> = routes
+        .iter()
+        .map(|(rule, matched)| encode::route_field(rule, None, matched, host, 80, false))
+        .collect();
     let (gateway, listener) = name.rsplit_once('/').unwrap();
     let (namespace, gateway) = gateway.split_once('/').unwrap();
     let virtual_host = VirtualHost {
@@ -81,7 +84,7 @@ fn configuration(name: &str, host: &str, routes: &[(&Rule, RouteMatch)]) -> Vec<
 
 #[test]
 fn plain_listener() {
-    let chain = chain(HTTP, http(HTTP, "http-10080", HttpFeatures::default()));
+    let chain = chain(HTTP, http(HTTP, "http-10080", BTreeSet::new()));
     let bytes = encode::listener(&on_port(HTTP, 10080, Vec::new(), Some(chain)));
     agrees("httproute-with-mirror-filter-multiple", "listeners", HTTP, LISTENER, &bytes);
 }
@@ -155,11 +158,7 @@ fn mirrors_and_headers() {
 
 #[test]
 fn timeouts() {
-    let forward = Forward {
-        timeout: Some(Duration::from_secs(5)),
-        idle_timeout: Some(Duration::from_secs(3600)),
-        ..to(RULE)
-    };
+    let forward = Forward { timeout: Some(Duration::from_secs(5)), ..to(RULE) };
     let bytes = configuration(HTTP, "*", &[(&corpus_rule(0, forward), prefix("/"))]);
     agrees("httproute-request-timeout", "routes", HTTP, ROUTES, &bytes);
 }
@@ -230,6 +229,7 @@ fn cluster_and_endpoints() {
         priority: 0,
         metadata: Some(of(Kind::Service, "default", "service-1", Some("8080"))),
         transport_socket: None,
+        health: Default::default(),
         endpoints: [ip("7.7.7.7", 8080)].into(),
     };
     let endpoints = Endpoints { name: text(RULE), localities: [locality].into(), owners: [].into() };
@@ -254,6 +254,7 @@ fn the_proxys_own_cluster() {
         priority: 0,
         metadata: Some(metadata),
         transport_socket: None,
+        health: Default::default(),
         endpoints: [ip("7.6.5.4", 8080)].into(),
     };
     let endpoints = Endpoints { name: text(GATEWAY), localities: [locality].into(), owners: [].into() };
@@ -270,6 +271,7 @@ fn dns_cluster_with_http2() {
         priority: 0,
         metadata: Some(of(Kind::Backend, "default", "backend-h2c", None)),
         transport_socket: None,
+        health: Default::default(),
         endpoints: [endpoint(ir::cluster::Address::Host(text("primary.foo.com"), 3000))].into(),
     };
     let cluster = Cluster {

@@ -112,13 +112,12 @@ fn paths_are_rewritten_whole_or_by_element() {
 
 #[test]
 fn timeouts_are_emitted_as_they_are_even_when_zero() {
-    let found = action(Forward {
-        timeout: Some(Duration::from_millis(1500)),
-        idle_timeout: Some(Duration::ZERO),
-        ..forward()
-    });
-    assert_eq!(found["timeout"], "1.500s");
-    assert_eq!(found["idleTimeout"], "0s");
+    let found = |timeout| action(Forward { timeout: Some(timeout), ..forward() });
+    let short = found(Duration::from_millis(1500));
+    assert_eq!((&short["timeout"], &short["idleTimeout"]), (&json!("1.500s"), &json!("3600s")));
+    // Without a limit of the request, silence is no limit either.
+    let none = found(Duration::ZERO);
+    assert_eq!((&none["timeout"], &none["idleTimeout"]), (&json!("0s"), &json!("0s")));
     assert_eq!(action(forward())["timeout"], Value::Null);
 }
 

@@ -1,16 +1,17 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ir::{
     Kind, ObjectRef,
-    listener::{DownstreamTls, FilterChain, Http, HttpFeatures, Listener, Network, Transport},
+    listener::{DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, Transport},
 };
 use serde_json::{Value, json};
 
 use super::{LISTENER, text, to_json};
 use crate::encode::{listener, ready_listener};
 
-pub(super) fn http(name: &str, stat_prefix: &str, features: HttpFeatures) -> Network {
-    Network::Http(Http { route_configuration: text(name), stat_prefix: text(stat_prefix), features })
+pub(super) fn http(name: &str, stat_prefix: &str, filters: BTreeSet<HttpFilter>) -> Network {
+    Network::Http(Http { route_configuration: text(name), stat_prefix: text(stat_prefix), filters })
 }
 
 pub(super) fn chain(name: &str, network: Network) -> FilterChain {
@@ -22,11 +23,10 @@ pub(super) fn https(name: &str, host: &str, certificate: &str) -> FilterChain {
         certificates: [text(certificate)].into(),
         alpn: [text("h2"), text("http/1.1")].into(),
     };
-    let features = HttpFeatures::default();
     FilterChain {
         server_names: [text(host)].into(),
         tls: Some(tls),
-        ..chain(name, http(name, "https-10443", features))
+        ..chain(name, http(name, "https-10443", BTreeSet::new()))
     }
 }
 
@@ -59,15 +59,15 @@ fn config(chain: &Value) -> Value {
     chain["filters"][0]["typedConfig"].clone()
 }
 
-fn features(features: HttpFeatures) -> Vec<Value> {
-    let chain = chain("http", http("http", "http-80", features));
+fn filters(filters: BTreeSet<HttpFilter>) -> Vec<Value> {
+    let chain = chain("http", http("http", "http-80", filters));
     let found = found(&on_port("http", 80, Vec::new(), Some(chain)));
     config(&found["defaultFilterChain"])["httpFilters"].as_array().unwrap().clone()
 }
 
 #[test]
 fn plain_http_is_the_default_chain() {
-    let chain = chain("default/edge/http", http("default/edge/http", "http-10080", HttpFeatures::default()));
+    let chain = chain("default/edge/http", http("default/edge/http", "http-10080", BTreeSet::new()));
     let found = found(&on_port("default/edge/http", 10080, Vec::new(), Some(chain)));
     assert_eq!(found["address"], json!({"socketAddress": {"address": "0.0.0.0", "portValue": 10080}}));
     assert_eq!(found["perConnectionBufferLimitBytes"], 32768);
@@ -190,8 +190,14 @@ fn udp_has_a_listener_filter_and_no_chains() {
 
 #[test]
 fn filters_come_in_their_order_with_the_router_last() {
-    let all = HttpFeatures { cors: true, session_persistence: true, dynamic_forward_proxy: true, grpc: true };
-    let filters = features(all);
+    let all = [
+        HttpFilter::GrpcStatistics,
+        HttpFilter::LoopbackGuard,
+        HttpFilter::Cors,
+        HttpFilter::GrpcWeb,
+        HttpFilter::SessionPersistence,
+    ];
+    let filters = filters(all.into());
     let names: Vec<_> = filters.iter().map(|filter| filter["name"].as_str().unwrap()).collect();
     assert_eq!(
         names,

@@ -81,7 +81,6 @@ fn forward() -> Forward {
         path_rewrite: None,
         mirrors: [].into(),
         timeout: None,
-        idle_timeout: None,
         retry: None,
         session: None,
         websocket: true,
@@ -115,7 +114,7 @@ fn one_route(field: &[u8]) -> Value {
 
 /// The route of a rule and a match on a plain listener on port 80.
 fn encoded(rule: &Rule, matched: &RouteMatch) -> Value {
-    one_route(&route_field(rule, matched, HOST, 80, false))
+    one_route(&route_field(rule, None, matched, HOST, 80, false))
 }
 
 /// The `route` of a rule that forwards, for the match `/`.

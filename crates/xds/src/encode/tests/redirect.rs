@@ -10,7 +10,8 @@ fn redirect() -> Redirect {
 
 /// The redirect of a match on a listener.
 fn at(redirect: Redirect, path: PathMatch, port: u16, tls: bool) -> Value {
-    one_route(&route_field(&rule(Action::Redirect(redirect)), &on(path), HOST, port, tls))["redirect"].clone()
+    one_route(&route_field(&rule(Action::Redirect(redirect)), None, &on(path), HOST, port, tls))["redirect"]
+        .clone()
 }
 
 fn on_plain_80(redirect: Redirect, prefix: &str) -> Value {
@@ -123,7 +124,7 @@ fn without_a_prefix_the_whole_path_is_replaced() {
 #[test]
 fn a_direct_response_has_no_body() {
     let rule = rule(Action::Direct { status: 503 });
-    let found = one_route(&route_field(&rule, &prefix("/"), HOST, 80, false));
+    let found = one_route(&route_field(&rule, None, &prefix("/"), HOST, 80, false));
     assert_eq!(found["directResponse"], json!({"status": 503}));
     assert_eq!(found["route"], Value::Null);
 }

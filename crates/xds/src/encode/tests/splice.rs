@@ -33,8 +33,8 @@ fn parts_put_together_equal_the_message_built_whole() {
     let get = RouteMatch { method: Some(text("GET")), ..prefix("/a") };
     let fields = [
         cors_preflight_field(&rule, &get, HOST).unwrap(),
-        route_field(&rule, &get, HOST, 80, false),
-        route_field(&forwarding(forward()), &prefix("/"), HOST, 80, false),
+        route_field(&rule, None, &get, HOST, 80, false),
+        route_field(&forwarding(forward()), None, &prefix("/"), HOST, 80, false),
     ];
     // 200 routes so that the length of the host takes several bytes.
     let many: Vec<&Vec<u8>> = fields.iter().cycle().take(200).collect();

@@ -1,12 +1,13 @@
 //! Every feature at once, read by Envoy itself, where `make tools` has installed it.
 
+use std::collections::BTreeSet;
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use bytes::Bytes;
 use ir::{
     Kind, ObjectRef, SecretBytes,
     cluster::{Address, Cluster, Discovery, Protocol, Zones},
-    listener::{HttpFeatures, Listener, Network, Transport},
+    listener::{HttpFilter, Listener, Network, Transport},
     route::{
         Action, Cors, Forward, HeaderMutations, HeaderValue, Mirror, PathMatch, PathRewrite, Redirect,
         RedirectPort, Retry, RouteMatch, Rule, SessionCarrier, SessionPersistence, StringMatch, Target,
@@ -25,15 +26,23 @@ use super::{
 };
 use crate::encode;
 
-const FEATURES: HttpFeatures =
-    HttpFeatures { cors: true, session_persistence: true, dynamic_forward_proxy: true, grpc: true };
+fn filters() -> BTreeSet<HttpFilter> {
+    [
+        HttpFilter::Cors,
+        HttpFilter::SessionPersistence,
+        HttpFilter::LoopbackGuard,
+        HttpFilter::GrpcWeb,
+        HttpFilter::GrpcStatistics,
+    ]
+    .into()
+}
 
 /// A route configuration with these routes in one host.
 fn routes(routes: &[(Rule, RouteMatch)]) -> Value {
     let mut fields = Vec::new();
     for (rule, matched) in routes {
         fields.extend(encode::cors_preflight_field(rule, matched, HOST));
-        fields.push(encode::route_field(rule, matched, HOST, 8080, false));
+        fields.push(encode::route_field(rule, None, matched, HOST, 8080, false));
     }
     let mut body = encode::route_configuration_head("routes");
     body.extend(encode::virtual_host_field(&virtual_host(), &fields));
@@ -44,7 +53,7 @@ fn routes(routes: &[(Rule, RouteMatch)]) -> Value {
 fn with_routes(mut configuration: Value) -> Value {
     // As it is by default for routes that come by RDS: the stand-in for invalid backends is no cluster.
     configuration["validateClusters"] = json!(false);
-    let chain = chain("inline", http("inline", "inline", FEATURES));
+    let chain = chain("inline", http("inline", "inline", filters()));
     let mut listener = to_json(LISTENER, &encode::listener(&on_port("inline", 0, Vec::new(), Some(chain))));
     let manager = &mut listener["defaultFilterChain"]["filters"][0]["typedConfig"];
     let manager = manager.as_object_mut().unwrap();
@@ -108,7 +117,6 @@ fn full_forward() -> Forward {
         path_rewrite: Some(PathRewrite::Full(text(r"/a\b"))),
         mirrors: [Mirror { cluster: text("a"), numerator: Some(1), denominator: 3 }].into(),
         timeout: Some(Duration::ZERO),
-        idle_timeout: Some(Duration::from_secs(3600)),
         retry: Some(Retry {
             attempts: Some(0),
             codes: Some([].into()),
@@ -182,7 +190,7 @@ fn all_listeners() -> Vec<Value> {
             "http",
             0,
             Vec::new(),
-            Some(chain("http", http("http", "http", FEATURES))),
+            Some(chain("http", http("http", "http", filters()))),
         )),
     ];
     let mut listeners: Vec<Value> = encoded.iter().map(|bytes| to_json(LISTENER, bytes)).collect();

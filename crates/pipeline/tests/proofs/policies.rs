@@ -1,0 +1,65 @@
+//! Policies made from choices.
+
+use serde_json::{Value, json};
+
+use crate::objects::{Choices, SECTIONS};
+
+impl Choices<'_> {
+    /// What a policy is for: by name, by labels, or both.
+    fn targets(&mut self, kinds: &[&str]) -> Value {
+        let mut spec = json!({});
+        let how = self.pick(4);
+        if how < 3 {
+            let references: Vec<Value> = (0..1 + self.pick(2)).map(|_| self.target(kinds)).collect();
+            spec["targetRefs"] = references.into();
+        }
+        if how > 1 {
+            let mut selector = json!({"kind": self.of(kinds), "matchLabels": {"tier": self.of(&["x", "y"])}});
+            self.maybe(&mut selector, "namespaces", |c| match c.pick(3) {
+                0 => json!({"from": "All"}),
+                1 => json!({"from": "Same"}),
+                _ => json!({"from": "Selector", "selector": {"matchLabels": {"team": c.of(&["x", "y"])}}}),
+            });
+            spec["targetSelectors"] = json!([selector]);
+        }
+        spec
+    }
+
+    fn target(&mut self, kinds: &[&str]) -> Value {
+        let kind = self.of(kinds);
+        let mut target = json!({"group": "gateway.networking.k8s.io", "kind": kind, "name": self.name()});
+        let section = if kind == "Gateway" { self.of(&SECTIONS) } else { self.of(&["named", "gone"]) };
+        if self.pick(2) == 1 {
+            target["sectionName"] = section.into();
+        }
+        target
+    }
+
+    pub(crate) fn backend_traffic_policy(&mut self) -> Value {
+        let mut spec = self.targets(&["HTTPRoute", "Gateway"]);
+        self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
+        self.maybe(&mut spec, "timeout", |c| {
+            let mut timeout = json!({});
+            c.maybe(&mut timeout, "tcp", |c| json!({"connectTimeout": c.of(&["1s", "2s"])}));
+            c.maybe(&mut timeout, "http", |c| json!({"requestTimeout": c.of(&["1s", "2s"])}));
+            timeout
+        });
+        self.maybe(&mut spec, "circuitBreaker", |c| json!({"maxConnections": 1 + c.pick(3)}));
+        self.maybe(&mut spec, "loadBalancer", |c| match c.pick(5) {
+            0 => json!({"type": "Random"}),
+            1 => json!({"type": "RoundRobin", "zoneAware": {"preferLocal": {}}}),
+            2 => {
+                json!({"type": "LeastRequest", "zoneAware": {"weightedZones": [{"zone": "a", "weight": 2}]}})
+            }
+            // A table of this size cannot be: the routes that it is for are answered with an error.
+            3 => json!({"type": "ConsistentHash", "consistentHash": {"type": "SourceIP", "tableSize": 4}}),
+            _ => json!({"type": "ConsistentHash", "consistentHash": {"type": "SourceIP"}}),
+        });
+        self.maybe(&mut spec, "healthCheck", |c| {
+            json!({"active": {
+                "type": "HTTP", "http": {"path": "/"}, "overrides": {"port": 8000 + c.pick(2)},
+            }})
+        });
+        json!({"spec": spec})
+    }
+}

@@ -1,0 +1,92 @@
+//! Policies.
+
+use std::sync::Arc;
+
+use ir::Kind;
+use serde_json::Value;
+
+use super::{Lowering, gateway::label_selector, text};
+use crate::facts::{
+    LabelSelector, MergeType, Policy, PolicyTarget, SelectedNamespaces, Target, TargetSelector,
+};
+
+/// Fields of `spec` that say what a policy is for; they are no part of what it says.
+const TARGETS: [&str; 3] = ["targetRef", "targetRefs", "targetSelectors"];
+
+impl Lowering<'_> {
+    pub(super) fn backend_traffic_policy(&mut self, policy: &api::BackendTrafficPolicy) -> Policy {
+        let spec = &policy.spec;
+        let bodies = (spec.response_override.iter())
+            .filter_map(|response| response.response.as_ref()?.body.as_ref()?.value_ref.as_ref());
+        let references = bodies.map(|body| self.target(Kind::ConfigMap, None, &body.name)).collect();
+        // Maps with string keys alone always become JSON.
+        let document = serde_json::to_value(spec).unwrap_or_default();
+        let merge = spec.merge_type;
+        self.policy(Kind::BackendTrafficPolicy, &policy.metadata, &spec.targets, merge, document, references)
+    }
+
+    /// What policies of all kinds have in common.
+    fn policy(
+        &mut self,
+        kind: Kind,
+        metadata: &api::ObjectMeta,
+        targets: &api::PolicyTargetReferences,
+        merge: Option<api::envoyproxy::MergeType>,
+        mut document: Value,
+        references: Box<[Target]>,
+    ) -> Policy {
+        if let Value::Object(fields) = &mut document {
+            fields.retain(|field, _| !TARGETS.contains(&field.as_str()));
+        }
+        Policy {
+            meta: self.meta(kind, metadata),
+            targets: (targets.references().iter()).filter_map(|target| self.policy_target(target)).collect(),
+            selectors: targets.target_selectors.iter().filter_map(target_selector).collect(),
+            by_target_ref: targets.target_ref.is_some(),
+            merge: merge.map(|merge| match merge {
+                api::envoyproxy::MergeType::StrategicMerge => MergeType::Strategic,
+                api::envoyproxy::MergeType::JSONMerge => MergeType::Json,
+            }),
+            document: Arc::new(document),
+            references,
+        }
+    }
+
+    /// What a policy names. `None` for a kind that Ferrogate does not read.
+    pub(super) fn policy_target(&mut self, target: &api::PolicyTargetReference) -> Option<PolicyTarget> {
+        let kind = Kind::find(&target.group, &target.kind)?;
+        let namespace = self.namespace.clone();
+        Some(PolicyTarget {
+            object: self.object(kind, &namespace, &target.name),
+            section: target.section_name.as_deref().map(text),
+        })
+    }
+}
+
+fn target_selector(selector: &api::TargetSelector) -> Option<TargetSelector> {
+    use api::TargetNamespaceFrom::{All, Same, Selector};
+    let labels = api::LabelSelector {
+        match_labels: selector.match_labels.clone(),
+        match_expressions: selector.match_expressions.clone(),
+    };
+    Some(TargetSelector {
+        kind: Kind::find(&selector.group, &selector.kind)?,
+        namespaces: match selector.namespaces.as_ref().map_or(Same, |namespaces| namespaces.from) {
+            Same => SelectedNamespaces::Same,
+            All => SelectedNamespaces::All,
+            Selector => SelectedNamespaces::Selector(
+                (selector.namespaces.as_ref().and_then(|namespaces| namespaces.selector.as_ref())).map(valid),
+            ),
+        },
+        labels: valid(&labels),
+    })
+}
+
+/// A selector that Kubernetes would refuse chooses nothing, which one without a known operator sees to.
+fn valid(selector: &api::LabelSelector) -> LabelSelector {
+    let mut selector = label_selector(selector);
+    if selector.invalid().is_some() {
+        selector.requirements.iter_mut().for_each(|requirement| requirement.operator = None);
+    }
+    selector
+}

@@ -1,0 +1,363 @@
+//! Stage 4: policies. Which of them applies where, what it says there, and what its status is.
+//!
+//! A kind of policies is one module here that implements [`PolicyKind`], and one line in [`KINDS`]. Everything else is
+//! common to all kinds: targets by name and by labels, scopes and which of two policies has one, merging, conditions.
+//!
+//! Scopes, the most specific one first: a rule of a route, the route, a listener (of a Gateway or of a ListenerSet), its
+//! ListenerSet, the Gateway. Of policies of one kind that claim the same scope the oldest has it, then the one whose
+//! namespace and name come first; the others are in conflict. What applies is the policy of the most specific scope
+//! that has one, as a whole; with `mergeType`, a route's policy is merged over the closest one of its listener.
+
+pub mod backend_traffic;
+mod merge;
+mod scope;
+mod status;
+mod target;
+
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
+
+use engine::Table;
+use ir::{Kind, ObjectRef};
+use serde_json::Value;
+use store::{ObjectId, facts};
+
+use crate::{
+    AttachListener, Dep, Finding, Reader,
+    reader::{AttachTable, GatewayTable, RouteTable},
+};
+pub use merge::{Origins, Source};
+pub use scope::{Relation, Relations, Scope};
+pub(crate) use status::truncated;
+pub use status::{Place, unit as status};
+use target::claims;
+
+/// A kind of policies.
+pub trait PolicyKind: Sync {
+    /// The kind.
+    fn kind(&self) -> Kind;
+
+    /// How lists are merged by a strategic merge.
+    fn merge_keys(&self) -> &'static dyn patch::MergeKeys;
+
+    /// Deprecated fields that a policy uses, each with what to use instead; ascending. `targetRef` is every kind's.
+    fn deprecated(&self, document: &Value) -> Vec<(&'static str, &'static str)>;
+
+    /// What a document says, and what is wrong with it: with findings, the policy cannot be applied.
+    fn read(&self, source: &Source<'_>, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>);
+
+    /// What is wrong with a policy at one Gateway, or at one listener of it, although nothing is wrong with it elsewhere.
+    fn refuse(
+        &self,
+        _settings: &dyn Settings,
+        _target: ObjectId,
+        _listener: Option<&AttachListener>,
+        _listeners: &[AttachListener],
+    ) -> Option<Finding> {
+        None
+    }
+}
+
+/// The kinds of policies that are built.
+const KINDS: &[&dyn PolicyKind] = &[&backend_traffic::BackendTraffic];
+
+/// What stages need to know of a kind of policies; `None` for kinds that are none, or are not built.
+pub fn of(kind: Kind) -> Option<&'static dyn PolicyKind> {
+    KINDS.iter().copied().find(|policy| policy.kind() == kind)
+}
+
+/// What a policy says, in the form that its kind gives it.
+pub trait Settings: Any + fmt::Debug + Send + Sync {
+    /// Whether another says the same.
+    fn equals(&self, other: &dyn Settings) -> bool;
+}
+
+impl<T: Any + fmt::Debug + Send + Sync + Eq> Settings for T {
+    fn equals(&self, other: &dyn Settings) -> bool {
+        (other as &dyn Any).downcast_ref::<T>().is_some_and(|other| self == other)
+    }
+}
+
+/// What a policy says, by itself or merged over another one.
+#[derive(Clone, Debug)]
+pub struct Version {
+    settings: Arc<dyn Settings>,
+    /// Why it cannot be applied; empty when it can.
+    pub findings: Box<[Finding]>,
+    /// Which policy each field comes from, when it is merged; empty when it says everything by itself.
+    pub origins: Origins,
+}
+
+impl Version {
+    /// The settings; `None` when they are another kind's.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        (&*self.settings as &dyn Any).downcast_ref()
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.findings == other.findings
+            && self.origins == other.origins
+            && self.settings.equals(&*other.settings)
+    }
+}
+
+impl Eq for Version {}
+
+/// What the policy stage says of one policy. Parts that different readers look at are kept apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyOutput {
+    /// The policy.
+    pub object: ObjectRef,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// What it says by itself (`None`), and merged over each policy that it is merged with.
+    pub versions: BTreeMap<Option<ObjectId>, Version>,
+    /// Deprecated fields that it uses, each with what to use instead.
+    pub deprecated: Vec<(&'static str, &'static str)>,
+    /// Where it acts, or would.
+    pub places: Vec<Place>,
+    /// How that relates to broader scopes, ascending, each once.
+    pub relations: Box<[Relation]>,
+}
+
+/// Outputs of the policy stage, for later stages.
+#[derive(Clone, Copy, Debug)]
+pub struct Policies<'a>(pub &'a Table<ObjectId, PolicyOutput, Dep>);
+
+/// A policy where it applies.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied<'a> {
+    /// The policy.
+    pub policy: ObjectId,
+    /// The broader one that it is merged over.
+    pub parent: Option<ObjectId>,
+    /// What they say together.
+    pub version: &'a Version,
+}
+
+impl<'a> Policies<'a> {
+    /// The policy of a kind that applies to a rule of a route on a listener. `rule` is the rule's name.
+    pub fn of_rule(
+        &self,
+        kind: Kind,
+        (route, rule): (ObjectId, Option<&str>),
+        (gateway, listener): (ObjectId, &AttachListener),
+        reader: &mut Reader<'_>,
+    ) -> Option<Applied<'a>> {
+        let own = rule.and_then(|rule| target::holder(kind, route, Some(rule), reader));
+        match own.or_else(|| target::holder(kind, route, None, reader)) {
+            Some(policy) => {
+                let merged = reader.policy(policy).is_some_and(|policy| policy.merge.is_some());
+                let parent = if merged { target::closest(kind, gateway, listener, reader) } else { None };
+                self.applied(policy, parent.map(|(parent, _)| parent), reader)
+            }
+            None => self.of_listener(kind, (gateway, listener), reader),
+        }
+    }
+
+    /// The policy of a kind that applies to a listener.
+    pub fn of_listener(
+        &self,
+        kind: Kind,
+        (gateway, listener): (ObjectId, &AttachListener),
+        reader: &mut Reader<'_>,
+    ) -> Option<Applied<'a>> {
+        let (policy, _) = target::closest(kind, gateway, listener, reader)?;
+        self.applied(policy, None, reader)
+    }
+
+    fn applied(
+        &self,
+        policy: ObjectId,
+        parent: Option<ObjectId>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Applied<'a>> {
+        reader.record(Dep::Policy(policy));
+        let versions = &self.0.get(policy)?.versions;
+        // The stage has a version for every listener that a target is attached to, so the first look finds it.
+        let version = versions.get(&parent).or_else(|| versions.get(&None))?;
+        Some(Applied { policy, parent, version })
+    }
+}
+
+/// Judges one policy. `None` when it does not exist, or its kind is not built.
+pub fn unit(
+    id: ObjectId,
+    reader: &mut Reader<'_>,
+    gateways: GatewayTable<'_>,
+    routes: RouteTable<'_>,
+    attached: AttachTable<'_>,
+) -> Option<PolicyOutput> {
+    let kind = of(reader.kind(id)?)?;
+    let policy = reader.policy(id)?.clone();
+    let mut deprecated = kind.deprecated(&policy.document);
+    if policy.by_target_ref {
+        deprecated.push(("spec.targetRef", "spec.targetRefs"));
+        deprecated.sort_unstable();
+    }
+    let mut work = Work {
+        kind,
+        id,
+        output: PolicyOutput {
+            object: reader.object(id),
+            generation: policy.meta.generation,
+            versions: BTreeMap::new(),
+            deprecated,
+            places: Vec::new(),
+            relations: [].into(),
+        },
+        policy,
+        relations: Vec::new(),
+    };
+    work.version(None, reader);
+    for target in reader.targets_of(id) {
+        let sections = claims(&work.policy, target, reader);
+        for section in sections {
+            if crate::route::of(reader.kind(target)?).is_some() {
+                work.at_route(target, section.as_ref(), reader, (gateways, routes, attached));
+            } else {
+                work.at_listeners(target, section.as_ref(), reader, gateways);
+            }
+        }
+    }
+    let Work { mut output, mut relations, .. } = work;
+    relations.sort_unstable();
+    relations.dedup();
+    output.relations = relations.into();
+    Some(output)
+}
+
+/// Judging one policy.
+struct Work {
+    kind: &'static dyn PolicyKind,
+    id: ObjectId,
+    policy: Arc<facts::Policy>,
+    output: PolicyOutput,
+    relations: Vec<Relation>,
+}
+
+impl Work {
+    /// Why the policy, merged over `parent`, cannot be applied; the first of the reasons.
+    fn version(&mut self, parent: Option<ObjectId>, reader: &mut Reader<'_>) -> Option<Finding> {
+        if !self.output.versions.contains_key(&parent) {
+            let version = merge::version(self.kind, &self.policy, parent, reader);
+            self.output.versions.insert(parent, version);
+        }
+        let findings = self.output.versions.get(&parent).map_or(&[][..], |version| &version.findings);
+        status::joined(findings)
+    }
+
+    /// The policy at a Gateway or ListenerSet, or at one listener of it.
+    fn at_listeners(
+        &mut self,
+        target: ObjectId,
+        section: Option<&Arc<str>>,
+        reader: &mut Reader<'_>,
+        gateways: GatewayTable<'_>,
+    ) {
+        // One that is not ours, or not there, may be another controller's: nothing is said of it.
+        let Some(gateway) = scope::gateway_of(target, reader) else { return };
+        let Some(listeners) = gateways.listeners(reader, gateway, target) else { return };
+        let listener = listeners.iter().find(|l| Some(&l.name) == section);
+        let scope = Scope { object: target, section: section.cloned() };
+        let mut place = Place::new(scope::ancestor(&scope, reader));
+        if section.is_some_and(|section| !scope::has_section(target, section, reader)) {
+            place.refused = Some(target::not_found(&self.output.object, &scope, reader));
+        } else if let Some(other) = self.conflict(&scope, reader) {
+            place.refused = Some(other);
+        } else {
+            place.invalid = self.version(None, reader).or_else(|| {
+                let settings = &self.output.versions.get(&None)?.settings;
+                self.kind.refuse(&**settings, target, listener, listeners)
+            });
+            if let Some(parent) = scope::around(&scope, gateway) {
+                self.relations.push(Relation { gateway, parent, child: scope.clone(), merged: false });
+            }
+            place.scope = Some((gateway, scope));
+        }
+        self.output.places.push(place);
+    }
+
+    /// The policy at a route, or at one rule of it.
+    fn at_route(
+        &mut self,
+        route: ObjectId,
+        section: Option<&Arc<str>>,
+        reader: &mut Reader<'_>,
+        (gateways, routes, attached): (GatewayTable<'_>, RouteTable<'_>, AttachTable<'_>),
+    ) {
+        let own = Scope { object: route, section: section.cloned() };
+        let whole = Scope { object: route, section: None };
+        let names = routes.rule_names(reader, route);
+        let refused = if section.is_some_and(|section| !names.contains(section)) {
+            Some(target::not_found(&self.output.object, &own, reader))
+        } else {
+            self.conflict(&own, reader)
+        };
+        let mut overriding: Vec<Arc<str>> = match section {
+            None => names.iter().filter(|name| self.holds(route, name, reader)).cloned().collect(),
+            Some(_) => Vec::new(),
+        };
+        overriding.sort_unstable();
+        for parent in attached.parents(reader, route) {
+            let scope = scope::of_parent(parent);
+            let mut place = Place::new(scope::ancestor(&scope, reader));
+            self.relations.push(Relation {
+                gateway: parent.gateway,
+                parent: scope,
+                child: whole.clone(),
+                merged: false,
+            });
+            place.overriding.clone_from(&overriding);
+            match &refused {
+                Some(refused) => place.refused = Some(refused.clone()),
+                None if self.policy.merge.is_none() => place.invalid = self.version(None, reader),
+                None => self.merged_at(parent, &whole, reader, gateways),
+            }
+            self.output.places.push(place);
+        }
+    }
+
+    /// The policy of a route at each listener of one of its parents, merged over the closest policy there.
+    fn merged_at(
+        &mut self,
+        parent: &crate::ParentOutput,
+        route: &Scope,
+        reader: &mut Reader<'_>,
+        gateways: GatewayTable<'_>,
+    ) {
+        for index in &parent.counted {
+            let Some(listener) = gateways.listener(reader, parent.gateway, *index) else { continue };
+            let closest = target::closest(self.kind.kind(), parent.gateway, listener, reader);
+            let invalid = self.version(closest.as_ref().map(|(policy, _)| *policy), reader);
+            let scope = Scope { object: listener.id.owner, section: Some(listener.name.clone()) };
+            let mut place = Place::new(scope::ancestor(&scope, reader));
+            place.partial = true;
+            match (closest, invalid) {
+                (_, Some(invalid)) => place.invalid = Some(invalid),
+                (Some((policy, of)), None) => {
+                    self.relations.push(Relation {
+                        gateway: parent.gateway,
+                        parent: of,
+                        child: route.clone(),
+                        merged: true,
+                    });
+                    place.merged = Some(reader.object(policy));
+                }
+                (None, None) => continue,
+            }
+            self.output.places.push(place);
+        }
+    }
+
+    fn holds(&self, route: ObjectId, rule: &str, reader: &mut Reader<'_>) -> bool {
+        target::holder(self.kind.kind(), route, Some(rule), reader).is_some()
+    }
+
+    /// The policy that has a scope instead of this one.
+    fn conflict(&self, scope: &Scope, reader: &mut Reader<'_>) -> Option<Finding> {
+        let holder = target::holder(self.kind.kind(), scope.object, scope.section.as_deref(), reader)?;
+        (holder != self.id).then(|| target::conflicted(&reader.object(holder), scope, reader))
+    }
+}
