@@ -29,6 +29,22 @@ pub fn gateway(name: &str, listeners: &str) -> String {
     )
 }
 
+/// The same with an annotation.
+#[must_use]
+pub fn annotated_gateway(name: &str, annotation: (&str, &str), listeners: &str) -> String {
+    let (key, value) = annotation;
+    let metadata = format!("metadata:\n  annotations:\n    {key}: {value}\n");
+    gateway(name, listeners).replacen("metadata:\n", &metadata, 1)
+}
+
+/// A TLS listener that passes connections through.
+#[must_use]
+pub fn passthrough(name: &str, port: u16, hostname: &str) -> String {
+    format!(
+        "- name: {name}\n  protocol: TLS\n  port: {port}\n  hostname: \"{hostname}\"\n  tls:\n    mode: Passthrough\n"
+    )
+}
+
 /// A plain listener.
 #[must_use]
 pub fn http(name: &str, port: u16) -> String {
@@ -74,6 +90,13 @@ fn route_of(kind: &str, name: &str, gateway: &str, hosts: &[&str], rules: &str) 
          - name: {gateway}\n{hostnames}  rules:\n{}---\n",
         indent(rules, 2)
     )
+}
+
+/// The same at one listener of the Gateway.
+#[must_use]
+pub fn route_at(name: &str, gateway: &str, section: &str, hosts: &[&str], rules: &str) -> String {
+    let parent = format!("  - name: {gateway}\n");
+    route(name, gateway, hosts, rules).replacen(&parent, &format!("{parent}    sectionName: {section}\n"), 1)
 }
 
 /// A rule without matches that sends everything to one Backend.

@@ -66,6 +66,7 @@ pub(crate) struct Stages {
     endpoints: Table<ClusterKey, Arc<Resource>, Dep>,
     entries: Table<EntryKey, Entries, Dep>,
     hosts: Table<VirtualHostKey, HostOutput, Dep>,
+    misdirected: Table<TableKey, Box<[HostOutput]>, Dep>,
     tables: Table<TableKey, Arc<Resource>, Dep>,
     listeners: Table<(ObjectId, u16), Arc<Resource>, Dep>,
     secrets: Table<ObjectId, Arc<Resource>, Dep>,
@@ -101,6 +102,7 @@ impl Default for Stages {
             endpoints: Table::new("endpoints"),
             entries: Table::new("entry"),
             hosts: Table::new("virtual_host"),
+            misdirected: Table::new("misdirected"),
             tables: Table::new("route_configuration"),
             listeners: Table::new("listener"),
             secrets: Table::new("secret"),
@@ -138,6 +140,8 @@ struct Roots {
     clusters: BTreeSet<ClusterKey>,
     entries: BTreeSet<EntryKey>,
     hosts: BTreeSet<VirtualHostKey>,
+    /// Tables whose listeners, or whose virtual hosts that take more than one name, changed.
+    misdirected: BTreeSet<TableKey>,
     tables: BTreeSet<TableKey>,
     listeners: BTreeSet<(ObjectId, u16)>,
     secrets: BTreeSet<ObjectId>,
@@ -206,6 +210,9 @@ impl Stages {
                 touched.push(Dep::Listeners(id));
                 for gateway in [old, new].into_iter().flatten() {
                     roots.hosts.extend(isolation::own_hosts(id, &gateway.listeners));
+                    let guarded = gateway.listeners.iter().filter(|listener| listener.guarded);
+                    let tables = guarded.map(|l| TableKey { gateway: id, listener: l.table });
+                    roots.misdirected.extend(tables);
                 }
             }
             if old.map(|g| &g.status) != new.map(|g| &g.status)
@@ -355,6 +362,7 @@ impl Stages {
             (self.endpoints.name(), self.endpoints.counters()),
             (self.entries.name(), self.entries.counters()),
             (self.hosts.name(), self.hosts.counters()),
+            (self.misdirected.name(), self.misdirected.counters()),
             (self.tables.name(), self.tables.counters()),
             (self.listeners.name(), self.listeners.counters()),
             (self.secrets.name(), self.secrets.counters()),

@@ -207,7 +207,8 @@ fn hosts(route: &[NameId], index: usize, listeners: &[AttachListener], reader: &
     hosts
 }
 
-/// True when another listener on the port, of the same protocol, covers `host` and is more specific than this one.
+/// True when another listener on the port, told apart by the same means (server name or host), covers `host` and is more
+/// specific than this one.
 fn owned_by_sibling(host: Host, index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> bool {
     let (own, Host::Name(host)) = (&listeners[index], host) else { return false };
     // Of two hostnames that cover the same host one covers the other; their lengths say nothing (`*.example.com` is no
@@ -218,7 +219,7 @@ fn owned_by_sibling(host: Host, index: usize, listeners: &[AttachListener], read
     listeners.iter().enumerate().any(|(i, other)| {
         i != index
             && other.port == own.port
-            && other.tls == own.tls
+            && other.by_name == own.by_name
             && other.ready
             && other.hostname.is_some_and(|h| within(h) && covers(reader.name(h), reader.name(host)))
     })

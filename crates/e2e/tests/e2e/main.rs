@@ -8,5 +8,6 @@ mod hitless;
 mod http;
 mod https;
 mod live;
+mod misdirected;
 mod protocols;
 mod surface;

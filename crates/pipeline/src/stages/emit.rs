@@ -15,6 +15,7 @@ use xds::{entry, listener, resource};
 use super::{HostOutput, LocalOutput, Run, Stages};
 use crate::{
     isolation::{self, BroadHosts},
+    misdirected,
     order::{HostEntries, HostPlace},
 };
 
@@ -23,6 +24,7 @@ impl Stages {
         self.run_clusters(store, run);
         self.run_entries(store, run);
         self.run_hosts(store, run);
+        self.run_misdirected(store, run);
         self.run_tables(store, run);
         self.run_listeners(store, run);
         self.run_secrets(store, run);
@@ -96,20 +98,18 @@ impl Stages {
                 overlapping.extend(index.replace(change.key, change.old, change.new));
             },
         );
-        self.wake_isolated(store, &hosts, &mut run.roots.hosts);
+        self.wake_isolated(store, &hosts, &mut run.roots);
         run.roots.hosts.extend(hosts);
         run.roots.statuses.extend(overlapping.iter().copied());
         run.dirty.extend(overlapping.into_iter().map(Dep::Overlaps));
         run.dirty.extend(filtered.into_iter().map(Dep::Features));
     }
 
-    /// Wakes the listeners of tables in which virtual hosts that could take their requests came or went.
-    fn wake_isolated(
-        &mut self,
-        store: &Store,
-        changed: &BTreeSet<VirtualHostKey>,
-        roots: &mut BTreeSet<VirtualHostKey>,
-    ) {
+    /// Wakes the listeners of tables in which virtual hosts that could take their requests came or went, and what
+    /// refuses requests in the place of such virtual hosts.
+    fn wake_isolated(&mut self, store: &Store, changed: &BTreeSet<VirtualHostKey>, roots: &mut super::Roots) {
+        let broad = changed.iter().filter(|key| isolation::is_broad(key.host, store));
+        roots.misdirected.extend(broad.map(|key| key.table));
         let tables: BTreeSet<TableKey> = changed
             .iter()
             .filter(|key| self.broad_hosts.note(**key, self.host_index.get(**key).is_some(), store))
@@ -118,7 +118,7 @@ impl Stages {
         for table in tables {
             let Some(gateway) = self.gateways.get(table.gateway) else { continue };
             let hosts = isolation::own_hosts(table.gateway, &gateway.listeners);
-            roots.extend(hosts.filter(|key| key.table == table));
+            roots.hosts.extend(hosts.filter(|key| key.table == table));
         }
     }
 
@@ -150,6 +150,29 @@ impl Stages {
         );
     }
 
+    fn run_misdirected(&mut self, store: &Store, run: &mut Run) {
+        let roots = std::mem::take(&mut run.roots.misdirected);
+        let gateways = GatewayTable(&self.gateways);
+        let (index, broad, table_index) = (&self.host_index, &self.broad_hosts, &mut self.table_index);
+        let tables = &mut run.roots.tables;
+        self.misdirected.update(
+            &run.dirty,
+            roots,
+            |key, reads| {
+                misdirected::unit(key, store, &mut Reader::new(store, reads), gateways, (index, broad))
+            },
+            |change| {
+                tables.insert(change.key);
+                for old in change.old.into_iter().flatten() {
+                    table_index.remove(change.key, &old.place);
+                }
+                for new in change.new.into_iter().flatten() {
+                    table_index.insert(change.key, new.place.clone(), new.fragment.clone());
+                }
+            },
+        );
+    }
+
     fn run_tables(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.tables);
         let gateways = GatewayTable(&self.gateways);
@@ -160,12 +183,15 @@ impl Stages {
             |key: TableKey, reads: &mut Reads<Dep>| {
                 let mut reader = Reader::new(store, reads);
                 let sockets = gateways.sockets(&mut reader, key.gateway);
-                let name = sockets.iter().flat_map(|s| s.chains.iter()).find_map(|chain| match chain {
-                    Chain::Http { table, name, .. } if *table == key.listener => Some(name.clone()),
+                let mut chains = sockets.iter().flat_map(|s| s.chains.iter());
+                let (name, guarded) = chains.find_map(|chain| match chain {
+                    Chain::Http { table, routes, guarded, .. } if *table == key.listener => {
+                        Some((routes.clone(), *guarded))
+                    }
                     _ => None,
                 })?;
                 let owners = [reader.object(key.gateway)].into();
-                Some(Arc::new(resource::route_configuration(name, index.fragments(key), owners)))
+                Some(Arc::new(resource::route_configuration(name, index.fragments(key), owners, guarded)))
             },
             |change| {
                 publication.gateway_resource(change.key.gateway, ResourceType::Route, change.old, change.new);
@@ -275,7 +301,8 @@ fn host(
     let mut owners: Vec<_> = entries.owners.iter().map(|id| reader.object(*id)).collect();
     owners.sort_unstable();
     let fragment = Arc::new(resource::virtual_host(&host, &routes, clusters, owners.into()));
-    let place = HostPlace { listener: key.listener, first: Some(first.clone()), name: host.name };
+    let (listener, first) = (key.listener, Some(first.clone()));
+    let place = HostPlace { misdirected: false, listener, first, name: host.name };
     Some(HostOutput { place, fragment })
 }
 
@@ -288,22 +315,27 @@ fn empty_host(
     gateways: GatewayTable<'_>,
     broad: &BroadHosts,
 ) -> Option<HostOutput> {
-    let listener = gateways.listener(reader, key.table.gateway, key.listener)?;
+    let listeners = gateways.listeners(reader, key.table.gateway)?;
+    let listener = listeners.get(usize::from(key.listener))?;
     let name = listener.hostname.filter(|name| key.host == translate::Host::Name(*name))?;
     let domain = reader.name(name).clone();
-    if !listener.ready || listener.table != key.table.listener || !broad.capture(key, &domain, store) {
+    if !listener.ready || listener.table != key.table.listener {
+        return None;
+    }
+    if !broad.capture(key, &domain, store) && !misdirected::capture(key.table, listeners, &domain, store) {
         return None;
     }
     let host = named(listener, domain);
     let owners = [reader.object(key.table.gateway)].into();
     let fragment = Arc::new(resource::virtual_host(&host, &[], [].into(), owners));
-    Some(HostOutput { place: HostPlace { listener: key.listener, first: None, name: host.name }, fragment })
+    let place = HostPlace { misdirected: false, listener: key.listener, first: None, name: host.name };
+    Some(HostOutput { place, fragment })
 }
 
 fn named(listener: &AttachListener, domain: Arc<str>) -> VirtualHost {
     VirtualHost {
         name: format!("{}/{}", listener.xds_name, domain.replace('.', "_")).into(),
-        domain,
+        domains: [domain].into(),
         metadata: listener.metadata.clone(),
     }
 }

@@ -97,6 +97,7 @@ impl Stages {
         collect(&self.entries, store, stage, text, entry, &mut out);
         collect(&self.hosts, store, stage, text, virtual_host, &mut out);
         let table = |key: translate::TableKey| format!("{} listener {}", object(key.gateway), key.listener);
+        collect(&self.misdirected, store, stage, text, table, &mut out);
         collect(&self.tables, store, stage, text, table, &mut out);
         let socket = |(gateway, index): (store::ObjectId, u16)| format!("{} socket {index}", object(gateway));
         collect(&self.listeners, store, stage, text, socket, &mut out);

@@ -5,6 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Meta, Target};
 use crate::{NameId, ObjectId};
 
+/// Annotation of a Gateway, or of a class for all Gateways of it: what becomes of requests that come over a connection
+/// made for another listener of the port.
+pub const MISDIRECTED_REQUESTS: &str = "ferrogate.dev/misdirected-requests";
+
 /// What is kept of a GatewayClass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayClass {
@@ -16,6 +20,8 @@ pub struct GatewayClass {
     pub controller_name: Arc<str>,
     /// `spec.parametersRef`.
     pub parameters: Option<ParametersRef>,
+    /// The annotation [`MISDIRECTED_REQUESTS`], as written.
+    pub misdirected: Option<Arc<str>>,
 }
 
 /// A reference to parameters, by name only: which kinds are known is translation's matter.
@@ -54,6 +60,8 @@ pub struct Gateway {
     pub parameters: Option<ParametersRef>,
     /// True when `spec.tls` is set.
     pub has_tls: bool,
+    /// The annotation [`MISDIRECTED_REQUESTS`], as written.
+    pub misdirected: Option<Arc<str>>,
 }
 
 /// One address that a Gateway asks for.

@@ -16,7 +16,7 @@ pub use config::{ConfigMap, Namespace, Secret};
 pub use envoy_proxy::{EnvoyProxy, SinkBackend};
 pub use gateway::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
-    Listener, ListenerTls, Operator, ParametersRef, RouteKind,
+    Listener, ListenerTls, MISDIRECTED_REQUESTS, Operator, ParametersRef, RouteKind,
 };
 pub use grpc_route::GrpcRoute;
 pub use http_route::{

@@ -1,11 +1,13 @@
 //! GatewayClass and Gateway.
 
+use std::sync::Arc;
+
 use ir::{Kind, object::GATEWAY_GROUP};
 
 use super::{Lowering, port, text};
 use crate::facts::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayClass, LabelRequirement, LabelSelector,
-    Listener, ListenerTls, Operator, ParametersRef, RouteKind,
+    Listener, ListenerTls, MISDIRECTED_REQUESTS, Operator, ParametersRef, RouteKind,
 };
 
 /// Namespace of the parameters of a class that names none, as with Envoy Gateway.
@@ -21,6 +23,7 @@ impl Lowering<'_> {
                 let namespace = p.namespace.as_deref().unwrap_or(DEFAULT_PARAMETERS_NAMESPACE);
                 self.parameters((&p.group, &p.kind), namespace, &p.name)
             }),
+            misdirected: misdirected(&class.metadata),
         }
     }
 
@@ -49,6 +52,7 @@ impl Lowering<'_> {
                 self.parameters((&p.group, &p.kind), &namespace, &p.name)
             }),
             has_tls: spec.tls.is_some(),
+            misdirected: misdirected(&gateway.metadata),
         }
     }
 
@@ -98,6 +102,10 @@ impl Lowering<'_> {
                 .then(|| self.target(Kind::Secret, reference.namespace.as_deref(), &reference.name)),
         }
     }
+}
+
+fn misdirected(metadata: &api::ObjectMeta) -> Option<Arc<str>> {
+    metadata.annotations.as_ref()?.get(MISDIRECTED_REQUESTS).map(|value| text(value))
 }
 
 pub(super) fn label_selector(selector: &api::LabelSelector) -> LabelSelector {

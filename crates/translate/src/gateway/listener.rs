@@ -50,6 +50,10 @@ impl Protocol {
 
 /// Reason of `OverlappingTLSConfig` when certificates of two listeners cover the same names.
 pub(super) const OVERLAPPING_CERTIFICATES: &str = "OverlappingCertificates";
+/// Reason of `OverlappingTLSConfig` when only their hostnames overlap.
+pub(super) const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
+/// The condition of listeners and Gateways with either reason.
+pub(super) const OVERLAPPING_TLS: &str = "OverlappingTLSConfig";
 
 /// A listener with what was found about it.
 #[derive(Debug)]
@@ -143,7 +147,7 @@ impl Judged<'_> {
             ),
         }
         if let Some(finding) = &self.overlapping {
-            set.finding("OverlappingTLSConfig", ConditionStatus::True, finding);
+            set.finding(OVERLAPPING_TLS, ConditionStatus::True, finding);
         }
         (set.conditions, set.findings)
     }

@@ -4,6 +4,7 @@ mod certificates;
 mod conflict;
 mod infra;
 mod listener;
+mod misdirected;
 mod overlap;
 pub(crate) mod parameters;
 mod socket;
@@ -16,6 +17,10 @@ use store::{
     facts::{self, AllowedNamespaces},
 };
 
+use self::{
+    listener::OVERLAPPING_TLS,
+    misdirected::{Door, Misdirected},
+};
 use crate::Reader;
 pub use listener::Judged;
 pub use parameters::Judge;
@@ -90,8 +95,12 @@ pub struct AttachListener {
     pub kinds: Vec<&'static str>,
     /// Namespaces whose routes may attach.
     pub namespaces: AllowedNamespaces,
+    /// True when connections choose it by server name: HTTPS and TLS.
+    pub by_name: bool,
     /// Index of the listener whose route configuration takes its routes.
     pub table: u16,
+    /// True when that route configuration answers requests for other listeners' hosts with 421.
+    pub guarded: bool,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`.
     pub xds_name: Arc<str>,
     /// What xDS resources made for it say about their origin.
@@ -126,10 +135,12 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         .map(|listener| listener::judge(gateway, &object, listener, reader))
         .collect();
     conflict::mark(&mut judged, reader);
-    overlap::mark(&mut judged, reader);
+    let (mode, unknown_mode) = Misdirected::of(gateway, reader);
+    let overlapping = overlap::mark(&mut judged, mode, reader);
+    let doors = misdirected::doors(&judged, mode);
     let listeners =
-        judged.iter().enumerate().map(|(i, j)| attach_listener(gateway, &object, i, j, &judged)).collect();
-    let sockets = socket::group(gateway, &fleet, &judged, &parameters, reader);
+        judged.iter().zip(&doors).map(|(j, door)| attach_listener(gateway, &object, j, *door)).collect();
+    let sockets = socket::group(gateway, &fleet, (&judged, &doors, mode), &parameters, reader);
     let wish = in_cluster.then(|| match unusable {
         Some(_) => infra::on_hold(gateway, &object, reader).into(),
         None => infra::wish(gateway, &object, &judged, &parameters, sinks, reader),
@@ -139,6 +150,15 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
     certificates.sort_unstable();
     certificates.dedup();
     let mut status = conditions(gateway, &object, judged);
+    if let Some(finding) = overlapping {
+        let message = finding.message.to_string();
+        let condition = condition(gateway, OVERLAPPING_TLS, ConditionStatus::True, finding.reason, message);
+        status.conditions.push(condition);
+    }
+    status.problems.extend(unknown_mode.map(|finding| ir::Problem {
+        severity: ir::Severity::Warning,
+        ..crate::status::problem(&object, "", finding)
+    }));
     if let Some(finding) = unusable {
         not_accepted(gateway, &object, finding, &mut status);
     }
@@ -240,21 +260,9 @@ fn condition(
 fn attach_listener(
     gateway: &facts::Gateway,
     object: &ObjectRef,
-    index: usize,
     judged: &Judged<'_>,
-    all: &[Judged<'_>],
+    door: Door,
 ) -> AttachListener {
-    // Plain HTTP listeners of a port are told apart by host only, so they share the first one's table.
-    let table = all
-        .iter()
-        .position(|other| {
-            other.ready()
-                && judged.protocol == listener::Protocol::Http
-                && other.protocol == judged.protocol
-                && other.fact.port == judged.fact.port
-        })
-        .filter(|_| judged.ready())
-        .unwrap_or(index);
     let listener = judged.fact;
     AttachListener {
         owner: gateway.meta.id,
@@ -265,8 +273,9 @@ fn attach_listener(
         tls: judged.protocol == listener::Protocol::Https,
         kinds: judged.supported_kinds.clone(),
         namespaces: listener.namespaces.clone(),
-        // At most 64 listeners by the schema.
-        table: table as u16,
+        by_name: misdirected::by_name(judged),
+        table: door.table,
+        guarded: door.guarded,
         xds_name: xds_name(object, listener),
         metadata: Metadata {
             object: object.clone(),
@@ -315,7 +324,11 @@ fn conditions(gateway: &facts::Gateway, object: &ObjectRef, judged: Vec<Judged<'
             problems.extend(found.into_iter().map(|(condition, finding)| ir::Problem {
                 object: object.into(),
                 field: format!("spec.listeners[{i}]{}", finding.field),
-                severity: ir::Severity::Error,
+                // Listeners that overlap work.
+                severity: match condition {
+                    OVERLAPPING_TLS => ir::Severity::Warning,
+                    _ => ir::Severity::Error,
+                },
                 condition: condition.to_owned(),
                 reason: finding.reason.to_owned(),
                 message: finding.message.into_owned(),

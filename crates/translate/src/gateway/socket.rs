@@ -10,6 +10,7 @@ use store::{Infrastructure, facts};
 
 use super::{
     listener::{Judged, Protocol},
+    misdirected::{Door, Misdirected},
     parameters::Parameters,
 };
 use crate::Reader;
@@ -47,14 +48,18 @@ pub enum Chain {
     Http {
         /// Index of the listener that gives the table its name.
         table: u16,
-        /// Name of the chain and of its route configuration.
+        /// Name of the chain.
         name: Arc<str>,
+        /// Name of its route configuration: that of the chain of listener `table`.
+        routes: Arc<str>,
         /// SNI; `None` for any, and for plain HTTP.
         server_name: Option<Arc<str>>,
         /// Termination; `None` for plain HTTP.
         tls: Option<DownstreamTls>,
         /// Prefix of statistics.
         stat_prefix: Arc<str>,
+        /// True when the route configuration answers requests for other listeners' hosts with 421.
+        guarded: bool,
     },
     /// A TCP, TLS or UDP listener without routes.
     Empty {
@@ -74,7 +79,7 @@ pub enum Chain {
 pub(super) fn group(
     gateway: &facts::Gateway,
     fleet: &str,
-    judged: &[Judged<'_>],
+    (judged, doors, mode): (&[Judged<'_>], &[Door], Misdirected),
     parameters: &Parameters,
     reader: &mut Reader<'_>,
 ) -> Box<[Socket]> {
@@ -92,7 +97,9 @@ pub(super) fn group(
             Infrastructure::Host { .. } => listener.fact.port,
         };
         let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
-        let xds_name: Arc<str> = format!("{fleet}/{}", listener.fact.name).into();
+        let xds_name_of = |i: usize| -> Arc<str> { format!("{fleet}/{}", judged[i].fact.name).into() };
+        let (xds_name, door) = (xds_name_of(i), doors[i]);
+        let routes = xds_name_of(usize::from(door.table));
         for (n, address) in addresses.iter().enumerate() {
             let existing = sockets
                 .iter()
@@ -115,7 +122,7 @@ pub(super) fn group(
             {
                 continue;
             }
-            chains.push(chain(i, listener, &xds_name, port, reader));
+            chains.push(chain(listener, (&xds_name, &routes, port), (door, mode), reader));
         }
     }
     let finish = |b: Building| Socket { listeners: b.listeners.into(), chains: b.chains.into(), ..b.socket };
@@ -139,27 +146,27 @@ fn rank(protocol: Protocol) -> u8 {
     }
 }
 
-fn chain(index: usize, listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, reader: &Reader<'_>) -> Chain {
-    let tls = |alpn: &[&str]| DownstreamTls {
+fn chain(
+    listener: &Judged<'_>,
+    (name, routes, port): (&Arc<str>, &Arc<str>, u16),
+    (door, mode): (Door, Misdirected),
+    reader: &Reader<'_>,
+) -> Chain {
+    let tls = |alpn: Box<[Arc<str>]>| DownstreamTls {
         certificates: listener.certificates.iter().map(|c| c.xds_name.clone()).collect(),
-        alpn: alpn.iter().map(|p| Arc::from(*p)).collect(),
+        alpn,
     };
     match listener.protocol {
         Protocol::Http | Protocol::Https => {
             let secure = listener.protocol == Protocol::Https;
-            let alpn: &[&str] = if listener.shares_certificate_names() {
-                // HTTP/2 clients send requests for every name of a certificate over one connection, so they would
-                // reach the wrong listener. HTTP/1.1 clients do not.
-                &["http/1.1"]
-            } else {
-                &["h2", "http/1.1"]
-            };
             Chain::Http {
-                table: index as u16,
-                name: xds_name.clone(),
+                table: door.table,
+                name: name.clone(),
+                routes: routes.clone(),
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
-                tls: secure.then(|| tls(alpn)),
+                tls: secure.then(|| tls(mode.alpn(None, listener))),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
+                guarded: door.guarded,
             }
         }
         _ => {
@@ -175,7 +182,11 @@ fn chain(index: usize, listener: &Judged<'_>, xds_name: &Arc<str>, port: u16, re
             } else {
                 format!("{prefix}-{port}").into()
             };
-            Chain::Empty { cluster: EMPTY_CLUSTER.into(), stat_prefix, tls: terminates.then(|| tls(&[])) }
+            Chain::Empty {
+                cluster: EMPTY_CLUSTER.into(),
+                stat_prefix,
+                tls: terminates.then(|| tls([].into())),
+            }
         }
     }
 }

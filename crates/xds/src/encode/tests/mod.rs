@@ -58,7 +58,7 @@ fn shop() -> Metadata {
 fn virtual_host() -> VirtualHost {
     VirtualHost {
         name: text("default/edge/http/*_example_com"),
-        domain: text(HOST),
+        domains: [text(HOST)].into(),
         metadata: of(Kind::Gateway, "default", "edge", Some("http")),
     }
 }
