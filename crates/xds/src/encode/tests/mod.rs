@@ -8,6 +8,7 @@ mod cors;
 mod forward;
 mod listener;
 mod matching;
+mod misdirected;
 mod redirect;
 mod session;
 mod splice;
