@@ -25,7 +25,8 @@ use crate::{
 /// Other listeners whose connections are chosen by server name, on the port of a table: those whose requests may come
 /// over its connections. None where such requests are not refused.
 fn others(table: TableKey, listeners: &[AttachListener]) -> impl Iterator<Item = &AttachListener> {
-    let own = listeners.get(usize::from(table.listener)).filter(|own| own.guarded);
+    let own = listeners.get(usize::from(table.listener));
+    let own = own.filter(|own| own.guarded && own.table == table.listener);
     let port = own.map(|own| own.port);
     listeners.iter().filter(move |other| {
         Some(other.port) == port && other.by_name && other.ready && other.table != table.listener
