@@ -1,4 +1,3 @@
-use ir::listener::HttpFeatures;
 use serde_json::json;
 
 use super::{
@@ -15,7 +14,6 @@ fn the_note_is_written_over_what_a_client_sends_and_taken_away() {
     let mut chain = https("default/edge/https", "example.com", "default/cert");
     let mut found = |notes: bool| {
         if let ir::listener::Network::Http(http) = &mut chain.network {
-            assert_eq!(http.features, HttpFeatures::default());
             http.notes_connection = notes;
         }
         let found = to_json(LISTENER, &listener(&on_port("https", 443, vec![chain.clone()], None)));
