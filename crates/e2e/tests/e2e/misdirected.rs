@@ -211,12 +211,20 @@ async fn grpc_lives_with_certificates_that_overlap() {
             .await;
         for host in ["grpc.example.org", "web.example.org"] {
             let (mut client, _) = Client::tls(port, host, "h2").await.unwrap();
-            let shapes = [("Unary", &["one"][..], 1), ("ServerStream", &["one"], 3), ("BidiStream", &["one", "two"], 2)];
+            let shapes = [
+                ("Unary", &["one"][..], 1),
+                ("ServerStream", &["one"], 3),
+                ("BidiStream", &["one", "two"], 2),
+            ];
             for (method, messages, answers) in shapes {
                 let reply = client.send(call(host, method, messages)).await;
                 let status = reply.trailers.get("grpc-status").map(|status| status.as_bytes());
                 assert_eq!((reply.status, status), (200, Some(&b"0"[..])), "{mode} {host} {method}");
-                assert_eq!(reply.text().matches("/ferrogate.echo").count(), answers, "{mode} {host} {method}");
+                assert_eq!(
+                    reply.text().matches("/ferrogate.echo").count(),
+                    answers,
+                    "{mode} {host} {method}"
+                );
             }
         }
     }
