@@ -146,12 +146,16 @@ impl Client {
         Client::over_http2(stream).await.expect("HTTP/2")
     }
 
-    /// TLS with server name and protocol (`h2` or `http/1.1`); also the certificate that the server showed.
+    /// The protocol that a server agrees on when `h2` and `http/1.1` are offered; empty for none.
+    pub async fn agreed(at: impl Into<At>, name: &str) -> Option<String> {
+        let stream = handshake(at.into(), name, &["h2", "http/1.1"]).await?;
+        Some(String::from_utf8_lossy(stream.get_ref().1.alpn_protocol().unwrap_or_default()).into_owned())
+    }
+
+    /// TLS with server name (none for an IP address) and protocol (`h2` or `http/1.1`); also the certificate that the
+    /// server showed.
     pub async fn tls(at: impl Into<At>, name: &str, alpn: &str) -> Option<(Client, Vec<u8>)> {
-        let stream = TcpStream::connect(at.into().0).await.ok()?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate(alpn)));
-        let name = ServerName::try_from(name.to_owned()).expect("a server name");
-        let stream = tokio::time::timeout(SOON, connector.connect(name, stream)).await.ok()?.ok()?;
+        let stream = handshake(at.into(), name, &[alpn]).await?;
         let session = stream.get_ref().1;
         assert_eq!(session.alpn_protocol(), Some(alpn.as_bytes()), "the protocol agreed on");
         let shown = session.peer_certificates()?.first()?.to_vec();
@@ -222,7 +226,18 @@ impl Client {
     }
 }
 
-fn any_certificate(alpn: &str) -> rustls::ClientConfig {
+async fn handshake(
+    at: At,
+    name: &str,
+    alpn: &[&str],
+) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(at.0).await.ok()?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate(alpn)));
+    let name = ServerName::try_from(name.to_owned()).expect("a server name");
+    tokio::time::timeout(SOON, connector.connect(name, stream)).await.ok()?.ok()
+}
+
+fn any_certificate(alpn: &[&str]) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -230,7 +245,7 @@ fn any_certificate(alpn: &str) -> rustls::ClientConfig {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     // Every handshake shows the certificate again.
     config.resumption = rustls::client::Resumption::disabled();
     config

@@ -31,6 +31,7 @@ pub struct Ended {
 }
 
 impl Ended {
+    #[expect(clippy::needless_pass_by_value, reason = "`map_err` hands errors over")]
     fn broken(what: impl ToString) -> Ended {
         Ended { status: 14, message: what.to_string() }
     }

@@ -29,6 +29,14 @@ pub fn gateway(name: &str, listeners: &str) -> String {
     )
 }
 
+/// The same with an annotation.
+#[must_use]
+pub fn annotated_gateway(name: &str, annotation: (&str, &str), listeners: &str) -> String {
+    let (key, value) = annotation;
+    let metadata = format!("metadata:\n  annotations:\n    {key}: {value}\n");
+    gateway(name, listeners).replacen("metadata:\n", &metadata, 1)
+}
+
 /// A ListenerSet of a Gateway in the same namespace; `listeners` is YAML, a list without indentation.
 #[must_use]
 pub fn listener_set(name: &str, gateway: &str, listeners: &str) -> String {
@@ -36,6 +44,14 @@ pub fn listener_set(name: &str, gateway: &str, listeners: &str) -> String {
         "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata:\n  name: {name}\nspec:\n  \
          parentRef:\n    name: {gateway}\n  listeners:\n{}---\n",
         indent(listeners, 2)
+    )
+}
+
+/// A TLS listener that passes connections through.
+#[must_use]
+pub fn passthrough(name: &str, port: u16, hostname: &str) -> String {
+    format!(
+        "- name: {name}\n  protocol: TLS\n  port: {port}\n  hostname: \"{hostname}\"\n  tls:\n    mode: Passthrough\n"
     )
 }
 
@@ -84,6 +100,13 @@ fn route_of(kind: &str, name: &str, gateway: &str, hosts: &[&str], rules: &str) 
          - name: {gateway}\n{hostnames}  rules:\n{}---\n",
         indent(rules, 2)
     )
+}
+
+/// The same at one listener of the Gateway.
+#[must_use]
+pub fn route_at(name: &str, gateway: &str, section: &str, hosts: &[&str], rules: &str) -> String {
+    let parent = format!("  - name: {gateway}\n");
+    route(name, gateway, hosts, rules).replacen(&parent, &format!("{parent}    sectionName: {section}\n"), 1)
 }
 
 /// A rule without matches that sends everything to one Backend.

@@ -88,6 +88,9 @@ pub struct Http {
     pub stat_prefix: Arc<str>,
     /// HTTP filters that some route on this listener needs; the router is always there.
     pub filters: BTreeSet<HttpFilter>,
+    /// Notes protocol and server name of the connection in a header of each request, for routes that tell requests of
+    /// this listener from those that came over its connections for another listener.
+    pub notes_connection: bool,
 }
 
 /// An HTTP filter that has to be on a listener because a route uses it. They act in the order in which they stand here,
@@ -115,13 +118,14 @@ pub struct DownstreamTls {
     pub alpn: Box<[Arc<str>]>,
 }
 
-/// A virtual host: the routes of one hostname on one route configuration.
+/// A virtual host: the routes of one hostname on one route configuration, or the answer to requests for the hostnames of
+/// other listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualHost {
     /// xDS name.
     pub name: Arc<str>,
-    /// The one domain it answers; `*` for all.
-    pub domain: Arc<str>,
+    /// The domains it answers, `*` for all: one for routes, one for each other listener whose requests it refuses.
+    pub domains: Box<[Arc<str>]>,
     /// Gateway and listener it belongs to.
     pub metadata: Metadata,
 }

@@ -2,8 +2,9 @@
 //! hostname that matches it, and to no other, even when that listener has no route for it.
 //!
 //! Envoy knows virtual hosts of one table only, so a listener without a virtual host for its own hostname would leave
-//! its requests to a broader virtual host of a sibling on the port. It then gets an empty one, which answers 404. No
-//! broader virtual host, no empty one: tables stay as small as the routes make them.
+//! its requests to a broader virtual host of the table: that of a sibling, or one that refuses the requests of siblings.
+//! It then gets an empty one, which answers 404. No broader virtual host, no empty one: tables stay as small as the
+//! routes make them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,9 +20,7 @@ pub(crate) struct BroadHosts {
 impl BroadHosts {
     /// Notes that a virtual host has routes, or has none any more. Returns true when that can matter to siblings.
     pub(crate) fn note(&mut self, key: VirtualHostKey, served: bool, store: &Store) -> bool {
-        if let Host::Name(name) = key.host
-            && !store.name(name).starts_with('*')
-        {
+        if !is_broad(key.host, store) {
             return false;
         }
         let place = (key.listener, key.host);
@@ -36,6 +35,11 @@ impl BroadHosts {
         removed
     }
 
+    /// Those of one table.
+    pub(crate) fn of(&self, table: TableKey) -> impl Iterator<Item = (ListenerId, Host)> + '_ {
+        self.of_table.get(&table).into_iter().flatten().copied()
+    }
+
     /// True when a sibling's virtual host would take the requests of `hostname`, which is that of `key`'s listener.
     pub(crate) fn capture(&self, key: VirtualHostKey, hostname: &str, store: &Store) -> bool {
         let hosts = self.of_table.get(&key.table).into_iter().flatten();
@@ -43,6 +47,14 @@ impl BroadHosts {
             Host::Any => true,
             Host::Name(name) => covers(store.name(*name), hostname),
         })
+    }
+}
+
+/// True when a virtual host for this host takes more than one name.
+pub(crate) fn is_broad(host: Host, store: &Store) -> bool {
+    match host {
+        Host::Any => true,
+        Host::Name(name) => store.name(name).starts_with('*'),
     }
 }
 

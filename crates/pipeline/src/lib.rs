@@ -9,6 +9,7 @@
 mod audit;
 mod fleet;
 mod isolation;
+mod misdirected;
 mod order;
 mod stages;
 

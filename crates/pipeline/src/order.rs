@@ -131,10 +131,11 @@ impl HostIndex {
     }
 }
 
-/// A virtual host's place in its table: by listener, then by the order of its first route (those without any come
-/// first), then by name.
+/// A virtual host's place in its table: those that refuse other listeners' requests last, then by listener, then by the
+/// order of its first route (those without any come first), then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HostPlace {
+    pub misdirected: bool,
     pub listener: Place,
     pub first: Option<OrderKey>,
     pub name: Arc<str>,

@@ -110,6 +110,7 @@ pub(crate) struct Stages {
     endpoints: Table<ClusterKey, Arc<Resource>, Dep>,
     entries: Table<EntryKey, Entries, Dep>,
     hosts: Table<VirtualHostKey, HostOutput, Dep>,
+    misdirected: Table<TableKey, Box<[HostOutput]>, Dep>,
     tables: Table<TableKey, Arc<Resource>, Dep>,
     listeners: Table<SocketKey, Arc<Resource>, Dep>,
     secrets: Table<SecretKey, Arc<Resource>, Dep>,
@@ -147,6 +148,7 @@ impl Default for Stages {
             endpoints: Table::new("endpoints"),
             entries: Table::new("entry"),
             hosts: Table::new("virtual_host"),
+            misdirected: Table::new("misdirected"),
             tables: Table::new("route_configuration"),
             listeners: Table::new("listener"),
             secrets: Table::new("secret"),
@@ -187,6 +189,8 @@ struct Roots {
     moved: BTreeSet<(ObjectId, ObjectId)>,
     entries: BTreeSet<EntryKey>,
     hosts: BTreeSet<VirtualHostKey>,
+    /// Tables whose listeners, or whose virtual hosts that take more than one name, changed.
+    misdirected: BTreeSet<TableKey>,
     tables: BTreeSet<TableKey>,
     listeners: BTreeSet<SocketKey>,
     secrets: BTreeSet<SecretKey>,
@@ -264,7 +268,15 @@ impl Stages {
                 // One whose Gateway was not ours has no status, and so no reads that could wake it.
                 roots.statuses.insert(set);
             }
-            for listener in changed_listeners(old, new) {
+            let changed = changed_listeners(old, new);
+            // What a table refuses, and who needs an empty virtual host in it, follows from all listeners on its port.
+            let ports: BTreeSet<u16> = changed.iter().map(|listener| listener.port).collect();
+            let all = [old, new].into_iter().flatten().flat_map(GatewayOutput::all_listeners);
+            for listener in all.filter(|listener| listener.guarded && ports.contains(&listener.port)) {
+                roots.hosts.extend(isolation::own_host(id, listener));
+                roots.misdirected.extend(listener.table.map(|table| TableKey { gateway: id, listener: table }));
+            }
+            for listener in changed {
                 touched.push(Dep::Listener(listener.id));
                 roots.hosts.extend(isolation::own_host(id, listener));
                 if listener.table == Some(listener.id) {
@@ -434,6 +446,7 @@ impl Stages {
             (self.endpoints.name(), self.endpoints.counters()),
             (self.entries.name(), self.entries.counters()),
             (self.hosts.name(), self.hosts.counters()),
+            (self.misdirected.name(), self.misdirected.counters()),
             (self.tables.name(), self.tables.counters()),
             (self.listeners.name(), self.listeners.counters()),
             (self.secrets.name(), self.secrets.counters()),

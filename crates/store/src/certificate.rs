@@ -26,7 +26,7 @@ use x509_parser::{
 };
 
 pub use self::error::CertificateError;
-pub use self::names::{dns_name_matches, first_overlap, names_overlap};
+pub use self::names::{NameIndex, dns_name_matches, names_overlap};
 use self::pem::Label;
 
 const CERTIFICATE: &str = "tls.crt";

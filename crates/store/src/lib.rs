@@ -17,8 +17,8 @@ mod store;
 
 pub use bundle::{Authority, Bundle, BundleError};
 pub use certificate::{
-    Certificate, CertificateError, Curve, KeyAlgorithm, Validity, dns_name_matches, first_overlap,
-    names_overlap, parse as parse_certificate,
+    Certificate, CertificateError, Curve, KeyAlgorithm, NameIndex, Validity, dns_name_matches, names_overlap,
+    parse as parse_certificate,
 };
 pub use facts::Fact;
 pub use lower::references;

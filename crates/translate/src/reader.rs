@@ -429,6 +429,12 @@ impl<'a> GatewayTable<'a> {
         output.set(owner).filter(|set| set.attached).map(|set| &set.listeners)
     }
 
+    /// All listeners of a Gateway, also those of its ListenerSets. No read: for units that are roots whenever one of
+    /// them changes.
+    pub fn all(&self, gateway: ObjectId) -> impl Iterator<Item = &'a AttachListener> + use<'a> {
+        self.0.get(gateway).into_iter().flat_map(GatewayOutput::all_listeners)
+    }
+
     /// What is wrong with the parameters of a Gateway that is ours: `None` when there is no such Gateway.
     pub(crate) fn invalid_parameters(
         &self,

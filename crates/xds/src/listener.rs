@@ -21,15 +21,16 @@ pub fn of_socket(
     let mut default_chain = None;
     for chain in &socket.chains {
         match chain {
-            Chain::Http { table, name, server_name, tls, stat_prefix } => {
+            Chain::Http { table, name, routes, server_name, tls, stat_prefix, guarded } => {
                 let chain = FilterChain {
                     name: name.clone(),
                     server_names: server_name.iter().cloned().collect(),
                     tls: tls.clone(),
                     network: Network::Http(Http {
-                        route_configuration: name.clone(),
+                        route_configuration: routes.clone(),
                         stat_prefix: stat_prefix.clone(),
                         filters: filters(*table),
+                        notes_connection: *guarded,
                     }),
                 };
                 if tls.is_some() {

@@ -30,12 +30,13 @@ async fn the_server_name_chooses_the_certificate() {
     assert!(shown(shared, "blue.example.com").await == Some(blue.der), "the second by name");
     assert!(shown(shared, "green.example.com").await == Some(red.der), "the first for any other name");
     assert!(shown(split, "other.example.net").await.is_none(), "no listener has this name");
-    // The certificates overlap, so HTTP/2 is not offered: its connections would be used for names of either listener.
     for (name, backend, certificate) in [("one.example.org", "b", one), ("two.example.org", "a", any)] {
-        let (mut client, shown) = Client::tls(split, name, "http/1.1").await.unwrap();
-        assert!(shown == certificate.der, "{name}");
-        let reply = client.send(get(name, "/")).await;
-        assert_eq!((reply.status, reply.backend()), (200, backend), "{name}");
+        for protocol in ["h2", "http/1.1"] {
+            let (mut client, shown) = Client::tls(split, name, protocol).await.unwrap();
+            assert!(shown == certificate.der, "{name} {protocol}");
+            let reply = client.send(get(name, "/")).await;
+            assert_eq!((reply.status, reply.backend()), (200, backend), "{name} {protocol}");
+        }
     }
     assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
 }

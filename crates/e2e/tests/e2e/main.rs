@@ -10,5 +10,6 @@ mod http;
 mod https;
 mod listener_sets;
 mod live;
+mod misdirected;
 mod protocols;
 mod surface;

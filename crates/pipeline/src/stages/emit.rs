@@ -17,6 +17,7 @@ use xds::{entry, listener, resource};
 use super::{ClusterOutput, HostOutput, LocalOutput, Roots, Run, Stages};
 use crate::{
     isolation::{self, BroadHosts},
+    misdirected,
     order::{HostEntries, HostPlace},
 };
 
@@ -25,6 +26,7 @@ impl Stages {
         self.run_clusters(store, run);
         self.run_entries(store, run);
         self.run_hosts(store, run);
+        self.run_misdirected(store, run);
         self.run_tables(store, run);
         self.run_listeners(store, run);
         self.run_secrets(store, run);
@@ -131,20 +133,18 @@ impl Stages {
                 overlapping.extend(index.replace(change.key, change.old, change.new));
             },
         );
-        self.wake_isolated(store, &hosts, &mut run.roots.hosts);
+        self.wake_isolated(store, &hosts, &mut run.roots);
         run.roots.hosts.extend(hosts);
         run.roots.statuses.extend(overlapping.iter().copied());
         run.dirty.extend(overlapping.into_iter().map(Dep::Overlaps));
         run.dirty.extend(filtered.into_iter().map(Dep::Features));
     }
 
-    /// Wakes the listeners of tables in which virtual hosts that could take their requests came or went.
-    fn wake_isolated(
-        &mut self,
-        store: &Store,
-        changed: &BTreeSet<VirtualHostKey>,
-        roots: &mut BTreeSet<VirtualHostKey>,
-    ) {
+    /// Wakes the listeners of tables in which virtual hosts that could take their requests came or went, and what
+    /// refuses requests in the place of such virtual hosts.
+    fn wake_isolated(&mut self, store: &Store, changed: &BTreeSet<VirtualHostKey>, roots: &mut super::Roots) {
+        let broad = changed.iter().filter(|key| isolation::is_broad(key.host, store));
+        roots.misdirected.extend(broad.map(|key| key.table));
         let tables: BTreeSet<TableKey> = changed
             .iter()
             .filter(|key| self.broad_hosts.note(**key, self.host_index.get(**key).is_some(), store))
@@ -153,7 +153,7 @@ impl Stages {
         for table in tables {
             let Some(gateway) = self.gateways.get(table.gateway) else { continue };
             let hosts = gateway.all_listeners().filter_map(|l| isolation::own_host(table.gateway, l));
-            roots.extend(hosts.filter(|key| key.table == table));
+            roots.hosts.extend(hosts.filter(|key| key.table == table));
         }
     }
 
@@ -185,6 +185,29 @@ impl Stages {
         );
     }
 
+    fn run_misdirected(&mut self, store: &Store, run: &mut Run) {
+        let roots = std::mem::take(&mut run.roots.misdirected);
+        let gateways = GatewayTable(&self.gateways);
+        let (index, broad, table_index) = (&self.host_index, &self.broad_hosts, &mut self.table_index);
+        let tables = &mut run.roots.tables;
+        self.misdirected.update(
+            &run.dirty,
+            roots,
+            |key, reads| {
+                misdirected::unit(key, store, &mut Reader::new(store, reads), gateways, (index, broad))
+            },
+            |change| {
+                tables.insert(change.key);
+                for old in change.old.into_iter().flatten() {
+                    table_index.remove(change.key, &old.place);
+                }
+                for new in change.new.into_iter().flatten() {
+                    table_index.insert(change.key, new.place.clone(), new.fragment.clone());
+                }
+            },
+        );
+    }
+
     fn run_tables(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.tables);
         let gateways = GatewayTable(&self.gateways);
@@ -197,7 +220,8 @@ impl Stages {
                 let listener = gateways.listener(&mut reader, key.gateway, key.listener)?;
                 listener.table.filter(|table| *table == key.listener)?;
                 let (name, owners) = (listener.xds_name.clone(), [reader.object(key.gateway)].into());
-                Some(Arc::new(resource::route_configuration(name, index.fragments(key), owners)))
+                let fragments = index.fragments(key);
+                Some(Arc::new(resource::route_configuration(name, fragments, owners, listener.guarded)))
             },
             |change| {
                 publication.gateway_resource(change.key.gateway, ResourceType::Route, change.old, change.new);
@@ -306,7 +330,8 @@ fn host(
     let mut owners: Vec<_> = entries.owners.iter().map(|id| reader.object(*id)).collect();
     owners.sort_unstable();
     let fragment = Arc::new(resource::virtual_host(&host, &routes, clusters, owners.into()));
-    let place = HostPlace { listener: listener.place.clone(), first: Some(first.clone()), name: host.name };
+    let (listener, first) = (listener.place.clone(), Some(first.clone()));
+    let place = HostPlace { misdirected: false, listener, first, name: host.name };
     Some(HostOutput { place, fragment })
 }
 
@@ -322,20 +347,24 @@ fn empty_host(
     let listener = gateways.listener(reader, key.table.gateway, key.listener)?;
     let name = listener.hostname.filter(|name| key.host == translate::Host::Name(*name))?;
     let domain = reader.name(name).clone();
-    if listener.table != Some(key.table.listener) || !broad.capture(key, &domain, store) {
+    if listener.table != Some(key.table.listener) {
+        return None;
+    }
+    if !broad.capture(key, &domain, store) && !misdirected::capture(key.table, gateways, &domain, store) {
         return None;
     }
     let host = named(listener, domain);
     let owners = [reader.object(key.table.gateway)].into();
     let fragment = Arc::new(resource::virtual_host(&host, &[], [].into(), owners));
-    let place = HostPlace { listener: listener.place.clone(), first: None, name: host.name };
+    let listener = listener.place.clone();
+    let place = HostPlace { misdirected: false, listener, first: None, name: host.name };
     Some(HostOutput { place, fragment })
 }
 
 fn named(listener: &AttachListener, domain: Arc<str>) -> VirtualHost {
     VirtualHost {
         name: format!("{}/{}", listener.xds_name, domain.replace('.', "_")).into(),
-        domain,
+        domains: [domain].into(),
         metadata: listener.metadata.clone(),
     }
 }

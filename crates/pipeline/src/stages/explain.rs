@@ -99,6 +99,7 @@ impl Stages {
         collect(&self.entries, store, stage, text, entry, &mut out);
         collect(&self.hosts, store, stage, text, virtual_host, &mut out);
         let table = |key: translate::TableKey| listener_in_words(key.listener, store);
+        collect(&self.misdirected, store, stage, text, table, &mut out);
         collect(&self.tables, store, stage, text, table, &mut out);
         let socket = |key| socket_in_words(key, store);
         collect(&self.listeners, store, stage, text, socket, &mut out);

@@ -175,6 +175,10 @@ fn chain(chain: &Value) -> Value {
         out["certificates"] = secrets.map(|s| s["name"].clone()).collect();
         out["alpn"] = tls["alpnProtocols"].clone();
     }
+    if let Some(mutation) = config.pointer("/earlyHeaderMutationExtensions/0/typedConfig/mutations/0/append")
+    {
+        out["notes"] = mutation.pointer("/header/value").unwrap().clone();
+    }
     match config.pointer("/rds/routeConfigName") {
         Some(routes) => out["routes"] = routes.clone(),
         None => out["cluster"] = config["cluster"].clone(),

@@ -144,7 +144,13 @@ impl<'a> Choices<'a> {
                 self.maybe(&mut spec, "parametersRef", |c| c.parameters(true));
                 json!({ "spec": spec })
             }
-            Kind::Gateway => self.gateway(),
+            Kind::Gateway => {
+                if self.pick(3) == 2 {
+                    let mode = self.of(&["Serve", "DowngradeALPN", "Serve", "unknown"]);
+                    metadata["annotations"] = json!({store::facts::MISDIRECTED_REQUESTS: mode});
+                }
+                self.gateway()
+            }
             Kind::ListenerSet => self.listener_set(),
             Kind::HttpRoute => self.route(Self::rule),
             Kind::GrpcRoute => self.route(Self::call_rule),

@@ -1,7 +1,5 @@
 //! Which DNS names, plain or with a wildcard in front, cover or meet which.
 
-use std::cmp;
-
 use rustc_hash::FxHashMap;
 
 /// Whether a name in a certificate, or a listener's hostname, covers a host name: the same, or a wildcard for exactly
@@ -22,42 +20,35 @@ pub fn names_overlap(a: &str, b: &str) -> bool {
     dns_name_matches(a, b) || dns_name_matches(b, a)
 }
 
-/// The first name of `a` that overlaps one of `b`, with the first of `b` that it overlaps.
+/// Names of several holders (listeners with their certificates), to find who has a host name in common with whom.
 ///
-/// Names must be in lower case. The cost is linear: certificates may hold thousands of names.
-pub fn first_overlap<'a, 'b, A, B>(a: &'a [A], b: &'b [B]) -> Option<(&'a str, &'b str)>
-where
-    A: AsRef<str>,
-    B: AsRef<str>,
-{
-    // Where each name of `b` stands first, and the first plain name below each parent.
-    let mut names: FxHashMap<&str, usize> = FxHashMap::default();
-    let mut children: FxHashMap<&str, usize> = FxHashMap::default();
-    for (index, name) in b.iter().map(AsRef::as_ref).enumerate() {
-        names.entry(name).or_insert(index);
+/// Names must be in lower case. A question costs as much as its answer is long, however many names there are:
+/// certificates may hold thousands, and a port may have as many listeners.
+#[derive(Debug, Default)]
+pub struct NameIndex<'a> {
+    same: FxHashMap<&'a str, Vec<usize>>,
+    /// Plain names by what follows their first label.
+    below: FxHashMap<&'a str, Vec<(usize, &'a str)>>,
+}
+
+impl<'a> NameIndex<'a> {
+    /// Adds a name of a holder.
+    pub fn add(&mut self, name: &'a str, holder: usize) {
+        self.same.entry(name).or_default().push(holder);
         if let Some(parent) = parent(name) {
-            children.entry(parent).or_insert(index);
+            self.below.entry(parent).or_default().push((holder, name));
         }
     }
-    let mut wildcard = String::new();
-    a.iter().map(AsRef::as_ref).find_map(|name| {
-        let same = names.get(name).copied();
-        let other = match (name.strip_prefix("*."), parent(name)) {
-            (Some(below), _) => children.get(below).copied(),
-            (None, Some(parent)) => {
-                wildcard.clear();
-                wildcard.push_str("*.");
-                wildcard.push_str(parent);
-                names.get(wildcard.as_str()).copied()
-            }
-            (None, None) => None,
-        };
-        let first = match (same, other) {
-            (Some(same), Some(other)) => cmp::min(same, other),
-            (same, other) => same.or(other)?,
-        };
-        Some((name, b.get(first)?.as_ref()))
-    })
+
+    /// The holders of names that overlap `name`, with these names; those of equal names first.
+    pub fn overlapping(&self, name: &str) -> impl Iterator<Item = (usize, &'a str)> + '_ {
+        let wildcard = parent(name).map(|parent| format!("*.{parent}"));
+        let below = name.strip_prefix("*.").and_then(|parent| self.below.get(parent));
+        let same = [Some(name), wildcard.as_deref()].map(|name| self.same.get_key_value(name?));
+        let same = same.into_iter().flatten();
+        same.flat_map(|(name, holders)| holders.iter().map(|holder| (*holder, *name)))
+            .chain(below.into_iter().flatten().copied())
+    }
 }
 
 /// What a plain name has after its first label.

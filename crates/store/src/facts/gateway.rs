@@ -5,6 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Meta, Target};
 use crate::{NameId, ObjectId};
 
+/// Annotation of a Gateway, or of a class for all Gateways of it: what becomes of requests that come over a connection
+/// made for another listener of the port.
+pub const MISDIRECTED_REQUESTS: &str = "ferrogate.dev/misdirected-requests";
+
 /// What is kept of a GatewayClass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayClass {
@@ -16,6 +20,8 @@ pub struct GatewayClass {
     pub controller_name: Arc<str>,
     /// `spec.parametersRef`.
     pub parameters: Option<ParametersRef>,
+    /// The annotation [`MISDIRECTED_REQUESTS`], as written.
+    pub misdirected: Option<Arc<str>>,
 }
 
 /// A reference to parameters, by name only: which kinds are known is translation's matter.
@@ -56,6 +62,8 @@ pub struct Gateway {
     pub tls: Option<GatewayTls>,
     /// `spec.allowedListeners`: namespaces whose ListenerSets may attach; `None` for no namespace.
     pub allowed_listeners: Option<AllowedNamespaces>,
+    /// The annotation [`MISDIRECTED_REQUESTS`], as written.
+    pub misdirected: Option<Arc<str>>,
 }
 
 /// TLS of a whole Gateway.

@@ -18,7 +18,8 @@ pub use config::{ConfigMap, Namespace, Secret};
 pub use envoy_proxy::{EnvoyProxy, SinkBackend};
 pub use gateway::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayBackendTls, GatewayClass, GatewayTls,
-    LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls, Operator, ParametersRef, RouteKind,
+    LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls, MISDIRECTED_REQUESTS, Operator,
+    ParametersRef, RouteKind,
 };
 pub use grpc_route::GrpcRoute;
 pub use http_route::{

@@ -1,11 +1,14 @@
 //! GatewayClass and Gateway.
 
+use std::sync::Arc;
+
 use ir::Kind;
 
 use super::{Lowering, port, text};
 use crate::facts::{
     Address, AllowedNamespaces, CertificateRef, Gateway, GatewayBackendTls, GatewayClass, GatewayTls,
-    LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls, Operator, ParametersRef, RouteKind,
+    LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls, MISDIRECTED_REQUESTS, Operator,
+    ParametersRef, RouteKind,
 };
 
 /// Namespace of the parameters of a class that names none, as with Envoy Gateway.
@@ -21,6 +24,7 @@ impl Lowering<'_> {
                 let namespace = p.namespace.as_deref().unwrap_or(DEFAULT_PARAMETERS_NAMESPACE);
                 self.parameters((&p.group, &p.kind), namespace, &p.name)
             }),
+            misdirected: misdirected(&class.metadata),
         }
     }
 
@@ -64,6 +68,7 @@ impl Lowering<'_> {
                     api::ListenerFromNamespaces::None => None,
                 }
             }),
+            misdirected: misdirected(&gateway.metadata),
         }
     }
 
@@ -127,6 +132,10 @@ impl Lowering<'_> {
                 .then(|| self.target(Kind::Secret, reference.namespace.as_deref(), &reference.name)),
         }
     }
+}
+
+fn misdirected(metadata: &api::ObjectMeta) -> Option<Arc<str>> {
+    metadata.annotations.as_ref()?.get(MISDIRECTED_REQUESTS).map(|value| text(value))
 }
 
 pub(super) fn label_selector(selector: &api::LabelSelector) -> LabelSelector {

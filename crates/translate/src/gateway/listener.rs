@@ -12,7 +12,7 @@ use super::{
 use crate::{Finding, ListenerId, Reader};
 
 /// Protocol of a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// HTTP in plain text.
     Http,
@@ -55,6 +55,10 @@ impl Protocol {
 
 /// Reason of `OverlappingTLSConfig` when certificates of two listeners cover the same names.
 pub(super) const OVERLAPPING_CERTIFICATES: &str = "OverlappingCertificates";
+/// Reason of `OverlappingTLSConfig` when only their hostnames overlap.
+pub(super) const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
+/// The condition of listeners and Gateways with either reason.
+pub(super) const OVERLAPPING_TLS: &str = "OverlappingTLSConfig";
 
 /// A listener with what was found about it.
 #[derive(Debug)]
@@ -186,7 +190,7 @@ impl Judged<'_> {
             );
         }
         if let Some(finding) = &self.overlapping {
-            set.finding("OverlappingTLSConfig", ConditionStatus::True, finding);
+            set.finding(OVERLAPPING_TLS, ConditionStatus::True, finding);
         }
         (set.conditions, set.findings)
     }

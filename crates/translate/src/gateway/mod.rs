@@ -5,6 +5,7 @@ mod client_side;
 mod conflict;
 mod infra;
 mod listener;
+mod misdirected;
 mod overlap;
 pub(crate) mod parameters;
 mod sets;
@@ -19,6 +20,10 @@ use store::{
     facts::{self, AllowedNamespaces},
 };
 
+use self::{
+    listener::OVERLAPPING_TLS,
+    misdirected::{Door, Misdirected},
+};
 use crate::{ListenerId, Reader, backend_tls::ClientSide};
 pub use listener::Judged;
 pub use parameters::Judge;
@@ -104,12 +109,16 @@ pub struct AttachListener {
     pub kinds: Vec<&'static str>,
     /// Namespaces whose routes may attach.
     pub namespaces: AllowedNamespaces,
-    /// Hostnames of ready listeners on the port, of the same protocol, that its own covers: their requests are not
-    /// for it.
+    /// Hostnames of ready listeners on the port, told apart by the same means, that its own covers: their requests are
+    /// not for it.
     pub narrower: Box<[NameId]>,
+    /// True when connections choose it by server name: HTTPS and TLS.
+    pub by_name: bool,
     /// The listener whose route configuration takes its routes; `None` while it is not ready, and for protocols without
     /// route configurations.
     pub table: Option<ListenerId>,
+    /// True when that route configuration answers requests for other listeners' hosts with 421.
+    pub guarded: bool,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
     /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
     pub xds_name: Arc<str>,
@@ -120,7 +129,8 @@ pub struct AttachListener {
 impl AttachListener {
     /// The part that its virtual hosts and its route configuration are made from.
     pub fn shown(&self) -> impl PartialEq + use<'_> {
-        let table = (self.table, self.port, self.tls, self.hostname, self.ready);
+        let protocol = (self.port, self.tls, self.by_name);
+        let table = (self.table, protocol, self.hostname, self.ready, self.guarded);
         (table, &self.place, &self.xds_name, &self.metadata)
     }
 }
@@ -204,9 +214,11 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         judged.extend(set.owner().judge(set.listeners(), reader));
     }
     conflict::mark(&mut judged, reader);
-    overlap::mark(&mut judged, reader);
-    let listeners = attach_listeners(gateway, &object, &judged, reader);
-    let sockets = socket::group(gateway, &judged, &parameters, reader);
+    let (mode, unknown_mode) = Misdirected::of(gateway, reader);
+    let overlapping = overlap::mark(&mut judged, mode, reader);
+    let doors = misdirected::doors(&judged, mode);
+    let listeners = attach_listeners(gateway, &object, (&judged, &doors), reader);
+    let sockets = socket::group(gateway, (&judged, &doors, mode), &parameters, reader);
     let wish = in_cluster.then(|| match unusable {
         Some(_) => infra::on_hold(gateway, &object, reader).into(),
         None => infra::wish(gateway, &object, &judged, &parameters, sinks, reader),
@@ -227,6 +239,14 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         .collect();
     let (client_side, unresolved) = client_side::of_gateway(gateway, &object, &parameters, reader);
     resolved_refs(gateway, &owner, unresolved, &mut status);
+    status.conditions.extend(overlapping.map(|finding| {
+        let message = finding.message.to_string();
+        owner.condition(OVERLAPPING_TLS, ConditionStatus::True, finding.reason, message)
+    }));
+    status.problems.extend(unknown_mode.map(|finding| ir::Problem {
+        severity: ir::Severity::Warning,
+        ..crate::status::problem(&object, "", finding)
+    }));
     if let Some(finding) = unusable {
         for set in &mut outputs {
             set.parent_is_not_accepted(&object);
@@ -367,32 +387,29 @@ fn unsupported_address(gateway: &facts::Gateway) -> Option<crate::Finding> {
 fn attach_listeners(
     gateway: &facts::Gateway,
     object: &ObjectRef,
-    judged: &[Judged<'_>],
+    (judged, doors): (&[Judged<'_>], &[Door]),
     reader: &Reader<'_>,
 ) -> Vec<AttachListener> {
     let mut narrower = siblings::narrower(judged, reader);
-    let shared = siblings::shared_tables(judged);
-    (judged.iter().zip(&mut narrower))
-        .map(|(judged, narrower)| {
-            let listener = judged.fact;
-            let table = match judged.protocol {
-                listener::Protocol::Http => shared.get(&listener.port).copied(),
-                listener::Protocol::Https => Some(judged.id),
-                _ => None,
-            };
+    (judged.iter().zip(doors).zip(&mut narrower))
+        .map(|((own, door), narrower)| {
+            let listener = own.fact;
+            let by_host = matches!(own.protocol, listener::Protocol::Http | listener::Protocol::Https);
             AttachListener {
-                id: judged.id,
+                id: own.id,
                 name: listener.name.clone(),
-                place: judged.place.clone(),
+                place: own.place.clone(),
                 port: listener.port,
                 hostname: listener.hostname,
-                ready: judged.ready(),
-                tls: judged.protocol == listener::Protocol::Https,
-                kinds: judged.supported_kinds.clone(),
+                ready: own.ready(),
+                tls: own.protocol == listener::Protocol::Https,
+                kinds: own.supported_kinds.clone(),
                 namespaces: listener.namespaces.clone(),
                 narrower: std::mem::take(narrower).into(),
-                table: table.filter(|_| judged.ready()),
-                xds_name: judged.xds_name.clone(),
+                by_name: misdirected::by_name(own),
+                table: Some(judged[door.table].id).filter(|_| by_host && own.ready()),
+                guarded: door.guarded,
+                xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: object.clone(),
                     section: Some(listener.name.clone()),
@@ -437,7 +454,11 @@ fn of_listeners(owner: &Owner<'_>, judged: Vec<Judged<'_>>) -> GatewayConditions
             problems.extend(found.into_iter().map(|(condition, finding)| ir::Problem {
                 object: object.into(),
                 field: format!("spec.listeners[{i}]{}", finding.field),
-                severity: ir::Severity::Error,
+                // Listeners that overlap work.
+                severity: match condition {
+                    OVERLAPPING_TLS => ir::Severity::Warning,
+                    _ => ir::Severity::Error,
+                },
                 condition: condition.to_owned(),
                 reason: finding.reason.to_owned(),
                 message: finding.message.into_owned(),

@@ -1,61 +1,143 @@
 //! Overlapping TLS configurations (GEP-3567): HTTP/2 clients reuse a connection for every name that its certificate
 //! covers, so a request can arrive on a connection that was made for another listener.
 
-use store::{first_overlap, names_overlap};
+use std::collections::BTreeMap;
 
-use super::listener::{Judged, OVERLAPPING_CERTIFICATES, Protocol};
+use store::NameIndex;
+
+use super::{
+    listener::{Judged, OVERLAPPING_CERTIFICATES, OVERLAPPING_HOSTNAMES, Protocol},
+    misdirected::Misdirected,
+};
 use crate::{Finding, Reader};
 
-/// Marks HTTPS listeners of one port whose hostnames or certificates overlap. Both serve; those whose certificates
-/// overlap without HTTP/2.
-pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
-    let https: Vec<usize> =
-        (0..judged.len()).filter(|i| judged[*i].protocol == Protocol::Https && judged[*i].ready()).collect();
-    for &i in &https {
-        let others =
-            || https.iter().copied().filter(|j| *j != i && judged[*j].fact.port == judged[i].fact.port);
-        let by_certificate = others().find_map(|j| {
-            let (a, b) = overlapping_names(&judged[i], &judged[j])?;
-            Some(Finding::new(
-                ".tls.certificateRefs",
-                OVERLAPPING_CERTIFICATES,
-                format!(
-                    "The certificate name {a} overlaps with {b} of listener {}: clients may send its requests over this listener's connections",
-                    judged[j].label()
-                ),
-            ))
-        });
-        let finding = by_certificate.or_else(|| {
-            others().find_map(|j| {
-                let text = |k: usize| judged[k].fact.hostname.map(|h| reader.name(h).clone());
-                let (own, other) = (text(i), text(j));
-                let overlap = match (&own, &other) {
-                    (Some(own), Some(other)) => names_overlap(own, other),
-                    _ => true,
-                };
-                overlap.then(|| {
-                    Finding::new(
-                        ".hostname",
-                        "OverlappingHostnames",
-                        format!(
-                            "The hostname {} overlaps with the hostname {} of listener {}",
-                            own.as_deref().unwrap_or("*"),
-                            other.as_deref().unwrap_or("*"),
-                            judged[j].label()
-                        ),
-                    )
-                })
-            })
-        });
-        judged[i].overlapping = finding;
+/// Listeners that a message names before it says that there are more.
+const NAMED: usize = 5;
+
+/// Other listeners by index, each with an own name and the one of theirs that it overlaps.
+type Partners<'a> = BTreeMap<usize, (&'a str, &'a str)>;
+
+/// Marks HTTPS listeners of one port whose hostnames or certificates overlap. Returns what the Gateway shall say.
+pub(super) fn mark(judged: &mut [Judged<'_>], mode: Misdirected, reader: &Reader<'_>) -> Option<Finding> {
+    let mut ports: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (i, listener) in judged.iter().enumerate() {
+        if listener.protocol == Protocol::Https && listener.ready() {
+            ports.entry(listener.fact.port).or_default().push(i);
+        }
     }
+    let mut findings: Vec<(usize, Finding)> = Vec::new();
+    let mut pairs = Vec::new();
+    for on_port in ports.values().filter(|on_port| on_port.len() > 1) {
+        let certificates = by_certificate(judged, on_port);
+        let hostnames = by_hostname(judged, on_port, reader);
+        for &i in on_port {
+            let (reason, partners) = match (&certificates[&i], &hostnames[&i]) {
+                (none, partners) if none.is_empty() => (OVERLAPPING_HOSTNAMES, partners),
+                (partners, _) => (OVERLAPPING_CERTIFICATES, partners),
+            };
+            if partners.is_empty() {
+                continue;
+            }
+            let others = partners.keys().filter(|j| **j > i).map(|j| judged[*j].label());
+            pairs.extend(others.map(|other| (reason, format!("{} and {other}", judged[i].label()))));
+            findings.push((i, finding(judged, reason, partners, mode)));
+        }
+    }
+    for (i, finding) in findings {
+        judged[i].overlapping = Some(finding);
+    }
+    of_gateway(pairs, mode)
 }
 
-fn overlapping_names(a: &Judged<'_>, b: &Judged<'_>) -> Option<(String, String)> {
-    let names = |j: &Judged<'_>| -> Vec<std::sync::Arc<str>> {
-        j.certificates.iter().flat_map(|c| c.alternative_names.iter().cloned()).collect()
+/// Partners of each listener by the names in their certificates.
+fn by_certificate<'a>(judged: &'a [Judged<'_>], on_port: &[usize]) -> BTreeMap<usize, Partners<'a>> {
+    let names = |i: usize| judged[i].certificates.iter().flat_map(|c| c.alternative_names.iter());
+    let mut index = NameIndex::default();
+    for &i in on_port {
+        names(i).for_each(|name| index.add(name, i));
+    }
+    let partners = |i: usize| {
+        let of_name = |name: &'a std::sync::Arc<str>| {
+            index.overlapping(name).map(move |(j, other)| (j, (&**name, other)))
+        };
+        names(i).flat_map(of_name).filter(move |(j, _)| *j != i)
     };
-    let (own, others) = (names(a), names(b));
-    let (own, other) = first_overlap(&own, &others)?;
-    Some((own.to_owned(), other.to_owned()))
+    on_port.iter().map(|i| (*i, some_of(partners(*i)))).collect()
+}
+
+/// Partners of each listener by hostname; a listener without one overlaps all.
+fn by_hostname<'a>(
+    judged: &[Judged<'_>],
+    on_port: &[usize],
+    reader: &Reader<'a>,
+) -> BTreeMap<usize, Partners<'a>> {
+    let text = |i: usize| judged[i].fact.hostname.map(|name| &**reader.name(name));
+    let mut index = NameIndex::default();
+    for &i in on_port {
+        text(i).into_iter().for_each(|name| index.add(name, i));
+    }
+    let of = |i: usize| -> Partners<'a> {
+        let Some(own) = text(i) else {
+            return some_of(
+                on_port.iter().filter(|j| **j != i).map(|j| (*j, ("*", text(*j).unwrap_or("*")))),
+            );
+        };
+        let any = on_port.iter().filter(|j| text(**j).is_none()).map(|j| (*j, (own, "*")));
+        let named = index.overlapping(own).filter(|(j, _)| *j != i).map(|(j, other)| (j, (own, other)));
+        some_of(any.chain(named))
+    };
+    on_port.iter().map(|i| (*i, of(*i))).collect()
+}
+
+/// The first partners: as many as are named, and one more when there are more.
+fn some_of<'a>(partners: impl Iterator<Item = (usize, (&'a str, &'a str))>) -> Partners<'a> {
+    let mut some = Partners::new();
+    for (j, names) in partners {
+        some.entry(j).or_insert(names);
+        if some.len() > NAMED {
+            break;
+        }
+    }
+    some
+}
+
+fn finding(
+    judged: &[Judged<'_>],
+    reason: &'static str,
+    partners: &Partners<'_>,
+    mode: Misdirected,
+) -> Finding {
+    let (field, what) = match reason {
+        OVERLAPPING_CERTIFICATES => (".tls.certificateRefs", "Names in the certificates"),
+        _ => (".hostname", "Hostnames"),
+    };
+    let name = |(j, (own, other)): (&usize, &(&str, &str))| {
+        format!("{} ({own} with its {other})", judged[*j].label())
+    };
+    let others = partners.iter().map(name).collect();
+    let consequence = mode.consequence(reason == OVERLAPPING_CERTIFICATES);
+    Finding::new(field, reason, format!("{what} overlap with those of {}. {consequence}", listed(others)))
+}
+
+/// What the condition of the Gateway says: all pairs.
+fn of_gateway(pairs: Vec<(&'static str, String)>, mode: Misdirected) -> Option<Finding> {
+    let by_certificate = pairs.iter().any(|(reason, _)| *reason == OVERLAPPING_CERTIFICATES);
+    let reason = if by_certificate { OVERLAPPING_CERTIFICATES } else { OVERLAPPING_HOSTNAMES };
+    if pairs.is_empty() {
+        return None;
+    }
+    let pairs = pairs.into_iter().map(|(_, pair)| pair).collect();
+    let message = format!(
+        "The TLS configurations of these listeners overlap: {}; their conditions name what they share. {}",
+        listed(pairs),
+        mode.consequence(by_certificate)
+    );
+    Some(Finding::new("spec.listeners", reason, message))
+}
+
+/// Things in a row, with an end when there are too many.
+fn listed(mut things: Vec<String>) -> String {
+    let more = things.len() > NAMED;
+    things.truncate(NAMED);
+    things.join(", ") + if more { " and more" } else { "" }
 }

@@ -10,6 +10,7 @@ use store::{Infrastructure, facts};
 
 use super::{
     listener::{Judged, Protocol},
+    misdirected::{Door, Misdirected},
     parameters::Parameters,
 };
 use crate::{ListenerId, Reader, SocketKey};
@@ -45,14 +46,18 @@ pub enum Chain {
     Http {
         /// The listener that gives the table its name.
         table: ListenerId,
-        /// Name of the chain and of its route configuration.
+        /// Name of the chain.
         name: Arc<str>,
+        /// Name of its route configuration: that of the chain of listener `table`.
+        routes: Arc<str>,
         /// SNI; `None` for any, and for plain HTTP.
         server_name: Option<Arc<str>>,
         /// Termination; `None` for plain HTTP.
         tls: Option<DownstreamTls>,
         /// Prefix of statistics.
         stat_prefix: Arc<str>,
+        /// True when the route configuration answers requests for other listeners' hosts with 421.
+        guarded: bool,
     },
     /// A TCP, TLS or UDP listener without routes.
     Empty {
@@ -71,7 +76,7 @@ pub enum Chain {
 /// order gives sockets their names.
 pub(super) fn group(
     gateway: &facts::Gateway,
-    judged: &[Judged<'_>],
+    (judged, doors, mode): (&[Judged<'_>], &[Door], Misdirected),
     parameters: &Parameters,
     reader: &mut Reader<'_>,
 ) -> Box<[Socket]> {
@@ -89,7 +94,8 @@ pub(super) fn group(
             Infrastructure::Host { .. } => listener.fact.port,
         };
         let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
-        let xds_name = &listener.xds_name;
+        let (xds_name, door) = (&listener.xds_name, doors[i]);
+        let routes = &judged[door.table];
         for (address, n) in addresses.iter().zip(0u16..) {
             let key = SocketKey { gateway: gateway.meta.id, address: n, port, transport };
             let existing = sockets.iter().position(|building| building.socket.key == key);
@@ -112,7 +118,7 @@ pub(super) fn group(
             {
                 continue;
             }
-            chains.push(chain(listener, port, reader));
+            chains.push(chain(listener, (routes, port), (door, mode), reader));
         }
     }
     let finish = |b: Building| Socket { listeners: b.listeners.into(), chains: b.chains.into(), ..b.socket };
@@ -134,27 +140,27 @@ fn rank(protocol: Protocol) -> u8 {
     }
 }
 
-fn chain(listener: &Judged<'_>, port: u16, reader: &Reader<'_>) -> Chain {
-    let tls = |alpn: &[&str]| DownstreamTls {
+fn chain(
+    listener: &Judged<'_>,
+    (routes, port): (&Judged<'_>, u16),
+    (door, mode): (Door, Misdirected),
+    reader: &Reader<'_>,
+) -> Chain {
+    let tls = |alpn: Box<[Arc<str>]>| DownstreamTls {
         certificates: listener.certificates.iter().map(|c| c.xds_name.clone()).collect(),
-        alpn: alpn.iter().map(|p| Arc::from(*p)).collect(),
+        alpn,
     };
     match listener.protocol {
         Protocol::Http | Protocol::Https => {
             let secure = listener.protocol == Protocol::Https;
-            let alpn: &[&str] = if listener.shares_certificate_names() {
-                // HTTP/2 clients send requests for every name of a certificate over one connection, so they would
-                // reach the wrong listener. HTTP/1.1 clients do not.
-                &["http/1.1"]
-            } else {
-                &["h2", "http/1.1"]
-            };
             Chain::Http {
-                table: listener.id,
+                table: routes.id,
                 name: listener.xds_name.clone(),
+                routes: routes.xds_name.clone(),
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
-                tls: secure.then(|| tls(alpn)),
+                tls: secure.then(|| tls(mode.alpn(None, listener))),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
+                guarded: door.guarded,
             }
         }
         _ => {
@@ -170,7 +176,11 @@ fn chain(listener: &Judged<'_>, port: u16, reader: &Reader<'_>) -> Chain {
             } else {
                 format!("{prefix}-{port}").into()
             };
-            Chain::Empty { cluster: EMPTY_CLUSTER.into(), stat_prefix, tls: terminates.then(|| tls(&[])) }
+            Chain::Empty {
+                cluster: EMPTY_CLUSTER.into(),
+                stat_prefix,
+                tls: terminates.then(|| tls([].into())),
+            }
         }
     }
 }

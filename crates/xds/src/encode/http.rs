@@ -21,7 +21,7 @@ use envoy_api::{
 };
 use ir::listener::{Http, HttpFilter as Filter};
 
-use super::{access_log, config_source, wire::Fields};
+use super::{access_log, config_source, misdirected, wire::Fields};
 
 /// Filter that a route's CORS policy is for.
 pub(super) const CORS_FILTER: &str = "envoy.filters.http.cors";
@@ -41,6 +41,9 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
         ..Default::default()
     });
     fields.raw(&DEFAULTS);
+    if http.notes_connection {
+        fields.raw(&misdirected::NOTE);
+    }
     // The set is in the order in which filters act; the router comes last.
     for filter in &http.filters {
         match filter {

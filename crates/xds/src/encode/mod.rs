@@ -20,6 +20,7 @@ mod listener;
 mod loopback;
 mod matching;
 mod metadata;
+mod misdirected;
 mod ready;
 mod redirect;
 mod rewrite;
@@ -35,6 +36,7 @@ mod tests;
 pub use cluster::{cluster, empty_cluster};
 pub use endpoints::endpoints;
 pub use listener::listener;
+pub use misdirected::{misdirected_route_field, note_removal};
 pub use ready::{READY_PORT, ready_listener, ready_listener_name};
 pub use route::{
     clusters_of, cors_preflight_field, route_configuration_head, route_field, virtual_host_field,

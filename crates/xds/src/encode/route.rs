@@ -31,7 +31,7 @@ use super::{
 /// `envoy.config.route.v3.RouteConfiguration.virtual_hosts`.
 const VIRTUAL_HOSTS: u32 = 2;
 // `envoy.config.route.v3.VirtualHost`.
-const ROUTES: u32 = 3;
+pub(super) const ROUTES: u32 = 3;
 const HOST_METADATA: u32 = 24;
 // `envoy.config.route.v3.Route`.
 const ROUTE_ACTION: u32 = 2;
@@ -57,7 +57,7 @@ pub fn virtual_host_field<R: AsRef<[u8]>>(host: &VirtualHost, routes: &[R]) -> V
     fields.nested(VIRTUAL_HOSTS, |message| {
         message.message(&HostMessage {
             name: host.name.to_string(),
-            domains: vec![host.domain.to_string()],
+            domains: host.domains.iter().map(|domain| domain.to_string()).collect(),
             ..Default::default()
         });
         metadata::field(message, HOST_METADATA, &host.metadata);

@@ -271,9 +271,11 @@ fn chain() -> impl Strategy<Value = FilterChain> {
     ];
     let filters = proptest::collection::btree_set(filter, 0..3);
     let network = prop_oneof![
-        (text(), text(), filters).prop_map(|(route_configuration, stat_prefix, filters)| {
-            Network::Http(Http { route_configuration, stat_prefix, filters })
-        }),
+        (text(), text(), filters, any::<bool>()).prop_map(
+            |(route_configuration, stat_prefix, filters, notes_connection)| {
+                Network::Http(Http { route_configuration, stat_prefix, filters, notes_connection })
+            }
+        ),
         (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Tcp { cluster, stat_prefix }),
         (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Udp { cluster, stat_prefix }),
     ];
@@ -322,7 +324,7 @@ proptest! {
         let mut fields = vec![field];
         fields.extend(encode::cors_preflight_field(&rule, &matched, &host));
         let virtual_host =
-            VirtualHost { name: host.clone(), domain: host, metadata: rule.metadata.clone() };
+            VirtualHost { name: host.clone(), domains: [host].into(), metadata: rule.metadata.clone() };
         let mut body = encode::route_configuration_head("head");
         body.extend(encode::virtual_host_field(&virtual_host, &fields));
         let whole = check::<route::RouteConfiguration>(&body);

@@ -74,7 +74,7 @@ fn configuration(name: &str, host: &str, routes: &[(&Rule, RouteMatch)]) -> Vec<
     let (namespace, gateway) = gateway.split_once('/').unwrap();
     let virtual_host = VirtualHost {
         name: text(&format!("{name}/{}", host.replace('.', "_"))),
-        domain: text(host),
+        domains: [text(host)].into(),
         metadata: of(Kind::Gateway, namespace, gateway, Some(listener)),
     };
     let mut body = encode::route_configuration_head(name);

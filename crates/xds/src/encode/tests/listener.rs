@@ -11,7 +11,12 @@ use super::{LISTENER, text, to_json};
 use crate::encode::{listener, ready_listener};
 
 pub(super) fn http(name: &str, stat_prefix: &str, filters: BTreeSet<HttpFilter>) -> Network {
-    Network::Http(Http { route_configuration: text(name), stat_prefix: text(stat_prefix), filters })
+    Network::Http(Http {
+        route_configuration: text(name),
+        stat_prefix: text(stat_prefix),
+        filters,
+        notes_connection: false,
+    })
 }
 
 pub(super) fn chain(name: &str, network: Network) -> FilterChain {

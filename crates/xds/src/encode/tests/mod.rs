@@ -8,6 +8,7 @@ mod cors;
 mod forward;
 mod listener;
 mod matching;
+mod misdirected;
 mod redirect;
 mod session;
 mod splice;
@@ -59,7 +60,7 @@ fn shop() -> Metadata {
 fn virtual_host() -> VirtualHost {
     VirtualHost {
         name: text("default/edge/http/*_example_com"),
-        domain: text(HOST),
+        domains: [text(HOST)].into(),
         metadata: of(Kind::Gateway, "default", "edge", Some("http")),
     }
 }

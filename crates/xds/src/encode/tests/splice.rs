@@ -38,7 +38,7 @@ fn parts_put_together_equal_the_message_built_whole() {
     ];
     // 200 routes so that the length of the host takes several bytes.
     let many: Vec<&Vec<u8>> = fields.iter().cycle().take(200).collect();
-    let second = VirtualHost { name: text("empty"), domain: text("*"), ..virtual_host() };
+    let second = VirtualHost { name: text("empty"), domains: [text("*")].into(), ..virtual_host() };
 
     let mut body = route_configuration_head("default/edge/http");
     body.extend(virtual_host_field(&virtual_host(), &many));

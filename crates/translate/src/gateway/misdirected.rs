@@ -1,0 +1,140 @@
+//! Misdirected requests (GEP-3567): requests that come over a connection which was made for another listener of the port,
+//! because a client reuses connections for every name that their certificate covers.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use store::facts::{self, MISDIRECTED_REQUESTS};
+
+use super::listener::{Judged, Protocol};
+use crate::{Finding, Reader};
+
+/// What becomes of misdirected requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Misdirected {
+    /// They get 421 Misdirected Request over HTTP/2 and HTTP/3, so that clients repeat them over a connection of their
+    /// own.
+    #[default]
+    Refuse,
+    /// Listeners with the same certificates serve each other's hosts; all else is refused as above.
+    Serve,
+    /// Listeners whose certificates cover the same names offer no HTTP/2, so that clients make a connection for each
+    /// host: what Envoy Gateway does.
+    Downgrade,
+}
+
+/// Values of the annotation.
+const MODES: [(&str, Misdirected); 3] = [
+    ("Misdirect421", Misdirected::Refuse),
+    ("Serve", Misdirected::Serve),
+    ("DowngradeALPN", Misdirected::Downgrade),
+];
+
+impl Misdirected {
+    /// The mode of a Gateway: that of its own annotation, else of its class's, else the default. Also what is wrong
+    /// with an annotation, which then counts as absent.
+    pub(super) fn of(gateway: &facts::Gateway, reader: &mut Reader<'_>) -> (Misdirected, Option<Finding>) {
+        let class = reader.gateway_class(gateway.class).and_then(|class| class.misdirected.as_ref());
+        let mut finding = None;
+        let given = [("the Gateway", gateway.misdirected.as_ref()), ("its GatewayClass", class)];
+        let mode = given.into_iter().find_map(|(holder, value)| {
+            let value = value?;
+            let known = MODES.iter().find(|(name, _)| **name == **value);
+            if known.is_none() {
+                let names: Vec<&str> = MODES.iter().map(|(name, _)| *name).collect();
+                finding.get_or_insert(Finding::new(
+                    format!("metadata.annotations[{MISDIRECTED_REQUESTS}]"),
+                    "InvalidAnnotation",
+                    format!(
+                        "The annotation {MISDIRECTED_REQUESTS} of {holder} has no effect: {value:?} is not one of {}",
+                        names.join(", ")
+                    ),
+                ));
+            }
+            known.map(|(_, mode)| *mode)
+        });
+        (mode.unwrap_or_default(), finding)
+    }
+
+    /// What the mode means for listeners that overlap, in a sentence; by their certificates or only by hostnames.
+    pub(super) fn consequence(self, by_certificate: bool) -> &'static str {
+        match (self, by_certificate) {
+            (Misdirected::Refuse, _) => {
+                "Mode Misdirect421: HTTP/2 stays on, and a request over a connection that was made for another listener gets 421, so that the client repeats it over a new one"
+            }
+            (Misdirected::Serve, _) => {
+                "Mode Serve: HTTP/2 stays on, listeners with the same certificates serve each other's hosts, and other requests over a connection that was made for another listener get 421"
+            }
+            (Misdirected::Downgrade, true) => {
+                "Mode DowngradeALPN: these listeners do not offer HTTP/2, which gRPC needs, unless a ClientTrafficPolicy names ALPN protocols"
+            }
+            (Misdirected::Downgrade, false) => {
+                "Mode DowngradeALPN: HTTP/2 stays on, as no certificate covers names of both"
+            }
+        }
+    }
+
+    /// The protocols that an HTTPS listener offers in the handshake (ALPN). A list that somebody gave always wins, also
+    /// an empty one, which means none.
+    pub(super) fn alpn(self, given: Option<&[Arc<str>]>, listener: &Judged<'_>) -> Box<[Arc<str>]> {
+        match given {
+            Some(given) => given.into(),
+            None if self == Misdirected::Downgrade && listener.shares_certificate_names() => {
+                ["http/1.1".into()].into()
+            }
+            None => ["h2".into(), "http/1.1".into()].into(),
+        }
+    }
+}
+
+/// Where the routes of a listener stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Door {
+    /// Index of the listener that gives the route configuration its name: its own, or the first on the port that it has
+    /// to share it with.
+    pub table: usize,
+    /// True when the route configuration answers requests for other listeners' hosts with 421.
+    pub guarded: bool,
+}
+
+/// The door of each listener.
+pub(super) fn doors(judged: &[Judged<'_>], mode: Misdirected) -> Vec<Door> {
+    let mut first: FxHashMap<_, usize> = FxHashMap::default();
+    let mut tables: Vec<usize> = (0..judged.len()).collect();
+    // Tables of listeners that connections choose by server name, by port.
+    let mut chosen: FxHashMap<u16, FxHashSet<usize>> = FxHashMap::default();
+    for (i, own) in judged.iter().enumerate().filter(|(_, listener)| listener.ready()) {
+        // Plain HTTP listeners of a port are told apart by host only.
+        let shared = match own.protocol {
+            Protocol::Http => Some(Vec::new()),
+            Protocol::Https if mode == Misdirected::Serve => Some(certificates(own)),
+            _ => None,
+        };
+        if let Some(shared) = shared {
+            tables[i] = *first.entry((own.fact.port, own.protocol, shared)).or_insert(i);
+        }
+        if by_name(own) {
+            chosen.entry(own.fact.port).or_default().insert(tables[i]);
+        }
+    }
+    let guarded = |i: usize| {
+        let own = &judged[i];
+        own.protocol == Protocol::Https
+            && own.ready()
+            && mode != Misdirected::Downgrade
+            && chosen.get(&own.fact.port).is_some_and(|tables| tables.len() > 1)
+    };
+    (0..judged.len()).map(|i| Door { table: tables[i], guarded: guarded(i) }).collect()
+}
+
+/// True when connections choose the listener by server name.
+pub(super) fn by_name(listener: &Judged<'_>) -> bool {
+    matches!(listener.protocol, Protocol::Https | Protocol::Tls)
+}
+
+/// The certificates of a listener in an order of their own.
+fn certificates(listener: &Judged<'_>) -> Vec<store::ObjectId> {
+    let mut ids: Vec<_> = listener.certificates.iter().map(|certificate| certificate.id).collect();
+    ids.sort_unstable();
+    ids
+}
