@@ -13,7 +13,9 @@ use std::{
 use bytes::Bytes;
 use ir::listener::VirtualHost;
 use store::Store;
-use translate::{AttachListener, GatewayTable, Host, ListenerId, Reader, TableKey, VirtualHostKey, host::covers};
+use translate::{
+    AttachListener, GatewayTable, Host, ListenerId, Reader, TableKey, VirtualHostKey, host::covers,
+};
 use xds::resource;
 
 use crate::{

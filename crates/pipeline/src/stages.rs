@@ -274,7 +274,9 @@ impl Stages {
             let all = [old, new].into_iter().flatten().flat_map(GatewayOutput::all_listeners);
             for listener in all.filter(|listener| listener.guarded && ports.contains(&listener.port)) {
                 roots.hosts.extend(isolation::own_host(id, listener));
-                roots.misdirected.extend(listener.table.map(|table| TableKey { gateway: id, listener: table }));
+                roots
+                    .misdirected
+                    .extend(listener.table.map(|table| TableKey { gateway: id, listener: table }));
             }
             for listener in changed {
                 touched.push(Dep::Listener(listener.id));

@@ -14,9 +14,7 @@ mod tests;
 use ir::{
     Condition,
     object::GATEWAY_GROUP,
-    status::{
-        ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody,
-    },
+    status::{ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody},
 };
 use serde_json::{Map, Value, json};
 

@@ -59,7 +59,9 @@ impl<'a> Outputs<'a> {
         let parents = self.attached.parents(reader, key.plan.route);
         let bindings = parents.iter().filter(|p| p.gateway == key.gateway).flat_map(|p| p.bindings.iter());
         let first = bindings.min_by_key(|binding| {
-            self.gateways.listener(reader, key.gateway, binding.listener).map(|listener| listener.place.clone())
+            self.gateways
+                .listener(reader, key.gateway, binding.listener)
+                .map(|listener| listener.place.clone())
         });
         match first.and_then(|binding| binding.hosts.first()) {
             Some(Host::Name(name)) => reader.name(*name).clone(),

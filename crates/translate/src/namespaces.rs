@@ -15,7 +15,9 @@ pub(crate) fn admits(
     if *allowed == AllowedNamespaces::All {
         return true;
     }
-    let Some(labels) = reader.namespace_labels(object.namespace_object, object.namespace) else { return false };
+    let Some(labels) = reader.namespace_labels(object.namespace_object, object.namespace) else {
+        return false;
+    };
     match allowed {
         AllowedNamespaces::Selector(selector) => selector.as_ref().is_some_and(|s| s.matches(&labels)),
         _ => **reader.name(object.namespace) == *home,

@@ -5,9 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 use engine::Counts;
 use ir::{
     Condition, ConditionStatus,
-    status::{
-        ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody,
-    },
+    status::{ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody},
 };
 use store::{ObjectId, facts::BackendTlsPolicy};
 
@@ -335,7 +333,10 @@ pub fn backend_tls_policy(
     let unusable = backend_tls::usable_policy(policy, reader).err();
     let mut ancestors: Vec<ParentStatus> = parents_of(id, reader, routes, attached)
         .into_iter()
-        .map(|ancestor| ParentStatus { parent: ancestor, conditions: of_trust(unusable.as_ref(), generation) })
+        .map(|ancestor| ParentStatus {
+            parent: ancestor,
+            conditions: of_trust(unusable.as_ref(), generation),
+        })
         .collect();
     if let Some(older) = conflict(policy, reader) {
         let message = format!("The policy conflicts with the older {}", reader.object(older));
@@ -352,7 +353,9 @@ pub fn backend_tls_policy(
                     there.conditions.retain(|condition| condition.kind != "Accepted");
                     there.conditions.push(conflicted.clone());
                 }
-                None => ancestors.push(ParentStatus { parent: ancestor, conditions: vec![conflicted.clone()] }),
+                None => {
+                    ancestors.push(ParentStatus { parent: ancestor, conditions: vec![conflicted.clone()] })
+                }
             }
         }
     }
@@ -361,7 +364,11 @@ pub fn backend_tls_policy(
     }
     let object = reader.object(id);
     let problems = unusable.map(|untrusted| policy_problem(&object, &untrusted)).into_iter().collect();
-    Some(Status { object, body: StatusBody::Policy { ancestors: policy::truncated(ancestors, generation) }, problems })
+    Some(Status {
+        object,
+        body: StatusBody::Policy { ancestors: policy::truncated(ancestors, generation) },
+        problems,
+    })
 }
 
 /// Parents of the routes in which a policy has a say, each once.

@@ -10,9 +10,7 @@ use ir::{
 use super::{Lowering, text};
 use crate::{
     bundle,
-    facts::{
-        BackendTls, BackendTlsPolicy, CertificateRef, ClientTls, ClusterTrustBundle, Trust,
-    },
+    facts::{BackendTls, BackendTlsPolicy, CertificateRef, ClientTls, ClusterTrustBundle, Trust},
 };
 
 impl Lowering<'_> {

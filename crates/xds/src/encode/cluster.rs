@@ -131,10 +131,13 @@ fn with_tls(fields: &mut Fields, cluster: &Cluster) -> Way {
     let sockets = cluster.tls.iter().enumerate();
     let mut sockets = sockets.filter_map(|(index, socket)| {
         let socket = tls::transport_socket(socket.as_ref()?, by_request, dynamic);
-        Some((index, match cluster.traffic.proxy_protocol {
-            Some(version) => proxy_protocol(version, socket),
-            None => socket,
-        }))
+        Some((
+            index,
+            match cluster.traffic.proxy_protocol {
+                Some(version) => proxy_protocol(version, socket),
+                None => socket,
+            },
+        ))
     });
     let mut message = Message::default();
     if dynamic {
