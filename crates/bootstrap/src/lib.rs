@@ -109,21 +109,22 @@ pub fn xds_http_options() -> Value {
     })
 }
 
+/// Parts of the names of statistics that are tags in every bootstrap. The first group of an expression is cut out of the
+/// name, the second is the tag's value (`envoy.config.metrics.v3.TagSpecifier`).
+pub const STATS_TAGS: [(&str, &str); 4] = [
+    ("from_zone", r"^cluster\.(?:.+?\.)?zone\.(([^.]+)\.)[^.]+\."),
+    ("to_zone", r"^cluster\.(?:.+?\.)?zone\.[^.]+\.(([^.]+)\.)"),
+    ("socket_match_name", r"^cluster\.(?:.+?\.)?transport_socket_match\.(([^.]+)\.)"),
+    ("priority", r"^cluster\.(?:.+?\.)?circuit_breakers\.((default|high)\.)"),
+];
+
 /// Tags taken out of statistic names, so that zones, endpoints' match names and priorities are labels in Prometheus.
 /// The first group of an expression is cut out of the name, the second is the tag's value
 /// (`envoy.config.metrics.v3.TagSpecifier`).
 #[must_use]
 pub fn stats_config() -> Value {
-    let tag = |name: &str, regex: &str| json!({ "tag_name": name, "regex": regex });
-    json!({
-        "use_all_default_tags": true,
-        "stats_tags": [
-            tag("from_zone", r"^cluster\.(?:.+?\.)?zone\.(([^.]+)\.)[^.]+\."),
-            tag("to_zone", r"^cluster\.(?:.+?\.)?zone\.[^.]+\.(([^.]+)\.)"),
-            tag("socket_match_name", r"^cluster\.(?:.+?\.)?transport_socket_match\.(([^.]+)\.)"),
-            tag("priority", r"^cluster\.(?:.+?\.)?circuit_breakers\.((default|high)\.)"),
-        ],
-    })
+    let tags = STATS_TAGS.map(|(name, regex)| json!({ "tag_name": name, "regex": regex }));
+    json!({ "use_all_default_tags": true, "stats_tags": tags })
 }
 
 /// The admin interface as a cluster.

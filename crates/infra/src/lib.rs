@@ -7,7 +7,9 @@
 //! **Invariant:** no IO and no clock; equal input gives equal objects, in every process.
 
 mod access;
+mod alias;
 pub mod bootstrap;
+mod kept;
 mod merge_keys;
 mod metadata;
 pub mod names;
@@ -20,6 +22,7 @@ mod service;
 mod user_patch;
 mod workload;
 
+pub use kept::keep;
 pub use object::{ObjectKind, Rendered, RenderedObject};
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -77,15 +80,15 @@ pub fn render(wish: &Wish, context: &Context<'_>) -> Result<Rendered, RenderErro
     let fleet = Fleet::new(wish, context, &parameters);
     let bootstrap = bootstrap::build(&fleet)?;
     let mut objects = vec![access::service_account(&fleet), access::config_map(&fleet)];
-    if let Some(service) = service::service(&fleet)? {
-        objects.push(service);
-    }
+    let service = service::service(&fleet)?;
+    let alias = service.as_ref().and_then(|service| alias::alias(&fleet, service));
+    objects.extend(service);
     let workload = workload::workload(&fleet, &bootstrap)?;
     let workload_name = workload.name.clone();
     objects.push(workload);
     objects.extend(scaling::autoscaler(&fleet, &workload_name)?);
     objects.extend(scaling::disruption_budget(&fleet)?);
-    Ok(Rendered { fleet: wish.fleet.clone(), namespace: fleet.namespace, objects })
+    Ok(Rendered { fleet: wish.fleet.clone(), namespace: fleet.namespace, objects, alias })
 }
 
 /// Says whether objects can be rendered with these parameters (the merged `spec` of EnvoyProxies), whatever the

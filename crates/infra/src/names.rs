@@ -86,6 +86,13 @@ pub fn object_labels(wish: &Wish, mode: DeployMode) -> BTreeMap<String, String> 
     labels
 }
 
+/// The labels by which the name of a Gateway in its own namespace is found.
+pub fn alias_labels(gateway: &str) -> BTreeMap<String, String> {
+    let labels =
+        [(COMPONENT, COMPONENT_ALIAS), (MANAGED_BY, MANAGED_BY_ENVOY_GATEWAY), (GATEWAY_NAME, gateway)];
+    labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
 /// The fleet that labels of an object or Pod name: `namespace/name`, or the name of a class. `None` when they are not
 /// those of a proxy.
 pub fn fleet_of(labels: &BTreeMap<String, String>) -> Option<String> {

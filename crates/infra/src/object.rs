@@ -13,6 +13,8 @@ pub struct Rendered {
     pub namespace: String,
     /// The objects, in the order in which they are to be applied.
     pub objects: Vec<RenderedObject>,
+    /// The Service by which the Gateway is known in its own namespace, where that is another one.
+    pub alias: Option<RenderedObject>,
 }
 
 /// One object, complete for server-side apply.

@@ -120,14 +120,7 @@ fn envoy(fleet: &Fleet<'_>, workload: &WorkloadParameters<'_>, bootstrap: &str) 
         "imagePullPolicy": "IfNotPresent",
         "command": ["envoy"],
         "args": envoy_args(fleet, bootstrap),
-        "env": replaced(
-            [pod_env().as_slice(), &[json!({
-                "name": "ENVOY_SERVICE_ZONE",
-                "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": ZONE } },
-            })]].concat(),
-            user.map_or(&[], |user| &user.env),
-            "name",
-        ),
+        "env": replaced(pod_env(), user.map_or(&[], |user| &user.env), "name"),
         "ports": ports,
         "resources": resources(user),
         "securityContext": security_context(user),
@@ -178,9 +171,15 @@ fn image(fleet: &Fleet<'_>, user: Option<&KubernetesContainerSpec>) -> String {
     }
 }
 
+/// What both containers know of their Pod. The shutdown manager does not look at the zone; it is there so that Pods of
+/// Envoy Gateway need not be replaced.
 fn pod_env() -> Vec<Value> {
     let from = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": path } } });
-    vec![from("ENVOY_POD_NAMESPACE", "metadata.namespace"), from("ENVOY_POD_NAME", "metadata.name")]
+    vec![
+        from("ENVOY_POD_NAMESPACE", "metadata.namespace"),
+        from("ENVOY_POD_NAME", "metadata.name"),
+        from("ENVOY_SERVICE_ZONE", ZONE),
+    ]
 }
 
 /// Our members of a list with the user's: one with the same key stands in for ours, others follow.

@@ -21,6 +21,8 @@ mod limit;
 mod metrics;
 mod queue;
 mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod work;
 
 use std::{future::Future, sync::Arc};
@@ -36,7 +38,7 @@ use call::ApiServer;
 pub use class::ClassWriter;
 use gate::Gate;
 pub use gate::Leadership;
-pub use infra::{Fleet, FleetState, FleetWriter, Shown};
+pub use infra::{Fleet, FleetState, FleetWriter, Place};
 use lease::{Timing, TimingError};
 use limit::Limiter;
 pub use limit::Rate;
@@ -74,7 +76,13 @@ pub struct Settings {
     pub election: Option<Timing>,
     /// How many calls may be made.
     pub rate: Rate,
+    /// What of a live workload stands as well as what is wished.
+    pub keep: Keep,
 }
+
+/// Puts into a wished document (the second one) what the live object has in another form of the same meaning, so that
+/// Pods which run with it are not replaced; true when the document changed thereby.
+pub type Keep = fn(&serde_json::Value, &mut serde_json::Value) -> bool;
 
 /// Where wishes are handed in. Clones share; no method waits.
 #[derive(Clone, Debug)]

@@ -20,6 +20,9 @@ pub(super) fn documents(args: &Args) -> Vec<Value> {
         DeployMode::ControllerNamespace => {
             all.push(role(args, &infra, &keeping()));
             all.push(binding(args, &infra, NAME));
+            let aliases = format!("{NAME}-gateway-services");
+            all.push(cluster_role(&aliases, &making_known()));
+            all.push(cluster_binding(args, &aliases));
         }
         DeployMode::GatewayNamespace => {
             let mut rules = keeping();
@@ -78,6 +81,12 @@ fn keeping() -> Vec<Value> {
         rule("autoscaling", &["horizontalpodautoscalers"], &KEEP),
         rule("policy", &["poddisruptionbudgets"], &KEEP),
     ]
+}
+
+/// The Service by which a Gateway is known in its own namespace. In a role of its own: without it everything works but
+/// that.
+fn making_known() -> Vec<Value> {
+    vec![rule("", &["services"], &["create", "delete", "patch"])]
 }
 
 /// The Lease of the leader.

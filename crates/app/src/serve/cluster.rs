@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    ledger::Ledger,
     plan::{ClusterPlan, Plan},
     publish::{Publisher, Target},
     reload,
@@ -115,7 +116,7 @@ impl Cluster {
         self.reloads.register(registry);
     }
 
-    /// Starts watching and, once this replica leads, writing.
+    /// Starts watching and, once this replica leads, writing. Also returns what is observed of the infrastructure.
     pub(crate) async fn start(
         &self,
         plan: &Plan,
@@ -123,7 +124,7 @@ impl Cluster {
         ca: Option<Arc<str>>,
         control: &Control,
         feeds: &Feeds,
-    ) -> anyhow::Result<Tasks> {
+    ) -> anyhow::Result<(Tasks, watch::Receiver<Observed>)> {
         let mut tasks = Tasks::default();
         let (leader, task) = leader(&plan.cluster, kubeconfig).await?;
         let stop = tasks.stop_token();
@@ -133,6 +134,7 @@ impl Cluster {
         let mut options = kubernetes::Options::new(&plan.cluster.namespace, store::references);
         options.scope = plan.cluster.scope.clone();
         options.mode = plan.cluster.mode;
+        options.witness = Some(Arc::new(Ledger(leader.clone())));
         let watch = kubernetes::watch(client, options);
         {
             let mut shared = self.lock();
@@ -140,6 +142,7 @@ impl Cluster {
             shared.watch = Some(watch.metrics.clone());
             shared.leader = Some(leader.metrics().clone());
         }
+        let observed = watch.observed.clone();
         let flow = Flow {
             cluster: self.clone(),
             control: control.clone(),
@@ -155,7 +158,7 @@ impl Cluster {
                 () = stop.cancelled() => {}
             }
         });
-        Ok(tasks)
+        Ok((tasks, observed))
     }
 }
 
@@ -168,6 +171,7 @@ async fn leader(plan: &ClusterPlan, kubeconfig: Option<&Path>) -> anyhow::Result
         namespaces: plan.namespaces(),
         election: plan.election,
         rate: plan.rate,
+        keep: infra::keep,
     };
     // A client of its own: writes do not wait behind watches for a connection.
     let client = kubernetes::connect(kubeconfig).await?;

@@ -3,10 +3,12 @@
 mod cluster;
 mod door;
 mod http;
+mod ledger;
 mod plan;
 mod publish;
 mod reload;
 mod tasks;
+mod topology;
 mod verdict;
 
 use std::{
@@ -19,7 +21,7 @@ use std::{
 use ::ir::infra::DeployMode;
 use admission::Admission;
 use anyhow::Context;
-use server::Feeds;
+use server::{Clients, Feeds, Tls};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -53,6 +55,9 @@ pub(crate) struct Args {
     /// Address for Prometheus: /metrics
     #[arg(long, env = "FERROGATE_METRICS_ADDRESS", default_value = "0.0.0.0:19001", value_name = "IP:PORT")]
     metrics_address: SocketAddr,
+    /// Address for the API server's topology webhook, unless proxyTopologyInjector is disabled
+    #[arg(long, env = "FERROGATE_WEBHOOK_ADDRESS", default_value = "0.0.0.0:9443", value_name = "IP:PORT")]
+    webhook_address: SocketAddr,
     /// Address of the admin port; without it the configuration file's
     #[arg(long, env = "FERROGATE_ADMIN", value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
@@ -190,8 +195,16 @@ impl<'a> Process<'a> {
             DeployMode::GatewayNamespace => Some(authority(&self.args.certs)?),
         };
         let kubeconfig = self.args.kubeconfig.as_deref();
-        self.cluster_tasks =
+        let (mut tasks, observed) =
             self.cluster.start(&self.plan, kubeconfig, ca, &self.control, &self.feeds).await?;
+        if self.plan.settings.installation.topology_injector {
+            let folder = &self.args.certs;
+            let tls = Tls::load(folder, Clients::Anyone)
+                .with_context(|| format!("cannot use the certificate in {}", folder.display()))?;
+            let listener = topology::bind(self.args.webhook_address).await?;
+            tasks.spawn("topology webhook", topology::serve(listener, tls, observed, tasks.stop_token()));
+        }
+        self.cluster_tasks = tasks;
         Ok(())
     }
 
@@ -227,7 +240,8 @@ impl<'a> Process<'a> {
             std::mem::take(&mut self.door).stop().await;
             self.open_door().await?;
         }
-        if old.cluster != self.plan.cluster {
+        let injects = |plan: &Plan| plan.settings.installation.topology_injector;
+        if old.cluster != self.plan.cluster || injects(&old) != injects(&self.plan) {
             tracing::info!("the configuration has changed: the cluster's objects are read anew");
             std::mem::take(&mut self.cluster_tasks).stop().await;
             self.follow_cluster().await?;

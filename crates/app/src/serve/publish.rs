@@ -18,7 +18,7 @@ use ir::{
     infra::{DeployMode, Installation, Wish},
     status::{Status, StatusBody},
 };
-use leader::Leader;
+use leader::{Leader, Place};
 use pipeline::{Commit, Pipeline};
 use provider::kubernetes::Observed;
 use server::Feeds;
@@ -173,28 +173,45 @@ impl State {
         let Some(target) = &self.target else { return };
         let context = infra::Context { installation: &self.installation, ca: target.ca.as_deref() };
         let rendered = if wish.on_hold { None } else { Some(infra::render(wish, &context)) };
-        let objects = match rendered {
-            None => None,
-            Some(Ok(rendered)) => Some(rendered.objects.into_iter().map(|object| object.body).collect()),
+        let (objects, alias) = match rendered {
+            None => (None, None),
+            Some(Ok(rendered)) => {
+                let bodies = |objects: Vec<infra::RenderedObject>| {
+                    Some(objects.into_iter().map(|object| object.body).collect())
+                };
+                (bodies(rendered.objects), bodies(rendered.alias.into_iter().collect()))
+            }
             Some(Err(error)) => {
                 tracing::error!(fleet = %wish.fleet, "its infrastructure stays as it is: {error}");
                 record.failure = Some(error.to_string());
-                None
+                (None, None)
             }
         };
-        let namespace = namespace(&self.installation, &wish.owner.identity().object);
-        target.leader.fleets().set(leader::Fleet {
+        let owner = &wish.owner.identity().object;
+        let fleets = target.leader.fleets();
+        fleets.set(leader::Fleet {
             name: wish.fleet.clone(),
-            namespace: namespace.to_string(),
+            namespace: namespace(&self.installation, owner).to_string(),
             selector: infra::names::selector_labels(&wish.owner),
             objects,
+            place: Place::Infrastructure,
         });
+        if owner.kind == Kind::Gateway {
+            fleets.set(leader::Fleet {
+                name: alias_of(&wish.fleet),
+                namespace: owner.namespace.to_string(),
+                selector: infra::names::alias_labels(&owner.name),
+                objects: alias,
+                place: Place::User,
+            });
+        }
     }
 
     fn unwish(&mut self, fleet: &Arc<str>) {
         self.fleets.remove(fleet);
         if let Some(target) = &self.target {
             target.leader.fleets().remove(fleet);
+            target.leader.fleets().remove(&alias_of(fleet));
         }
     }
 
@@ -210,12 +227,14 @@ impl State {
         for fleet in fleets {
             let Some(known) = pipeline.fleets().get(fleet) else { continue };
             let Some(gateway) = fleet::gateway(&known.spec) else { continue };
+            let ready_on = ready_on(&target.observed, fleet);
             let inputs = fleet::Inputs {
                 name: fleet,
                 sockets: &known.spec.sockets,
                 infrastructure: target.observed.fleets.get(fleet),
                 namespace: namespace(&self.installation, &gateway),
                 nodes: &target.observed.nodes,
+                ready_on: ready_on.as_ref(),
                 feed: self.feeds.status(fleet),
                 refusals: &self.refusals,
                 errors: states.get(fleet).map_or(&[][..], |state| &state.errors),
@@ -279,6 +298,19 @@ impl State {
         }
         self.classes = now;
     }
+}
+
+/// Nodes that a proxy of a fleet is ready on, where only these answer; none where that is not so or not known.
+fn ready_on(observed: &Observed, fleet: &Arc<str>) -> Option<BTreeSet<Arc<str>>> {
+    let local = observed.fleets.get(fleet)?.services.iter().any(|service| service.local);
+    let pods = observed.pods.as_ref().filter(|_| local)?;
+    let ready = pods.values().filter(|pod| pod.fleet == *fleet && pod.ready && !pod.terminating);
+    Some(ready.map(|pod| pod.node.clone()).collect())
+}
+
+/// What the leader knows the objects in a Gateway's own namespace by; no fleet has such a name.
+fn alias_of(fleet: &str) -> Arc<str> {
+    format!("{fleet}/alias").into()
 }
 
 /// Where the proxies of an owner run.

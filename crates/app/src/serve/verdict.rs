@@ -4,7 +4,7 @@
 //! that was programmed stays so while a change is on its way, and a status is written only when something is wrong.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
@@ -26,6 +26,8 @@ pub(crate) struct Known<'a> {
     pub namespace: &'a str,
     /// All Nodes.
     pub nodes: &'a BTreeMap<Arc<str>, Node>,
+    /// Names of Nodes that a proxy of it is ready on; none while Pods may not be read.
+    pub ready_on: Option<&'a BTreeSet<Arc<str>>>,
     /// How far its proxies are that are connected to this replica.
     pub feed: Option<&'a FeedStatus>,
     /// Whether the Gateway asks for IP addresses of its own.
@@ -80,7 +82,10 @@ impl Known<'_> {
                 if ingress.is_empty() { service.external_ips.clone() } else { ingress }
             }
             "NodePort" => {
-                self.nodes.values().flat_map(node_addresses).map(|ip| ip.to_string().into()).collect()
+                let ready_on = self.ready_on.filter(|_| service.local);
+                let answers = |name: &Arc<str>| ready_on.is_none_or(|nodes| nodes.contains(name));
+                let nodes = self.nodes.iter().filter(|(name, _)| answers(name));
+                nodes.flat_map(|(_, node)| node_addresses(node)).map(|ip| ip.to_string().into()).collect()
             }
             _ => service.cluster_ips.clone(),
         }
@@ -158,6 +163,7 @@ mod tests {
             namespace: "system".into(),
             name: "envoy".into(),
             kind: kind.into(),
+            local: false,
             load_balancer: Vec::new(),
             external_ips: Vec::new(),
             cluster_ips: vec!["10.0.0.7".into()],
@@ -180,8 +186,9 @@ mod tests {
     }
 
     static NODES: LazyLock<BTreeMap<Arc<str>, Node>> = LazyLock::new(|| {
-        let inside = Node { internal: vec![[10, 1, 0, 2].into()], external: Vec::new() };
-        let outside = Node { internal: vec![[10, 1, 0, 1].into()], external: vec![[192, 0, 2, 9].into()] };
+        let inside = Node { internal: vec![[10, 1, 0, 2].into()], ..Node::default() };
+        let (internal, external) = (vec![[10, 1, 0, 1].into()], vec![[192, 0, 2, 9].into()]);
+        let outside = Node { internal, external, ..Node::default() };
         BTreeMap::from([("a".into(), outside), ("b".into(), inside)])
     });
 
@@ -193,6 +200,7 @@ mod tests {
             infrastructure: Some(infrastructure),
             namespace: "system",
             nodes: &NODES,
+            ready_on: None,
             feed: None,
             asks_address: false,
             asks_hostname: false,
@@ -238,6 +246,19 @@ mod tests {
     fn other_types_of_services_have_other_addresses() {
         assert_eq!(texts(&judge(&found(service("ClusterIP"), 1), |_| {}).0), ["10.0.0.7"]);
         assert_eq!(texts(&judge(&found(service("NodePort"), 1), |_| {}).0), ["192.0.2.9", "10.1.0.2"]);
+    }
+
+    #[test]
+    fn with_a_local_traffic_policy_the_nodes_of_proxies_answer() {
+        let ready_on = BTreeSet::from(["b".into()]);
+        let local = found(ProxyService { local: true, ..service("NodePort") }, 1);
+        let judged = |found: &Infrastructure, pods| judge(found, |known| known.ready_on = pods).0;
+        assert_eq!(texts(&judged(&local, Some(&ready_on))), ["10.1.0.2"]);
+        assert_eq!(texts(&judged(&local, None)), ["192.0.2.9", "10.1.0.2"]);
+        assert_eq!(
+            texts(&judged(&found(service("NodePort"), 1), Some(&ready_on))),
+            ["192.0.2.9", "10.1.0.2"]
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod base;
 mod stats;
 mod user;
 
+use envoy_api::bootstrap::Bootstrap;
 use serde_json::Value;
 
 use crate::{RenderError, metadata::Fleet, quantity};
@@ -29,11 +30,25 @@ pub(crate) fn build(fleet: &Fleet<'_>) -> Result<String, RenderError> {
 
 /// Whether two bootstraps mean the same to Envoy, whatever their format: then proxies that run with one need not be
 /// replaced by proxies with the other. False when one of them cannot be read.
+///
+/// The order of clusters means nothing, and how the tags that every bootstrap has are cut out of the names of
+/// statistics differs between versions and from Envoy Gateway without any effect on traffic.
 pub fn same(a: &str, b: &str) -> bool {
     match (user::parse_text(a), user::parse_text(b)) {
-        (Ok(a), Ok(b)) => a == b,
+        (Ok(a), Ok(b)) => essence(a) == essence(b),
         _ => false,
     }
+}
+
+fn essence(mut bootstrap: Bootstrap) -> Bootstrap {
+    if let Some(resources) = &mut bootstrap.static_resources {
+        resources.clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    let tags = bootstrap.stats_config.iter_mut().flat_map(|config| &mut config.stats_tags);
+    for tag in tags.filter(|tag| ::bootstrap::STATS_TAGS.iter().any(|(name, _)| *name == tag.tag_name)) {
+        tag.tag_value = None;
+    }
+    bootstrap
 }
 
 /// Bytes of heap that Envoy may use: a share of the container's memory limit; `None` without a limit.

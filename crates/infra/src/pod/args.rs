@@ -20,7 +20,7 @@ pub(super) fn envoy_args(fleet: &Fleet<'_>, bootstrap: &str) -> Vec<String> {
         fleet.wish.fleet.to_string(),
         "--service-node".to_owned(),
         "$(ENVOY_POD_NAME)".to_owned(),
-        "--config-yaml".to_owned(),
+        crate::kept::CONFIG_ARGUMENT.to_owned(),
         // Kubernetes puts variables of the container in the place of $(NAME), which the zone of the node needs.
         bootstrap.to_owned(),
         "--log-level".to_owned(),

@@ -88,7 +88,7 @@ fn view(name: &str) -> String {
         let _ = writeln!(out, "# {problem}");
     }
     for fleet in fleets {
-        for object in fleet.objects {
+        for object in fleet.objects.into_iter().chain(fleet.alias) {
             let mut body = object.body;
             // One line of 4 kB for each Pod says nothing to a reader; bootstraps have cases of their own.
             let args = body

@@ -96,6 +96,16 @@ fn bootstraps_are_the_same_whatever_their_format() {
     let json = r#"{"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}}}}"#;
     let yaml = "admin:\n  address:\n    socketAddress: {portValue: 1, address: 127.0.0.1}\n";
     assert!(infra::bootstrap::same(json, yaml));
+    let clusters = |names: [&str; 2]| {
+        let clusters = names.map(|name| json!({ "name": name }));
+        json!({ "static_resources": { "clusters": clusters } }).to_string()
+    };
+    assert!(infra::bootstrap::same(&clusters(["a", "b"]), &clusters(["b", "a"])));
+    let tagged = |name: &str, regex: &str| {
+        json!({ "stats_config": { "stats_tags": [{ "tag_name": name, "regex": regex }] } }).to_string()
+    };
+    assert!(infra::bootstrap::same(&tagged("to_zone", "a"), &tagged("to_zone", "b")));
+    assert!(!infra::bootstrap::same(&tagged("users", "a"), &tagged("users", "b")), "a tag of a user's");
     assert!(!infra::bootstrap::same(json, "admin: {}"));
     assert!(!infra::bootstrap::same("x: 1", "x: 1"), "what is no bootstrap is like nothing");
 }

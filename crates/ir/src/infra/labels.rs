@@ -8,6 +8,8 @@ pub const NAME_ENVOY: &str = "envoy";
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// [`COMPONENT`] of proxies.
 pub const COMPONENT_PROXY: &str = "proxy";
+/// [`COMPONENT`] of the Service by which a Gateway is known in its own namespace.
+pub const COMPONENT_ALIAS: &str = "gateway-alias";
 /// Who looks after the object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// [`MANAGED_BY`] of objects of this control plane and of Envoy Gateway.
@@ -18,8 +20,13 @@ pub const OWNING_GATEWAY_NAMESPACE: &str = "gateway.envoyproxy.io/owning-gateway
 pub const OWNING_GATEWAY_NAME: &str = "gateway.envoyproxy.io/owning-gateway-name";
 /// Name of the GatewayClass whose merged Gateways the object is for; then there are no labels of a Gateway.
 pub const OWNING_GATEWAY_CLASS: &str = "gateway.envoyproxy.io/owning-gatewayclass";
-/// Name of the Gateway, for objects beside it (GEP-1762). Only in `DeployMode::GatewayNamespace`.
+/// Name of the Gateway, for objects beside it (GEP-1762).
 pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+/// Zone of a Node; proxies have it as an annotation.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Region of a Node; proxies have it as an annotation.
+pub const REGION: &str = "topology.kubernetes.io/region";
 
 /// The labels that every object and Pod of a proxy has, whoever owns it.
 pub const APP: [(&str, &str); 3] =

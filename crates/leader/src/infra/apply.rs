@@ -9,9 +9,9 @@ use ir::infra::{DeployMode, labels};
 use serde_json::Value;
 
 use super::{
-    FIELD_MANAGER, FleetState, Fleets, again,
-    fleet::{Applied, Record, Wish},
-    object::{Id, KINDS, hash, live_hash, query, selects},
+    FIELD_MANAGER, FleetState, Fleets, Place, again,
+    fleet::{Applied, Kept, Record, Wish},
+    object::{Id, hash, live_hash, query, selects},
 };
 use crate::{
     call::{Failure, Path, Verb},
@@ -47,7 +47,12 @@ impl Fleets {
             return Verdict::Done;
         }
         for error in &trouble.errors {
-            tracing::warn!(fleet = %name, %error, "infrastructure could not be written");
+            match record.place {
+                Place::Infrastructure => {
+                    tracing::warn!(fleet = %name, %error, "infrastructure could not be written");
+                }
+                Place::User => tracing::debug!(fleet = %name, %error, "a Gateway is not made known"),
+            }
         }
         let done = trouble.errors.is_empty();
         if done && record.wish == Wish::Nothing {
@@ -97,7 +102,7 @@ impl Fleets {
             return;
         }
         let before = trouble.errors.len();
-        for (api_version, kind) in KINDS {
+        for &(api_version, kind) in record.place.kinds() {
             // A workload of another kind is the old one of a switch; it waits for the new one too.
             let stands = |kind: &str| standing.get(kind).copied().unwrap_or(true);
             let is_workload = api_version == "apps/v1";
@@ -122,11 +127,14 @@ impl Fleets {
             return Ok(());
         }
         let mut document = document.clone();
-        let selector = match known {
-            Some(known) => known.selector.clone(),
+        let kept = match known {
+            Some(known) => known.kept.clone(),
             None => self.inspect(record, id, &document).await?,
         };
-        if let Some(selector) = &selector {
+        if let Some(found) = &kept.found {
+            (self.keep)(found, &mut document);
+        }
+        if let Some(selector) = &kept.selector {
             document["spec"]["selector"] = selector.clone();
             if !selects(selector, &document["spec"]["template"]["metadata"]["labels"]) {
                 return Err(Failure::Invalid(
@@ -151,9 +159,7 @@ impl Fleets {
                     document: Some(wished),
                     live: live_hash(&answer, sets_replicas),
                     resource_version: version.into(),
-                    generation: answer["metadata"]["generation"].as_i64(),
-                    shown: false,
-                    selector,
+                    kept,
                     sets_replicas,
                 };
                 applied.map(|applied| applied.insert(id.clone(), stands));
@@ -168,14 +174,14 @@ impl Fleets {
         }
     }
 
-    /// Looks at an object before its first apply: whether we may take it, and the selector that it keeps.
-    async fn inspect(&self, record: &Record, id: &Id, document: &Value) -> Result<Option<Value>, Failure> {
-        let must_be_ours = self.mode == DeployMode::GatewayNamespace;
+    /// Looks at an object before its first apply: whether we may take it, and what it keeps.
+    async fn inspect(&self, record: &Record, id: &Id, document: &Value) -> Result<Kept, Failure> {
+        let must_be_ours = self.mode == DeployMode::GatewayNamespace || record.place == Place::User;
         if !must_be_ours && !id.is_workload() {
-            return Ok(None);
+            return Ok(Kept::default());
         }
         let live = match self.api.call(Verb::Get, &id.path()).await {
-            Err(Failure::NotFound) => return Ok(None),
+            Err(Failure::NotFound) => return Ok(Kept::default()),
             live => live?,
         };
         if must_be_ours {
@@ -188,10 +194,14 @@ impl Fleets {
                 )));
             }
         }
+        if !id.is_workload() {
+            return Ok(Kept::default());
+        }
         let selector = &live["spec"]["selector"];
-        let keeps_its_own =
-            id.is_workload() && selector.is_object() && *selector != document["spec"]["selector"];
-        Ok(keeps_its_own.then(|| selector.clone()))
+        let differs = selector.is_object() && *selector != document["spec"]["selector"];
+        let selector = differs.then(|| selector.clone());
+        let says_the_same = (self.keep)(&live, &mut document.clone());
+        Ok(Kept { selector, found: says_the_same.then(|| live.into()) })
     }
 
     /// Deletes objects of a kind that carry the fleet's labels and are not wished.
@@ -220,7 +230,7 @@ impl Fleets {
     /// Deletes everything that carries the fleet's labels.
     async fn clear(&self, name: &Arc<str>, record: &Record, trouble: &mut Trouble) {
         tracing::info!(fleet = %name, "infrastructure is deleted");
-        for (api_version, kind) in KINDS {
+        for &(api_version, kind) in record.place.kinds() {
             self.prune(record, api_version, kind, &BTreeSet::new(), trouble).await;
         }
     }
@@ -269,13 +279,15 @@ impl Fleets {
     }
 }
 
-/// Labels that tell whose an object is, as Envoy Gateway compares them.
+/// Labels that tell whose an object is; of those of infrastructure, the ones that Envoy Gateway compares.
 fn decides_ownership(label: &str) -> bool {
     [
         labels::MANAGED_BY,
         labels::OWNING_GATEWAY_NAMESPACE,
         labels::OWNING_GATEWAY_NAME,
         labels::OWNING_GATEWAY_CLASS,
+        labels::COMPONENT,
+        labels::GATEWAY_NAME,
     ]
     .contains(&label)
 }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    FLEET_GAP, LONGEST_REPAIR,
+    FLEET_GAP, LONGEST_REPAIR, Place,
     object::{Id, live_hash},
 };
 use crate::{Moment, status::newer};
@@ -26,6 +26,15 @@ pub(super) enum Wish {
     Nothing,
 }
 
+/// What a workload keeps whatever is wished of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    /// Its selector, which never changes, if it is another than the document's.
+    pub(super) selector: Option<Value>,
+    /// The object as it was found, if it says something as well in another form.
+    pub(super) found: Option<Arc<Value>>,
+}
+
 /// One object as it stood after it was applied.
 #[derive(Clone, Debug)]
 pub(super) struct Applied {
@@ -35,27 +44,10 @@ pub(super) struct Applied {
     pub(super) live: u64,
     /// Its version then.
     pub(super) resource_version: Box<str>,
-    /// Its generation then; kinds without one have none.
-    pub(super) generation: Option<i64>,
-    /// Whether the watch has shown it since.
-    pub(super) shown: bool,
-    /// The selector that a workload keeps, if it is another than the document's.
-    pub(super) selector: Option<Value>,
+    /// What a workload keeps of the one that was found.
+    pub(super) kept: Kept,
     /// Whether we set the number of replicas; else an autoscaler does, and its changes are no edits.
     pub(super) sets_replicas: bool,
-}
-
-/// An object of a fleet, as far as the watch shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown<'a> {
-    /// Kind, such as `Deployment`.
-    pub kind: &'a str,
-    /// Namespace.
-    pub namespace: &'a str,
-    /// Name.
-    pub name: &'a str,
-    /// `metadata.generation`, of kinds that have one.
-    pub generation: Option<i64>,
 }
 
 /// One fleet.
@@ -63,6 +55,7 @@ pub struct Shown<'a> {
 pub(super) struct Record {
     pub(super) namespace: String,
     pub(super) selector: BTreeMap<String, String>,
+    pub(super) place: Place,
     pub(super) wish: Wish,
     pub(super) applied: BTreeMap<Id, Applied>,
     /// The objects beside which no others were found (or were deleted).
@@ -72,9 +65,16 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn wish(&mut self, namespace: String, selector: BTreeMap<String, String>, wish: Wish) {
+    pub(super) fn wish(
+        &mut self,
+        namespace: String,
+        selector: BTreeMap<String, String>,
+        place: Place,
+        wish: Wish,
+    ) {
         self.namespace = namespace;
         self.selector = selector;
+        self.place = place;
         self.wish = wish;
     }
 
@@ -102,33 +102,6 @@ impl Record {
     pub(super) fn gone(&mut self, id: &Id, now: Moment) -> Option<Moment> {
         self.applied.remove(id)?;
         Some(self.repair(now))
-    }
-
-    /// When the fleet is to be repaired because what the watch shows of these kinds is not what was applied: an object
-    /// of another generation was edited, and one that is not there any more was deleted.
-    pub(super) fn compare(&mut self, kinds: &[&str], shown: &[Shown<'_>], now: Moment) -> Option<Moment> {
-        let mut gone = Vec::new();
-        let mut is_edited = false;
-        for (id, applied) in self.applied.iter_mut().filter(|(id, _)| kinds.contains(&&*id.kind)) {
-            match shown.iter().find(|shown| id.is(shown.kind, shown.namespace, shown.name)) {
-                Some(shown) => {
-                    applied.shown = true;
-                    // An older generation is one from before the apply, which the watch has not passed yet.
-                    if shown.generation.is_some() && shown.generation > applied.generation {
-                        applied.document = None;
-                        // The next apply tells the generation; until then this edit is one.
-                        applied.generation = shown.generation;
-                        is_edited = true;
-                    }
-                }
-                None if applied.shown => gone.push(id.clone()),
-                None => {}
-            }
-        }
-        for id in &gone {
-            self.applied.remove(id);
-        }
-        (is_edited || !gone.is_empty()).then(|| self.repair(now))
     }
 
     /// At once after a time of rest; later and later while somebody else keeps changing what we apply, so that two

@@ -21,15 +21,14 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
-    FLEET_GAP, Settings,
+    FLEET_GAP, Keep, Settings,
     call::{ApiServer, Failure},
     metrics::Metrics,
     queue::{Pace, Verdict},
     work::{Desk, Work},
 };
-pub use fleet::Shown;
 use fleet::{Record, Wish};
-use object::Id;
+use object::{Id, KINDS};
 
 /// Field manager of server-side apply, Envoy Gateway's own.
 const FIELD_MANAGER: &str = "envoy-gateway";
@@ -52,6 +51,29 @@ pub struct Fleet {
     pub selector: BTreeMap<String, String>,
     /// The documents to apply, in this order; `None` leaves everything as it is (the wish cannot be rendered).
     pub objects: Option<Vec<Value>>,
+    /// Whose namespace it is.
+    pub place: Place,
+}
+
+/// Whose namespace objects are in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// One where proxies run.
+    #[default]
+    Infrastructure,
+    /// A user's, where a Service makes a Gateway known whose proxies run elsewhere. It is taken from nobody, and where
+    /// roles do not allow it there is none: traffic does not depend on it.
+    User,
+}
+
+impl Place {
+    /// Kinds that there may be, with their API versions, in the order in which they are looked through.
+    fn kinds(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Place::Infrastructure => &KINDS,
+            Place::User => &[("v1", "Service")],
+        }
+    }
 }
 
 /// How far the infrastructure of a fleet is.
@@ -93,6 +115,7 @@ pub(crate) struct Fleets {
     /// Namespaces in which proxies may run; empty means all.
     namespaces: Vec<String>,
     controller: Arc<str>,
+    keep: Keep,
     metrics: Metrics,
 }
 
@@ -110,6 +133,7 @@ impl FleetWriter {
             mode: settings.mode,
             namespaces,
             controller: settings.controller.clone(),
+            keep: settings.keep,
             metrics,
         }))
     }
@@ -123,7 +147,7 @@ impl FleetWriter {
             Some(objects) => Wish::Objects(Arc::new(objects)),
             None => Wish::Hold,
         };
-        record.wish(fleet.namespace, fleet.selector, wish);
+        record.wish(fleet.namespace, fleet.selector, fleet.place, wish);
         desk.push(&Key::Fleet(name));
     }
 
@@ -145,17 +169,6 @@ impl FleetWriter {
         let at = state.fleets.get_mut(&name).and_then(|record| record.observe(&id, object, now));
         if let Some(at) = at {
             desk.push_at(&Key::Fleet(name), at);
-        }
-    }
-
-    /// All objects of these kinds that a fleet has now, for a watch that keeps no whole objects: deletions are found
-    /// thereby, and edits of kinds that count generations.
-    pub fn show(&self, fleet: &str, kinds: &[&str], shown: &[Shown<'_>]) {
-        let mut desk = self.0.desk.open();
-        let now = self.0.desk.now();
-        let record = desk.state().fleets.get_mut(fleet);
-        if let Some(at) = record.and_then(|record| record.compare(kinds, shown, now)) {
-            desk.push_at(&Key::Fleet(fleet.into()), at);
         }
     }
 

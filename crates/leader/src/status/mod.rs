@@ -93,7 +93,11 @@ impl StatusWriter {
     /// The object as the watch has seen it. What is not wished is found thereby, be it left from an earlier run or
     /// written by somebody else. Who calls this for one object of a kind calls it for all, and before
     /// [`StatusWriter::clear`]; for kinds that it is never called for, objects are read when something is wished.
+    /// Kinds that have no status of ours are passed over.
     pub fn observe(&self, object: &ObjectRef, live: Live<'_>) {
+        if Shape::of(object.kind).is_none() {
+            return;
+        }
         let mut desk = self.0.desk.open();
         desk.state().watched.insert(object.kind);
         let record = desk.state().records.entry(object.clone()).or_default();

@@ -2,11 +2,9 @@
 
 use serde_json::json;
 
-use crate::{
-    Running,
-    fake::{Fake, Fault},
-    pass, settings,
-};
+use leader::testing::{Fake, Fault};
+
+use crate::{Running, pass, settings};
 
 const CLASS: &str = "/apis/gateway.networking.k8s.io/v1/gatewayclasses/edge";
 const FINALIZER: &str = "gateway-exists-finalizer.gateway.networking.k8s.io";

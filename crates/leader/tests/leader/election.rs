@@ -8,11 +8,9 @@ use ir::{
 };
 use serde_json::json;
 
-use crate::{
-    LEASE, Running, elected,
-    fake::{Fake, Fault},
-    pass,
-};
+use leader::testing::{Fake, Fault};
+
+use crate::{LEASE, Running, elected, pass};
 
 const CLASS: &str = "/apis/gateway.networking.k8s.io/v1/gatewayclasses/edge";
 

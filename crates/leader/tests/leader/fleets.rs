@@ -3,14 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::infra::DeployMode;
-use leader::{Fleet, Settings, Shown};
+use leader::{Fleet, Place, Settings};
 use serde_json::{Value, json};
 
-use crate::{
-    CONTROLLER, NAMESPACE, Running,
-    fake::{Fake, Fault},
-    pass, settings,
-};
+use leader::testing::{Fake, Fault};
+
+use crate::{CONTROLLER, NAMESPACE, Running, pass, settings};
 
 fn labels(gateway: &str) -> BTreeMap<String, String> {
     [
@@ -56,6 +54,7 @@ fn fleet(gateway: &str, objects: Option<Vec<Value>>) -> Fleet {
         namespace: NAMESPACE.to_owned(),
         selector: labels(gateway),
         objects,
+        place: Place::Infrastructure,
     }
 }
 
@@ -149,44 +148,6 @@ async fn what_somebody_else_changes_or_deletes_is_mended_and_what_controllers_no
     }
     let repairs = fake.calls(&["PATCH"], "").len();
     assert!((5..30).contains(&repairs), "{repairs}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_watch_that_keeps_no_objects_finds_edits_by_generation_and_deletions() {
-    let fake = Fake::new();
-    let running = started(&fake);
-    let fleets = running.leader.fleets();
-    fleets.set(fleet("edge", Some(objects("edge", "v1"))));
-    fake.until("applied", |_| applied(&running, "edge")).await;
-    pass(1.0).await;
-    fake.forget_calls();
-    let kinds = ["Deployment", "Service"];
-    let deployment = |generation| Shown {
-        kind: "Deployment",
-        namespace: NAMESPACE,
-        name: "envoy-edge",
-        generation: Some(generation),
-    };
-    let service = Shown { kind: "Service", namespace: NAMESPACE, name: "envoy-edge", generation: None };
-    // The watch lags behind what was applied; then it shows it.
-    fleets.show("shop/edge", &kinds, &[]);
-    fleets.show("shop/edge", &kinds, &[deployment(0)]);
-    fleets.show("shop/edge", &kinds, &[deployment(1), service]);
-    pass(5.0).await;
-    assert_eq!(fake.calls(&[], "").len(), 0);
-    let path_of_deployment = path("deployments", "envoy-edge");
-    fake.edit(&path_of_deployment, |object| object["spec"]["template"]["image"] = "bad".into());
-    fleets.show("shop/edge", &kinds, &[deployment(2), service]);
-    fleets.show("shop/edge", &kinds, &[deployment(2), service]);
-    fake.until("mended", |fake| fake.get(&path_of_deployment).unwrap()["spec"]["template"]["image"] == "v1")
-        .await;
-    fleets.show("shop/edge", &kinds, &[deployment(3), service]);
-    pass(5.0).await;
-    assert_eq!(fake.calls(&[], "").len(), 1);
-    fake.remove(&path("services", "envoy-edge"));
-    fleets.show("shop/edge", &kinds, &[deployment(3)]);
-    fake.until("created again", |fake| fake.get(&path("services", "envoy-edge")).is_some()).await;
-    assert_eq!(fake.calls(&[], "").len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -402,4 +363,84 @@ fn has(fake: &Fake, gateway: &str) -> bool {
 fn applied_and_gone(running: &Running) -> bool {
     let states = running.leader.fleets().states();
     states.get("shop/edge").is_some_and(|state| state.applied) && !states.contains_key("shop/gone")
+}
+
+/// A Service in the namespace of a Gateway.
+fn alias(target: &str) -> Fleet {
+    let selector = labels("edge");
+    let document = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "edge-class", "namespace": "shop", "labels": selector },
+        "spec": { "type": "ExternalName", "externalName": target },
+    });
+    Fleet {
+        name: "shop/edge/alias".into(),
+        namespace: "shop".to_owned(),
+        selector,
+        objects: Some(vec![document]),
+        place: Place::User,
+    }
+}
+
+const ALIAS: &str = "/api/v1/namespaces/shop/services/edge-class";
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_is_made_known_in_its_namespace_and_forgotten_there() {
+    let fake = Fake::new();
+    let running = started(&fake);
+    let fleets = running.leader.fleets();
+    fleets.set(alias("one"));
+    fake.until("made", |fake| fake.get(ALIAS).is_some()).await;
+    fleets.set(alias("two"));
+    fake.until("changed", |fake| fake.get(ALIAS).unwrap()["spec"]["externalName"] == "two").await;
+    assert!(
+        fake.calls(&[], "/namespaces/shop/deployments").is_empty(),
+        "roles allow no look at other kinds there"
+    );
+    fleets.remove("shop/edge/alias");
+    fake.until("gone", |fake| fake.get(ALIAS).is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_a_user_is_not_taken_to_make_a_gateway_known() {
+    let fake = Fake::new();
+    fake.put(
+        ALIAS,
+        json!({ "apiVersion": "v1", "kind": "Service", "metadata": {}, "spec": { "ports": [1] } }),
+    );
+    let before = fake.contents();
+    let running = started(&fake);
+    running.leader.fleets().set(alias("one"));
+    pass(120.0).await;
+    running.leader.fleets().remove("shop/edge/alias");
+    pass(120.0).await;
+    assert_eq!(fake.contents(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_the_same_in_another_form_is_kept_in_every_round() {
+    let fake = Fake::new();
+    let there = path("deployments", "envoy-edge");
+    fake.put(&there, workload("Deployment", "envoy-edge", "edge", "V1"));
+    let keep: leader::Keep = |live, wished| {
+        let (live, wished) = (&live["spec"]["template"]["image"], &mut wished["spec"]["template"]["image"]);
+        let same = live != wished && live.as_str().unwrap().to_lowercase() == wished.as_str().unwrap();
+        if same {
+            *wished = live.clone();
+        }
+        same
+    };
+    let running = Running::synced(fake.client(), Settings { keep, ..settings("us") });
+    let image = |fake: &Fake| fake.get(&there).unwrap()["spec"]["template"]["image"].clone();
+    let fleets = running.leader.fleets();
+    fleets.set(fleet("edge", Some(objects("edge", "v1"))));
+    fake.until("applied", |_| applied(&running, "edge")).await;
+    assert_eq!(image(&fake), "V1");
+    let mut other = objects("edge", "v1");
+    other[2]["spec"]["replicas"] = 3.into();
+    fleets.set(fleet("edge", Some(other)));
+    fake.until("changed elsewhere", |fake| fake.get(&there).unwrap()["spec"]["replicas"] == 3).await;
+    assert_eq!(image(&fake), "V1");
+    fleets.set(fleet("edge", Some(objects("edge", "v2"))));
+    fake.until("changed", |fake| image(fake) == "v2").await;
 }

@@ -10,7 +10,6 @@
 
 mod classes;
 mod election;
-mod fake;
 mod fleets;
 mod statuses;
 mod testbed;
@@ -34,6 +33,7 @@ fn settings(identity: &str) -> Settings {
         namespaces: Vec::new(),
         election: None,
         rate: Rate { qps: 1000, burst: 1000 },
+        keep: |_, _| false,
     }
 }
 

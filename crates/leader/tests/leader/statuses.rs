@@ -7,13 +7,10 @@ use ir::{
     status::{ParentReference, ParentStatus, Status, StatusBody},
 };
 use leader::Live;
+use leader::testing::{Fake, Fault};
 use serde_json::{Value, json};
 
-use crate::{
-    CONTROLLER, Running,
-    fake::{Fake, Fault},
-    pass, settings,
-};
+use crate::{CONTROLLER, Running, pass, settings};
 
 const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web";
 

@@ -14,7 +14,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     discovery::ApiResource,
 };
-use leader::{Fleet, Live, Settings};
+use leader::{Fleet, Live, Place, Settings};
 use serde_json::{Value, json};
 
 use crate::{CONTROLLER, Running, elected};
@@ -337,6 +337,7 @@ fn fleet(bed: &Bed, objects: Vec<Value>) -> Fleet {
         namespace: bed.namespace.clone(),
         selector: labels(),
         objects: Some(objects),
+        place: Place::Infrastructure,
     }
 }
 

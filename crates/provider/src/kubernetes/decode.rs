@@ -13,6 +13,7 @@ use super::{
     references::{Wanted, by_reference},
     resource::{Resource, What},
     server::Failure,
+    witness::Testimony,
 };
 
 /// Annotation in which `kubectl apply` keeps a copy of the whole object.
@@ -82,6 +83,8 @@ pub(super) struct Item {
     pub(super) name: Name,
     pub(super) version: Version,
     pub(super) content: Content,
+    /// For the witness; what nobody wanted says nothing.
+    pub(super) testimony: Option<Testimony>,
 }
 
 /// Which object at which version.
@@ -163,7 +166,11 @@ impl Decoder {
                 Err(error) => self.undecodable(&name, "", &error),
             },
         };
-        Item { name, version: Version::new(&text), content }
+        let testimony = match content {
+            Content::Unwanted | Content::Unowned => None,
+            _ => Testimony::of(&self.resource, self.version, json),
+        };
+        Item { name, version: Version::new(&text), content, testimony }
     }
 
     fn object(&self, info: &KindInfo, kind: Kind, name: &Name, json: &str) -> Content {

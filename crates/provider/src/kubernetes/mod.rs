@@ -9,7 +9,7 @@
 //!   hub (one task): what is in force, scope, references, what waits for a Secret
 //!      │ updates               │ observed Services, workloads, Pods, Nodes
 //!      ▼                       ▼
-//!   `Updates`               `Watch::observed`
+//!   `Updates`               `Watch::observed`, and `Witness` for who writes
 //! ```
 //!
 //! What is in force, given what the API server holds:
@@ -41,6 +41,7 @@ mod server;
 mod source;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::{fmt, sync::Arc};
 
@@ -55,6 +56,7 @@ pub use observed::{
 };
 pub use options::{Options, Timing};
 pub use scope::Scope;
+pub use witness::{Sight, Witness};
 
 use crate::{Update, mailbox};
 

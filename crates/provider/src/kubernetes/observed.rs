@@ -37,6 +37,8 @@ pub struct ProxyService {
     pub name: Arc<str>,
     /// `spec.type`, such as `LoadBalancer`; `ClusterIP` when unset.
     pub kind: Arc<str>,
+    /// True with `externalTrafficPolicy: Local`: a Node without a proxy does not answer.
+    pub local: bool,
     /// `status.loadBalancer.ingress`: where it can be reached from outside.
     pub load_balancer: Vec<LoadBalancerAddress>,
     /// `spec.externalIPs`, as written.
@@ -136,6 +138,10 @@ pub struct Node {
     pub internal: Vec<IpAddr>,
     /// Addresses of type `ExternalIP`.
     pub external: Vec<IpAddr>,
+    /// Its label `topology.kubernetes.io/zone`.
+    pub zone: Option<Arc<str>>,
+    /// Its label `topology.kubernetes.io/region`.
+    pub region: Option<Arc<str>>,
 }
 
 /// The fleet that labels name.
@@ -212,6 +218,7 @@ pub(super) fn pod(json: &str) -> Result<Option<Pod>, serde_json::Error> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct NodeDocument {
+    metadata: Metadata,
     status: NodeStatus,
 }
 
@@ -229,11 +236,17 @@ struct NodeAddress {
 
 /// Reads a Node.
 pub(super) fn node(json: &str) -> Result<Node, serde_json::Error> {
-    let NodeDocument { status } = serde_json::from_str(json)?;
+    let NodeDocument { metadata, status } = serde_json::from_str(json)?;
     let of = |kind: &str| {
         status.addresses.iter().filter(|a| a.r#type == kind).filter_map(|a| a.address.parse().ok()).collect()
     };
-    Ok(Node { internal: of("InternalIP"), external: of("ExternalIP") })
+    let label = |name: &str| metadata.labels.get(name).map(|value| value.as_str().into());
+    Ok(Node {
+        internal: of("InternalIP"),
+        external: of("ExternalIP"),
+        zone: label(labels::ZONE),
+        region: label(labels::REGION),
+    })
 }
 
 #[derive(Deserialize, Default)]
@@ -306,6 +319,7 @@ pub(super) fn proxy_service(service: &Service) -> Option<(ProxyService, Arc<str>
         namespace: text(&service.metadata.namespace),
         name: text(&service.metadata.name),
         kind: spec.type_.as_deref().unwrap_or("ClusterIP").into(),
+        local: spec.external_traffic_policy.as_deref() == Some("Local"),
         load_balancer: (ingress.into_iter().flatten())
             .map(|address| LoadBalancerAddress {
                 ip: address.ip.as_deref().map(Into::into),
@@ -417,7 +431,7 @@ impl Observer {
         };
     }
 
-    /// A Node as it is now. Nodes tell of their health all the time; only addresses matter here.
+    /// A Node as it is now. Nodes tell of their health all the time; only addresses and places matter here.
     pub(super) fn node(&mut self, name: &Name, found: Option<Node>) {
         if self.now.nodes.get(&name.name) == found.as_ref() {
             return;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use api::Object;
 use ir::{ObjectRef, infra::DeployMode};
 
-use super::Scope;
+use super::{Scope, Witness};
 
 /// What to watch.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Options {
     pub keep: BTreeSet<ObjectRef>,
     /// The Secrets and ConfigMaps that an object refers to.
     pub references: fn(&Object) -> Vec<ObjectRef>,
+    /// Who is told of statuses and infrastructure, if anybody.
+    pub witness: Option<Arc<dyn Witness>>,
     /// How patiently.
     pub timing: Timing,
 }
@@ -34,6 +36,7 @@ impl Options {
             mode: DeployMode::ControllerNamespace,
             keep: BTreeSet::new(),
             references,
+            witness: None,
             timing: Timing::default(),
         }
     }

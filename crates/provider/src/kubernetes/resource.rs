@@ -98,6 +98,11 @@ impl Resource {
         self.object_kind().is_some_and(by_reference)
     }
 
+    /// True for kinds of which fleets of proxies have objects that somebody may edit or delete.
+    pub(super) fn of_fleets(&self) -> bool {
+        matches!(self.what, What::Deployment | What::DaemonSet | What::Object(_, Kind::Service))
+    }
+
     /// True for what the control plane needs of its own namespace, whatever the scope.
     pub(super) fn of_control_plane(&self) -> bool {
         matches!(

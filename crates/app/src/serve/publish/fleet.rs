@@ -1,7 +1,7 @@
 //! What is remembered of one fleet between two judgements.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -44,6 +44,8 @@ pub(super) struct Inputs<'a> {
     /// The namespace that it belongs to.
     pub(super) namespace: &'a str,
     pub(super) nodes: &'a BTreeMap<Arc<str>, Node>,
+    /// Names of Nodes that a proxy is ready on, where that matters and is known.
+    pub(super) ready_on: Option<&'a BTreeSet<Arc<str>>>,
     pub(super) feed: Option<FeedStatus>,
     pub(super) refusals: &'a Refusals,
     pub(super) errors: &'a [String],
@@ -77,6 +79,7 @@ impl FleetRecord {
             infrastructure: inputs.infrastructure,
             namespace: inputs.namespace,
             nodes: inputs.nodes,
+            ready_on: inputs.ready_on,
             feed: inputs.feed.as_ref(),
             asks_address: self.asks_address,
             asks_hostname: inputs.asks_hostname,

@@ -1,13 +1,9 @@
 //! The flow behind the pipeline against an API server in this process.
 
-#[path = "../../../../leader/tests/leader/fake.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests of the leader, which use all of it")]
-mod fake;
-
 use std::{sync::Arc, time::Duration};
 
 use api::Object;
-use leader::{Leader, Rate, Settings, lease::Timing};
+use leader::{Leader, Rate, Settings, lease::Timing, testing::Fake};
 use pipeline::{ChangeSet, Pipeline};
 use provider::kubernetes::{FleetState, Observed, ProxyService, Workload, WorkloadKind};
 use serde_json::{Value, json};
@@ -15,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Publisher, Target};
 use crate::control::Outlet;
-use fake::Fake;
 
 const GATEWAY: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/eg";
 const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/shop";
@@ -83,6 +78,7 @@ impl Plant {
             namespaces: Vec::new(),
             election,
             rate: Rate { qps: 1000, burst: 1000 },
+            keep: infra::keep,
         };
         let (leader, task) = Leader::new(fake.client(), settings).unwrap();
         let stop = CancellationToken::new();
@@ -140,6 +136,7 @@ fn observed(available: u32) -> Observed {
         namespace: "envoy-gateway-system".into(),
         name: "envoy-default-eg".into(),
         kind: "ClusterIP".into(),
+        local: false,
         load_balancer: Vec::new(),
         external_ips: Vec::new(),
         cluster_ips: vec!["10.0.0.7".into()],

@@ -33,6 +33,7 @@ use super::{
     resource::{Resource, What},
     server::{Failure, FailureKind},
     source::{Change, Event, SourceId},
+    witness::Testimony,
 };
 
 pub(super) use presence::Served;
@@ -365,7 +366,7 @@ impl Hub {
 
     /// Takes one object.
     fn item(&mut self, id: SourceId, item: Item, origin: Origin) {
-        let Item { name, version, content } = item;
+        let Item { name, version, content, testimony } = item;
         let counts = self.counts(id, &name, &content);
         let Some(source) = self.sources.get_mut(&id) else { return };
         if let Some(listed) = source.seen.as_mut().filter(|_| origin == Origin::List) {
@@ -392,6 +393,13 @@ impl Hub {
             }
         }
         source.objects.insert(name.clone(), Seen { version, ahead: origin == Origin::Fetch });
+        if let (Some(testimony), Some(witness)) = (testimony, &self.options.witness) {
+            match (testimony, source.resource.object_kind()) {
+                (Testimony::Sight(sight), Some(kind)) => witness.seen(&name.object(kind), &sight),
+                (Testimony::Sight(_), None) => {}
+                (Testimony::Infrastructure(document), _) => witness.infrastructure(&document),
+            }
+        }
         self.take_content(id, &name, content);
     }
 
@@ -446,14 +454,22 @@ impl Hub {
     fn forget(&mut self, id: SourceId, name: &Name) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         source.objects.remove(name);
-        match source.resource.object_kind() {
+        let resource = source.resource.clone();
+        if let Some(witness) = self.options.witness.as_ref().filter(|_| resource.of_fleets()) {
+            witness.infrastructure_gone(resource.kind, &name.namespace, &name.name);
+        }
+        match resource.object_kind() {
             Some(kind) => {
                 match kind {
                     Kind::Service => self.observer.service(name, None),
                     Kind::Namespace => self.namespace_gone(&name.name),
                     _ => {}
                 }
-                self.withdraw(&name.object(kind));
+                let object = name.object(kind);
+                if let Some(witness) = self.options.witness.as_ref().filter(|_| !resource.built_in) {
+                    witness.gone(&object);
+                }
+                self.withdraw(&object);
             }
             None => self.unobserve(id, name),
         }

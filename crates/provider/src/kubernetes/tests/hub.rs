@@ -23,7 +23,11 @@ struct Bench {
 impl Bench {
     /// All kinds are there, and all but Secrets and ConfigMaps were listed empty.
     fn new() -> Bench {
-        let hub = Hub::new(options(), Metrics::default(), Instant::now());
+        Bench::with(options())
+    }
+
+    fn with(options: Options) -> Bench {
+        let hub = Hub::new(options, Metrics::default(), Instant::now());
         let mut bench = Bench {
             hub,
             started: Vec::new(),
@@ -239,4 +243,62 @@ async fn a_restored_backup_is_believed() {
     bench.tell("HTTPRoute", Event::Listed(vec![item]));
     bench.tell("HTTPRoute", Event::ListEnds(Version::new("30")));
     assert_eq!(bench.take(), ["HTTPRoute default/a=early"]);
+}
+
+/// A witness that notes what it is told.
+#[derive(Debug, Default)]
+struct Notes(std::sync::Mutex<Vec<String>>);
+
+impl Notes {
+    fn add(&self, note: String) {
+        self.0.lock().unwrap().push(note);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Witness for Notes {
+    fn seen(&self, object: &ObjectRef, sight: &Sight) {
+        let status = sight.status.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.add(format!("{object} {}@{} {status}", sight.generation, sight.resource_version));
+    }
+
+    fn gone(&self, object: &ObjectRef) {
+        self.add(format!("-{object}"));
+    }
+
+    fn infrastructure(&self, document: &Value) {
+        self.add(format!("{} {}", document["kind"].as_str().unwrap(), document["spec"]));
+    }
+
+    fn infrastructure_gone(&self, kind: &str, namespace: &str, name: &str) {
+        self.add(format!("-{kind} {namespace}/{name}"));
+    }
+}
+
+#[test]
+fn a_witness_is_told_of_statuses_and_of_the_infrastructure_as_they_stand() {
+    let notes = std::sync::Arc::new(Notes::default());
+    let mut bench = Bench::with(Options { witness: Some(notes.clone()), ..options() });
+    let mut object = route("default", "web", "1");
+    object["metadata"]["generation"] = json!(3);
+    object["status"] = json!({ "parents": [], "unknownToUs": 1 });
+    bench.apply("HTTPRoute", 7, object.clone());
+    assert_eq!(notes.take(), [r#"HTTPRoute default/web 3@7 {"parents":[],"unknownToUs":1}"#]);
+    bench.apply("HTTPRoute", 7, object);
+    assert_eq!(notes.take(), [""; 0], "it knows this version");
+    bench.delete("HTTPRoute", 8, "default", "web");
+    assert_eq!(notes.take(), ["-HTTPRoute default/web"]);
+
+    bench.apply("Service", 9, service("system", "others", "1"));
+    let mut proxy = service("system", "envoy", "1");
+    let labels: BTreeMap<&str, &str> = ir::infra::labels::APP.into();
+    proxy["metadata"]["labels"] = json!(labels);
+    proxy["spec"] = json!({ "type": "NodePort" });
+    bench.apply("Service", 10, proxy);
+    assert_eq!(notes.take(), [r#"Service {"type":"NodePort"}"#]);
+    bench.delete("Service", 11, "system", "envoy");
+    assert_eq!(notes.take(), ["-Service system/envoy"]);
 }

@@ -15,7 +15,7 @@ use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Options, Scope, Timing, Watch, watch};
+use super::{Options, Scope, Sight, Timing, Watch, Witness, watch};
 use crate::Update;
 use fake::Fake;
 

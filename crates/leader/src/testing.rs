@@ -1,5 +1,7 @@
 //! An API server in this process: objects by path, versions, preconditions, status as a part of its own, server-side
-//! apply in outline, and faults by order.
+//! apply in outline, and faults by order. For tests, of this crate and of those that drive it.
+
+#![allow(clippy::unwrap_used, reason = "it fails by panicking, as the tests that it is for")]
 
 use std::{
     collections::BTreeMap,
@@ -41,11 +43,17 @@ struct Order {
 /// One call that came in.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// Its method.
     pub method: String,
+    /// Its path, without the query.
     pub path: String,
+    /// Its query; empty when there is none.
     pub query: String,
+    /// The document that was sent; null when there was none.
     pub body: Value,
+    /// When it came.
     pub at: tokio::time::Instant,
+    /// The status that it was answered with.
     pub status: u16,
 }
 
@@ -60,13 +68,21 @@ struct Store {
     pruned: Vec<&'static str>,
 }
 
+/// An API server in this process. Clones share.
 #[derive(Clone, Default)]
 pub struct Fake {
     store: Arc<Mutex<Store>>,
     called: Arc<Notify>,
 }
 
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fake").field("objects", &self.paths()).finish_non_exhaustive()
+    }
+}
+
 impl Fake {
+    /// One that holds nothing.
     pub fn new() -> Fake {
         Fake::default()
     }
@@ -117,10 +133,12 @@ impl Fake {
         store.save(path, object)
     }
 
+    /// Removes an object, as somebody else would.
     pub fn remove(&self, path: &str) {
         self.store().objects.remove(path);
     }
 
+    /// An object as it stands, if it is there.
     pub fn get(&self, path: &str) -> Option<Value> {
         self.store().objects.get(path).cloned()
     }
@@ -142,10 +160,12 @@ impl Fake {
         objects
     }
 
+    /// The next calls of a method whose path contains a text meet this fault, so many times.
     pub fn order(&self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
         self.store().orders.push(Order { method, path, times, fault });
     }
 
+    /// All calls are answered as they should be from now on.
     pub fn no_faults(&self) {
         self.store().orders.clear();
     }
@@ -168,6 +188,7 @@ impl Fake {
         matching.cloned().collect()
     }
 
+    /// Forgets the calls that came so far.
     pub fn forget_calls(&self) {
         self.store().calls.clear();
     }
