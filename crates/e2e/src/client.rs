@@ -1,6 +1,9 @@
 //! HTTP clients that make one connection and say everything about an answer.
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Version};
@@ -92,6 +95,22 @@ impl Reply {
     }
 }
 
+/// Where to connect to: a port of 127.0.0.1, or any address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At(SocketAddr);
+
+impl From<u16> for At {
+    fn from(port: u16) -> At {
+        At((Ipv4Addr::LOCALHOST, port).into())
+    }
+}
+
+impl From<SocketAddr> for At {
+    fn from(address: SocketAddr) -> At {
+        At(address)
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub enum Client {
@@ -106,34 +125,37 @@ impl Client {
     ///
     /// # Panics
     /// When nothing listens.
-    pub async fn http1(port: u16) -> Client {
-        Client::try_http1(port).await.unwrap_or_else(|| panic!("port {port} takes no connection"))
+    pub async fn http1(at: impl Into<At>) -> Client {
+        let at = at.into();
+        Client::try_http1(at).await.unwrap_or_else(|| panic!("{} takes no connection", at.0))
     }
 
     /// HTTP/1.1 without TLS, if anything listens.
-    pub async fn try_http1(port: u16) -> Option<Client> {
-        Client::over_http1(TcpStream::connect(("127.0.0.1", port)).await.ok()?).await
+    pub async fn try_http1(at: impl Into<At>) -> Option<Client> {
+        let connecting = TcpStream::connect(at.into().0);
+        let stream = tokio::time::timeout(SOON, connecting).await.ok()?.ok()?;
+        Client::over_http1(stream).await
     }
 
     /// HTTP/2 without TLS, with prior knowledge.
     ///
     /// # Panics
     /// When nothing listens.
-    pub async fn h2c(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+    pub async fn h2c(at: impl Into<At>) -> Client {
+        let stream = TcpStream::connect(at.into().0).await.expect("a connection");
         Client::over_http2(stream).await.expect("HTTP/2")
     }
 
     /// The protocol that a server agrees on when `h2` and `http/1.1` are offered; empty for none.
-    pub async fn agreed(port: u16, name: &str) -> Option<String> {
-        let stream = handshake(port, name, &["h2", "http/1.1"]).await?;
+    pub async fn agreed(at: impl Into<At>, name: &str) -> Option<String> {
+        let stream = handshake(at.into(), name, &["h2", "http/1.1"]).await?;
         Some(String::from_utf8_lossy(stream.get_ref().1.alpn_protocol().unwrap_or_default()).into_owned())
     }
 
     /// TLS with server name (none for an IP address) and protocol (`h2` or `http/1.1`); also the certificate that the
     /// server showed.
-    pub async fn tls(port: u16, name: &str, alpn: &str) -> Option<(Client, Vec<u8>)> {
-        let stream = handshake(port, name, &[alpn]).await?;
+    pub async fn tls(at: impl Into<At>, name: &str, alpn: &str) -> Option<(Client, Vec<u8>)> {
+        let stream = handshake(at.into(), name, &[alpn]).await?;
         let session = stream.get_ref().1;
         assert_eq!(session.alpn_protocol(), Some(alpn.as_bytes()), "the protocol agreed on");
         let shown = session.peer_certificates()?.first()?.to_vec();
@@ -205,11 +227,11 @@ impl Client {
 }
 
 async fn handshake(
-    port: u16,
+    at: At,
     name: &str,
     alpn: &[&str],
 ) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let stream = TcpStream::connect(at.0).await.ok()?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate(alpn)));
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
     tokio::time::timeout(SOON, connector.connect(name, stream)).await.ok()?.ok()

@@ -21,7 +21,7 @@ mod websocket;
 
 pub use backends::Backends;
 pub use certificate::Certificate;
-pub use client::{Client, Question, Reply, get, request};
+pub use client::{At, Client, Question, Reply, get, request};
 pub use gateway::{Gateway, binary, envoy, free_port};
 pub use grpc::{Call, Channel, Ended};
 pub use traffic::{Loop, Report};

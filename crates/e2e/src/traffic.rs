@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Client, Reply, get};
+use crate::{At, Client, Reply, get};
 
 /// Pause of a client between two requests: a few hundred requests a second, so that others get their time.
 const PAUSE: Duration = Duration::from_millis(3);
@@ -47,41 +47,43 @@ impl Loop {
     }
 
     /// Adds an HTTP/1.1 client with one connection that it keeps; answers must be 2xx.
-    pub fn http1(&mut self, port: u16, host: &str, path: &str) {
-        self.client(port, host, path, Door::Plain { keep: true }, |reply| (200..300).contains(&reply.status));
+    pub fn http1(&mut self, at: impl Into<At>, host: &str, path: &str) {
+        self.client(at.into(), host, path, Door::Plain { keep: true }, |reply| {
+            (200..300).contains(&reply.status)
+        });
     }
 
     /// The same with a connection for each request.
-    pub fn http1_fresh(&mut self, port: u16, host: &str, path: &str) {
-        self.client(port, host, path, Door::Plain { keep: false }, |reply| {
+    pub fn http1_fresh(&mut self, at: impl Into<At>, host: &str, path: &str) {
+        self.client(at.into(), host, path, Door::Plain { keep: false }, |reply| {
             (200..300).contains(&reply.status)
         });
     }
 
     /// Adds a client with one HTTP/2 connection without TLS that it keeps; answers must be 2xx.
-    pub fn h2c(&mut self, port: u16, host: &str, path: &str) {
-        self.client(port, host, path, Door::H2c, |reply| (200..300).contains(&reply.status));
+    pub fn h2c(&mut self, at: impl Into<At>, host: &str, path: &str) {
+        self.client(at.into(), host, path, Door::H2c, |reply| (200..300).contains(&reply.status));
     }
 
     /// Adds a client with a TLS connection (`h2` or `http/1.1`) for each request; answers must be 2xx.
-    pub fn tls(&mut self, port: u16, host: &str, path: &str, alpn: &'static str) {
-        self.client(port, host, path, Door::Tls(alpn), |reply| (200..300).contains(&reply.status));
+    pub fn tls(&mut self, at: impl Into<At>, host: &str, path: &str, alpn: &'static str) {
+        self.client(at.into(), host, path, Door::Tls(alpn), |reply| (200..300).contains(&reply.status));
     }
 
     /// Adds an HTTP/1.1 client whose answers must please `pleases`.
     pub fn watch(
         &mut self,
-        port: u16,
+        at: impl Into<At>,
         host: &str,
         path: &str,
         pleases: impl Fn(&Reply) -> bool + Send + 'static,
     ) {
-        self.client(port, host, path, Door::Plain { keep: true }, pleases);
+        self.client(at.into(), host, path, Door::Plain { keep: true }, pleases);
     }
 
     fn client(
         &mut self,
-        port: u16,
+        at: At,
         host: &str,
         path: &str,
         door: Door,
@@ -92,7 +94,7 @@ impl Loop {
         self.tasks.push(tokio::spawn(async move {
             let mut held = None;
             while !stop.load(Ordering::Relaxed) {
-                match round(&mut held, port, &host, &path, door).await {
+                match round(&mut held, at, &host, &path, door).await {
                     Ok(reply) if pleases(&reply) => drop(good.fetch_add(1, Ordering::Relaxed)),
                     Ok(reply) => {
                         let words = format!("{host}{path}: {} {}", reply.status, reply.text());
@@ -135,16 +137,16 @@ impl Default for Loop {
 /// again, as HTTP wants it.
 async fn round(
     held: &mut Option<Client>,
-    port: u16,
+    at: At,
     host: &str,
     path: &str,
     door: Door,
 ) -> Result<Reply, String> {
     let mut client = match (held.take().filter(Client::is_open), door) {
         (Some(client), _) => client,
-        (None, Door::Plain { .. }) => Client::try_http1(port).await.ok_or("no connection")?,
-        (None, Door::H2c) => Client::h2c(port).await,
-        (None, Door::Tls(alpn)) => Client::tls(port, host, alpn).await.ok_or("no TLS connection")?.0,
+        (None, Door::Plain { .. }) => Client::try_http1(at).await.ok_or("no connection")?,
+        (None, Door::H2c) => Client::h2c(at).await,
+        (None, Door::Tls(alpn)) => Client::tls(at, host, alpn).await.ok_or("no TLS connection")?.0,
     };
     let answer = tokio::time::timeout(crate::SOON, client.exchange(get(host, path))).await;
     let reply = answer.map_err(|_| "no answer".to_owned())?.map_err(|error| error.to_string())?;

@@ -42,6 +42,7 @@ const EDGES: &[(&str, Edges)] = &[
     ("echo", Edges::Only(&[])),
     ("ferrogate", Edges::All),
     ("e2e", Edges::All),
+    ("e2e-kubernetes", Edges::All),
     ("fuzz", Edges::All),
     ("benches", Edges::All),
     ("xtask", Edges::All),
@@ -49,8 +50,8 @@ const EDGES: &[(&str, Edges)] = &[
 
 /// Crates of others that only some of ours may use: the pure crates have no tasks and no connections.
 const KEPT_OUT: &[(&str, &[&str])] = &[
-    ("tokio", &["server", "provider", "leader", "host", "echo", "ferrogate", "e2e"]),
-    ("kube", &["api", "admission", "provider", "leader", "ferrogate"]),
+    ("tokio", &["server", "provider", "leader", "host", "echo", "ferrogate", "e2e", "e2e-kubernetes"]),
+    ("kube", &["api", "admission", "provider", "leader", "ferrogate", "e2e-kubernetes"]),
 ];
 
 /// The part of `cargo metadata` that tells the edges.

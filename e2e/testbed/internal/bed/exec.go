@@ -13,6 +13,9 @@ import (
 	"ferrogate/e2e/testbed/internal/state"
 )
 
+// insideOf is the variable that tells a command the bed that it runs in.
+const insideOf = "TESTBED_INSIDE"
+
 // Exec runs a command in the bed's root namespaces, with KUBECONFIG set, and returns its exit code.
 // The command sees the host's files but for /proc and /etc/resolv.conf; it ends with the bed.
 func Exec(path string, args []string) (int, error) {
@@ -28,7 +31,7 @@ func Exec(path string, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	env := append(os.Environ(), "KUBECONFIG="+dir.Kubeconfig(), "TESTBED_STATE="+string(dir))
+	env := append(os.Environ(), "KUBECONFIG="+dir.Kubeconfig(), "TESTBED_STATE="+string(dir), insideOf+"="+string(dir))
 	return runIn(instance.PID, folder, args, env)
 }
 

@@ -30,7 +30,7 @@ func Signal(path, pod, container, signal string) error {
 	return err
 }
 
-// onPod starts this binary inside of the bed, where the numbers of processes hold.
+// onPod starts this binary inside of the bed, where the numbers of processes hold, unless it is there.
 func onPod(path, pod, container string, args []string) (int, error) {
 	dir, err := state.Resolve(path)
 	if err != nil {
@@ -40,11 +40,15 @@ func onPod(path, pod, container string, args []string) (int, error) {
 	if !ok {
 		return 0, fmt.Errorf("%q is not NAMESPACE/POD", pod)
 	}
+	args = append([]string{dir.PodPID(namespace, name, container)}, args...)
+	if os.Getenv(insideOf) == string(dir) {
+		return RunInsidePod(args)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return 0, err
 	}
-	return Exec(path, append([]string{self, InsidePod, dir.PodPID(namespace, name, container)}, args...))
+	return Exec(path, append([]string{self, InsidePod}, args...))
 }
 
 // RunInsidePod is the inner side: a file with the number of a process, what to do, and arguments.
