@@ -84,7 +84,7 @@ pub(super) struct Item {
     pub(super) version: Version,
     pub(super) content: Content,
     /// For the witness; what nobody wanted says nothing.
-    pub(super) testimony: Option<Testimony>,
+    pub(super) testimony: Option<Box<Testimony>>,
 }
 
 /// Which object at which version.
@@ -168,7 +168,7 @@ impl Decoder {
         };
         let testimony = match content {
             Content::Unwanted | Content::Unowned => None,
-            _ => Testimony::of(&self.resource, self.version, json),
+            _ => Testimony::of(&self.resource, self.version, json).map(Box::new),
         };
         Item { name, version: Version::new(&text), content, testimony }
     }

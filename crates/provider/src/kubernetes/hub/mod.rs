@@ -394,7 +394,7 @@ impl Hub {
         }
         source.objects.insert(name.clone(), Seen { version, ahead: origin == Origin::Fetch });
         if let (Some(testimony), Some(witness)) = (testimony, &self.options.witness) {
-            match (testimony, source.resource.object_kind()) {
+            match (*testimony, source.resource.object_kind()) {
                 (Testimony::Sight(sight), Some(kind)) => witness.seen(&name.object(kind), &sight),
                 (Testimony::Sight(_), None) => {}
                 (Testimony::Infrastructure(document), _) => witness.infrastructure(&document),
