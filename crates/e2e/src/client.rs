@@ -226,11 +226,7 @@ impl Client {
     }
 }
 
-async fn handshake(
-    at: At,
-    name: &str,
-    alpn: &[&str],
-) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
+async fn handshake(at: At, name: &str, alpn: &[&str]) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
     let stream = TcpStream::connect(at.0).await.ok()?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate(alpn)));
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
