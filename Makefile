@@ -12,12 +12,13 @@ STAGES := lint test-unit test-wire test-e2e corpus test-fuzz
 # Crates whose tests are a stage of their own.
 WIRE := server
 E2E := e2e
+KUBERNETES := e2e-kubernetes
 
 summary = $(PYTHON) tools/test-summary
 
 .DEFAULT_GOAL := help
 .PHONY: help run tools test test-unit test-wire test-e2e test-fuzz corpus fuzz bench lint clean \
-  testbed test-testbed conformance play
+  testbed test-testbed test-kubernetes bench-kubernetes conformance play
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +42,7 @@ lint: ## Formatting, clippy with warnings denied, house rules
 	  "tidy=$(CARGO) run --quiet --package xtask -- tidy"
 
 test-unit: tools ## Unit and integration tests of all crates but those below
-	@$(PYTHON) tools/rust-tests --except $(WIRE) $(E2E)
+	@$(PYTHON) tools/rust-tests --except $(WIRE) $(E2E) $(KUBERNETES)
 
 test-wire: tools ## The xDS server against scripted Envoys
 	@$(PYTHON) tools/rust-tests $(WIRE)
@@ -59,12 +60,23 @@ testbed: ## Build the Kubernetes test bed (Go; the first time 15 minutes of CPU)
 test-testbed: testbed ## The test bed itself: a real API server, Pods as processes (needs root)
 	@e2e/test
 
+# What is installed, run and taken down in a test bed of its own; where one cannot be, the stage says so.
+installed = @if e2e/testbed/able; then \
+  $(MAKE) --no-print-directory tools testbed && $(PYTHON) tools/rust-tests --build && \
+  RUST_TEST_THREADS=1 e2e/kubernetes $(PYTHON) tools/rust-tests $(KUBERNETES); else echo "0 passed, 0 failed"; fi
+
+test-kubernetes: ## A whole installation under test in a bed of its own (needs root, Go and nft; else it is skipped)
+	$(installed)
+
+bench-kubernetes: ## Figures of a whole installation (needs root, Go and nft)
+	@FERROGATE_FIGURES=1 RUST_TEST_NOCAPTURE=1 $(MAKE) --no-print-directory test-kubernetes
+
 conformance: tools testbed ## The official conformance suite in a test bed (needs root); MODE=GatewayNamespace for the other mode
 	@$(PYTHON) tools/rust-tests --build
-	@e2e/conform
+	@REPORT=docs/conformance/$(if $(filter GatewayNamespace,$(MODE)),gateway-namespace,default).yaml e2e/conform
 
 play: tools testbed ## A cluster on this machine with Ferrogate in it and the quickstart applied, until Ctrl-C
-	$(CARGO) build --package ferrogate
+	@$(PYTHON) tools/rust-tests --build
 	@"$(TESTBED_TARGET)/debug/ferrogate" manifests > "$(TESTBED_TARGET)/e2e/install.yaml"
 	@FERROGATE="$(TESTBED_TARGET)/debug/ferrogate" e2e/play "$(TESTBED_TARGET)/e2e/install.yaml" examples/kubernetes
 

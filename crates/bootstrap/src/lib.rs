@@ -119,8 +119,6 @@ pub const STATS_TAGS: [(&str, &str); 4] = [
 ];
 
 /// Tags taken out of statistic names, so that zones, endpoints' match names and priorities are labels in Prometheus.
-/// The first group of an expression is cut out of the name, the second is the tag's value
-/// (`envoy.config.metrics.v3.TagSpecifier`).
 #[must_use]
 pub fn stats_config() -> Value {
     let tags = STATS_TAGS.map(|(name, regex)| json!({ "tag_name": name, "regex": regex }));

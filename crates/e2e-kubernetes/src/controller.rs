@@ -70,9 +70,9 @@ impl Controller {
         .await;
     }
 
-    /// Kills the process of a Pod, as by SIGKILL from outside; its Pod starts another.
+    /// Kills the process of a Pod, if it runs, as by SIGKILL from outside; its Pod starts another.
     pub async fn kill(&self, pod: &str) {
-        self.bed.order(&["signal", &format!("{NAMESPACE}/{pod}"), NAME, "KILL"]).await;
+        self.bed.testbed(&["signal", &format!("{NAMESPACE}/{pod}"), NAME, "KILL"]).await;
     }
 
     /// Deletes a Pod at once, with no time to give the Lease back.
@@ -106,9 +106,13 @@ impl Controller {
     /// # Panics
     /// When it does not answer.
     pub async fn metrics(&self, pod: &str) -> Metrics {
+        self.try_metrics(pod).await.expect("the metrics port answers")
+    }
+
+    /// Metrics of a Pod, if it answers.
+    pub async fn try_metrics(&self, pod: &str) -> Option<Metrics> {
         let pod = format!("{NAMESPACE}/{pod}");
-        let text = self.bed.ask(&pod, NAME, "http://127.0.0.1:19001/metrics").await;
-        Metrics::read(&text.expect("the metrics port answers"))
+        self.bed.ask(&pod, NAME, "http://127.0.0.1:19001/metrics").await.map(|text| Metrics::read(&text))
     }
 
     /// Waits until every replica has what one that starts now would make of the same objects.

@@ -86,6 +86,8 @@ fn what_is_needed_comes_first() {
             "ClusterRoleBinding",
             "Role",
             "RoleBinding",
+            "ClusterRole",
+            "ClusterRoleBinding",
             "Role",
             "RoleBinding",
             "ServiceAccount",

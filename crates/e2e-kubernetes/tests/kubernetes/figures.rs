@@ -48,6 +48,11 @@ async fn only_pod(space: &Space) -> String {
 
 #[tokio::test]
 async fn figures() {
+    // They take minutes, and say little of a debug build.
+    if std::env::var_os("FERROGATE_FIGURES").is_none() {
+        println!("left out: make bench-kubernetes");
+        return;
+    }
     Bed::run("figures", async |space| {
         let controller = space.bed.controller();
         let mut report = String::new();

@@ -139,14 +139,10 @@ async fn infrastructure_that_somebody_changes_or_deletes_is_mended() {
         super::shop(space).await;
         let fleet = space.fleet("shop").await;
         let system = space.bed.controller().space();
-        let ports = system.get("Service", &fleet).await.unwrap()["spec"]["ports"].clone();
-        let spoilt = json!({ "spec": { "ports": [{ "name": "http-80", "port": 81, "protocol": "TCP" }] } });
+        let spoilt = json!({ "spec": { "externalTrafficPolicy": "Cluster" } });
         system.merge("Service", &fleet, &spoilt).await;
-        system
-            .until("Service", &fleet, "as it was", |service| {
-                service["spec"]["ports"][0]["port"] == ports[0]["port"]
-            })
-            .await;
+        let policy = |service: &Value| service["spec"]["externalTrafficPolicy"] == "Local";
+        system.until("Service", &fleet, "as it was", policy).await;
         system
             .merge(
                 "Deployment",
