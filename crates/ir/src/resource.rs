@@ -132,7 +132,8 @@ pub struct Resource {
     pub warming: Warming,
     /// For a cluster, the name of the `ClusterLoadAssignment` that it subscribes to; `None` when it needs none.
     pub endpoints: Option<Arc<str>>,
-    /// For a listener with TCP filter chains, clusters that it names itself; empty for HTTP.
+    /// For a listener that forwards connections or datagrams, clusters that it names itself, ascending, each once; empty
+    /// for HTTP.
     pub clusters: Box<[Arc<str>]>,
     /// The objects whose authors can mend it when Envoy refuses it.
     pub owners: Box<[ObjectRef]>,

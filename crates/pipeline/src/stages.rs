@@ -29,7 +29,7 @@ use xds::entry::Entries;
 
 use crate::{
     Commit, Fleet, isolation,
-    order::{HostIndex, HostPlace, TableIndex},
+    order::{HostIndex, HostPlace, Layer4Index, TableIndex},
 };
 pub use explain::{Explanation, HostView};
 use features::FeatureIndex;
@@ -45,6 +45,14 @@ fn judge(parameters: &Arc<serde_json::Value>, installation: &ir::infra::Installa
 pub(crate) struct HostOutput {
     pub place: HostPlace,
     pub fragment: Arc<Fragment>,
+}
+
+/// An encoded listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerOutput {
+    pub resource: Arc<Resource>,
+    /// Routes whose clusters it names itself, ascending.
+    pub routes: Box<[ObjectId]>,
 }
 
 /// A Gateway's proxies as a cluster.
@@ -67,7 +75,7 @@ pub(crate) struct Stages {
     entries: Table<EntryKey, Entries, Dep>,
     hosts: Table<VirtualHostKey, HostOutput, Dep>,
     tables: Table<TableKey, Arc<Resource>, Dep>,
-    listeners: Table<(ObjectId, u16), Arc<Resource>, Dep>,
+    listeners: Table<(ObjectId, u16), ListenerOutput, Dep>,
     secrets: Table<ObjectId, Arc<Resource>, Dep>,
     locals: Table<ObjectId, LocalOutput, Dep>,
     statuses: Table<ObjectId, Status, Dep>,
@@ -76,7 +84,13 @@ pub(crate) struct Stages {
     attached_routes: Counts<(ObjectId, u16)>,
     /// Entries that attachment asks for.
     wanted_entries: FxHashSet<EntryKey>,
-    /// Gateways that a route is bound to: they need its clusters.
+    /// Routes of connections and datagrams by listener.
+    layer4: Layer4Index,
+    /// Listeners that name the clusters of a route of connections or datagrams, by route and Gateway.
+    layer4_users: Counts<(ObjectId, ObjectId)>,
+    /// Listeners of a Gateway that close connections.
+    closing: Counts<ObjectId>,
+    /// Gateways that serve a route: they need its clusters.
     route_gateways: Buckets<ObjectId, ObjectId>,
     /// Gateways that serve a certificate.
     secret_gateways: Buckets<ObjectId, ObjectId>,
@@ -108,6 +122,9 @@ impl Default for Stages {
             statuses: Table::new("status"),
             attached_routes: Counts::default(),
             wanted_entries: FxHashSet::default(),
+            layer4: Layer4Index::default(),
+            layer4_users: Counts::default(),
+            closing: Counts::default(),
             route_gateways: Buckets::default(),
             secret_gateways: Buckets::default(),
             features: FeatureIndex::default(),
@@ -254,6 +271,9 @@ impl Stages {
             if old.map(rules) != new.map(rules) {
                 touched.push(Dep::Rules(id));
             }
+            if old.map(|r| (&r.layer4, r.origin.created)) != new.map(|r| (&r.layer4, r.origin.created)) {
+                touched.push(Dep::Layer4(id));
+            }
             if old.map(|r| &r.plans) != new.map(|r| &r.plans) {
                 touched.push(Dep::Plans(id));
                 for route in [old, new].into_iter().flatten() {
@@ -272,7 +292,7 @@ impl Stages {
         let Run { dirty, roots, .. } = run;
         let (gateways, routes) = (GatewayTable(&self.gateways), &self.routes);
         let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
-        let route_gateways = &mut self.route_gateways;
+        let (route_gateways, layer4) = (&mut self.route_gateways, &mut self.layer4);
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
         self.attached.update(dirty, std::mem::take(&mut roots.routes), unit, |change| {
@@ -286,6 +306,11 @@ impl Stages {
             for key in counted(change.old) {
                 counts.decrement(key);
                 touched.push(Dep::AttachedRoutes(key.0));
+            }
+            if is_layer4(store, id) {
+                let listeners = layer4.replace(id, change.old, change.new).into_iter();
+                touched.extend(listeners.map(|(gateway, listener)| Dep::Layer4Routes(gateway, listener)));
+                return;
             }
             let (old, new) = (entries_of(id, change.old), entries_of(id, change.new));
             for key in old.difference(&new) {
@@ -378,6 +403,11 @@ impl Stages {
         all.sort_unstable_by(|a, b| a.object.cmp(&b.object));
         all
     }
+}
+
+/// True for routes of connections and datagrams.
+fn is_layer4(store: &Store, id: ObjectId) -> bool {
+    store.object(id).and_then(|object| route::of(object.kind)).is_some_and(|kind| kind.is_layer4())
 }
 
 fn cluster_key(gateway: ObjectId, route: ObjectId, plan: &ClusterPlan) -> ClusterKey {

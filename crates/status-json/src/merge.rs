@@ -30,7 +30,9 @@ impl Shape {
     pub fn of(kind: Kind) -> Option<Shape> {
         match kind {
             Kind::GatewayClass | Kind::Gateway | Kind::Backend | Kind::EnvoyProxy => Some(Shape::Owned),
-            Kind::HttpRoute | Kind::GrpcRoute => Some(Shape::ROUTE),
+            Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+                Some(Shape::ROUTE)
+            }
             kind if kind.is_policy() => Some(Shape::POLICY),
             _ => None,
         }

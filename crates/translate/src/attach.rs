@@ -43,18 +43,30 @@ pub struct Binding {
     pub listener: u16,
     /// Hosts, in the order of the route's hostnames.
     pub hosts: Box<[Host]>,
+    /// True when TLS ends at the listener.
+    pub terminates: bool,
 }
 
 /// Attaches one route. `None` when it does not exist or has no parent of ours.
 pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -> Option<AttachOutput> {
     let kind = route::of(reader.kind(id)?)?;
     let head = kind.head(id, reader)?;
+    let unattachable = kind.unattachable(id, reader);
     let parents: Box<[ParentOutput]> = (head.parents.iter().enumerate())
         .filter_map(|(i, parent)| {
             let gateway = parent.gateway?;
             let listeners = gateways.listeners(reader, gateway)?;
             let request = Request { head, kind: kind.kind().name(), index: i };
-            Some(attach(&request, parent, gateway, listeners, reader))
+            let output = attach(&request, parent, gateway, listeners, reader);
+            Some(match &unattachable {
+                Some(finding) if output.refused.is_none() => ParentOutput {
+                    refused: Some(finding.clone()),
+                    counted: [].into(),
+                    bindings: [].into(),
+                    ..output
+                },
+                _ => output,
+            })
         })
         .collect();
     Some(AttachOutput { parents })
@@ -117,7 +129,8 @@ fn attach(
         counted.push(i as u16);
         if listeners[i].ready {
             let table = TableKey { gateway, listener: listeners[i].table };
-            bindings.push(Binding { table, listener: i as u16, hosts: hosts.into() });
+            let terminates = listeners[i].terminates;
+            bindings.push(Binding { table, listener: i as u16, hosts: hosts.into(), terminates });
         }
     }
     if counted.is_empty() {
@@ -207,7 +220,8 @@ fn hosts(route: &[NameId], index: usize, listeners: &[AttachListener], reader: &
     hosts
 }
 
-/// True when another listener on the port, of the same protocol, covers `host` and is more specific than this one.
+/// True when another listener on the port covers `host` and is more specific than this one. Ready listeners with
+/// hostnames on one port are all of HTTP, or all of HTTPS and TLS.
 fn owned_by_sibling(host: Host, index: usize, listeners: &[AttachListener], reader: &Reader<'_>) -> bool {
     let (own, Host::Name(host)) = (&listeners[index], host) else { return false };
     // Of two hostnames that cover the same host one covers the other; their lengths say nothing (`*.example.com` is no
@@ -218,7 +232,6 @@ fn owned_by_sibling(host: Host, index: usize, listeners: &[AttachListener], read
     listeners.iter().enumerate().any(|(i, other)| {
         i != index
             && other.port == own.port
-            && other.tls == own.tls
             && other.ready
             && other.hostname.is_some_and(|h| within(h) && covers(reader.name(h), reader.name(host)))
     })

@@ -11,6 +11,7 @@ pub mod backend;
 pub mod destination;
 pub mod gateway;
 pub mod host;
+pub mod layer4;
 pub mod policy;
 pub mod precedence;
 mod reader;

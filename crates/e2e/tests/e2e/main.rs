@@ -7,6 +7,7 @@ mod grpc;
 mod hitless;
 mod http;
 mod https;
+mod layer4;
 mod live;
 mod protocols;
 mod surface;

@@ -4,15 +4,20 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use engine::Reads;
-use ir::{listener::VirtualHost, resource::ResourceType, secret::TlsCertificate};
+use ir::{
+    cluster::EMPTY_CLUSTER,
+    listener::VirtualHost,
+    resource::{Resource, ResourceType},
+    secret::TlsCertificate,
+};
 use store::{ObjectId, Store};
 use translate::{
-    AttachListener, AttachTable, ClusterKey, Dep, GatewayOutput, GatewayTable, Policies, Reader, RouteTable,
-    TableKey, VirtualHostKey, destination, gateway::Chain,
+    AttachListener, AttachTable, ClusterKey, Dep, GatewayOutput, GatewayTable, Policies, Reader, RouteOutput,
+    RouteTable, TableKey, VirtualHostKey, destination, gateway::Chain,
 };
 use xds::{entry, listener, resource};
 
-use super::{HostOutput, LocalOutput, Run, Stages};
+use super::{HostOutput, ListenerOutput, LocalOutput, Run, Stages, cluster_key};
 use crate::{
     isolation::{self, BroadHosts},
     order::{HostEntries, HostPlace},
@@ -20,11 +25,12 @@ use crate::{
 
 impl Stages {
     pub(super) fn run_emit(&mut self, store: &Store, run: &mut Run) {
-        self.run_clusters(store, run);
         self.run_entries(store, run);
         self.run_hosts(store, run);
         self.run_tables(store, run);
+        // Listeners decide which routes of connections and datagrams have effect, and so which clusters there are.
         self.run_listeners(store, run);
+        self.run_clusters(store, run);
         self.run_secrets(store, run);
     }
 
@@ -175,8 +181,11 @@ impl Stages {
 
     fn run_listeners(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.listeners);
-        let gateways = GatewayTable(&self.gateways);
-        let (features, publication) = (&self.features, &mut run.publication);
+        let (gateways, routes) = (GatewayTable(&self.gateways), RouteTable(&self.routes));
+        let (features, layer4, publication) = (&self.features, &self.layer4, &mut run.publication);
+        let (clusters, plans) = (&mut run.roots.clusters, &self.routes);
+        let (users, closing, route_gateways) =
+            (&mut self.layer4_users, &mut self.closing, &mut self.route_gateways);
         self.listeners.update(
             &run.dirty,
             roots,
@@ -184,19 +193,55 @@ impl Stages {
                 let mut reader = Reader::new(store, reads);
                 let socket = gateways.sockets(&mut reader, gateway).get(usize::from(index))?;
                 for chain in &socket.chains {
-                    if let Chain::Http { table, .. } = chain {
-                        reader.record(Dep::Features(TableKey { gateway, listener: *table }));
-                    }
+                    reader.record(match chain {
+                        Chain::Http { table, .. } => Dep::Features(TableKey { gateway, listener: *table }),
+                        Chain::Layer4 { listener, .. } => Dep::Layer4Routes(gateway, *listener),
+                    });
                 }
-                let listener = listener::of_socket(socket, reader.object(gateway), |table| {
+                let bound = |listener| layer4.routes((gateway, listener));
+                let chains = translate::layer4::chains(socket, bound, &mut reader, routes);
+                let listener = listener::of_socket(socket, reader.object(gateway), chains.chains, |table| {
                     features.get(TableKey { gateway, listener: table })
                 });
-                Some(Arc::new(resource::listener(&listener)))
+                let routes = chains.routes.into_iter().collect();
+                Some(ListenerOutput { resource: Arc::new(resource::listener(&listener)), routes })
             },
             |change| {
-                publication.gateway_resource(change.key.0, ResourceType::Listener, change.old, change.new);
+                let (gateway, _) = change.key;
+                let (old, new) = (change.old, change.new);
+                let resource = |output: Option<&ListenerOutput>| output.map(|o| o.resource.clone());
+                let (was, is) = (resource(old), resource(new));
+                publication.gateway_resource(gateway, ResourceType::Listener, was.as_ref(), is.as_ref());
+                let mut wake = |route| {
+                    let plans = plans.get(route).map_or(&[][..], |route: &RouteOutput| &route.plans);
+                    clusters.extend(plans.iter().map(|plan| cluster_key(gateway, route, plan)));
+                };
+                // What is new counts before what is old goes, so that nothing passes through zero.
+                for route in new.map_or(&[][..], |o| &o.routes) {
+                    if users.increment((*route, gateway)) {
+                        route_gateways.insert(*route, gateway);
+                        wake(*route);
+                    }
+                }
+                for route in old.map_or(&[][..], |o| &o.routes) {
+                    if users.decrement((*route, gateway)) {
+                        route_gateways.remove(*route, gateway);
+                        wake(*route);
+                    }
+                }
+                let empty = || Arc::new(resource::empty_cluster());
+                if names_empty(is.as_ref()) && closing.increment(gateway) {
+                    publication.gateway_resource(gateway, ResourceType::Cluster, None, Some(&empty()));
+                }
+                if names_empty(was.as_ref()) && closing.decrement(gateway) {
+                    publication.gateway_resource(gateway, ResourceType::Cluster, Some(&empty()), None);
+                }
             },
         );
+        self.run_locals(store, run);
+    }
+
+    fn run_locals(&mut self, store: &Store, run: &mut Run) {
         let publication = &mut run.publication;
         let roots: Vec<ObjectId> = publication.touched_gateways().collect();
         let served = |id: ObjectId| self.gateways.get(id).is_some_and(|g| g.served);
@@ -308,10 +353,15 @@ fn named(listener: &AttachListener, domain: Arc<str>) -> VirtualHost {
     }
 }
 
+/// True for a listener that closes connections.
+fn names_empty(listener: Option<&Arc<Resource>>) -> bool {
+    listener.is_some_and(|l| l.clusters.iter().any(|cluster| &**cluster == EMPTY_CLUSTER))
+}
+
 /// The route configurations of a Gateway.
 pub(super) fn tables_of(gateway: ObjectId, output: &GatewayOutput) -> impl Iterator<Item = TableKey> + '_ {
     output.sockets.iter().flat_map(|s| s.chains.iter()).filter_map(move |chain| match chain {
         Chain::Http { table, .. } => Some(TableKey { gateway, listener: *table }),
-        Chain::Empty { .. } => None,
+        Chain::Layer4 { .. } => None,
     })
 }

@@ -156,6 +156,8 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Policy(id) => format!("settings of {}", object(id)),
         Dep::PolicyStatus(id) => format!("places of {}", object(id)),
         Dep::Relations(kind, id) => format!("{kind}s in {}", object(id)),
+        Dep::Layer4(id) => format!("target of {}", object(id)),
+        Dep::Layer4Routes(id, listener) => format!("routes of {} listener {listener}", object(id)),
         Dep::Features(table) => {
             format!("HTTP filters of {} listener {}", object(table.gateway), table.listener)
         }

@@ -86,6 +86,8 @@ pub struct AttachListener {
     pub ready: bool,
     /// True when requests come in over TLS.
     pub tls: bool,
+    /// True when TLS ends at the listener.
+    pub terminates: bool,
     /// Kinds of routes that may attach.
     pub kinds: Vec<&'static str>,
     /// Namespaces whose routes may attach.
@@ -263,6 +265,7 @@ fn attach_listener(
         hostname: listener.hostname,
         ready: judged.ready(),
         tls: judged.protocol == listener::Protocol::Https,
+        terminates: !judged.certificates.is_empty(),
         kinds: judged.supported_kinds.clone(),
         namespaces: listener.namespaces.clone(),
         // At most 64 listeners by the schema.

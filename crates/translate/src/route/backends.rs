@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, INVALID_BACKEND_CLUSTER, Protocol, Zones},
+    listener::Transport,
     object::MCS_GROUP,
     route::{Target, WeightedCluster},
 };
@@ -38,6 +39,8 @@ pub enum BackendKind {
     Service {
         /// The Service or ServiceImport.
         service: ObjectId,
+        /// Transport of the port.
+        transport: Transport,
         /// Name of the port in EndpointSlices.
         port_name: Arc<str>,
         /// True when its slices hold host names.
@@ -63,7 +66,7 @@ impl BackendKind {
     }
 }
 
-/// What the requests of a route are. It decides the protocol towards backends that do not name theirs, and how clients
+/// What a route forwards. It decides the protocol towards backends that do not name theirs, and how clients
 /// are told that there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speaks {
@@ -71,12 +74,21 @@ pub(super) enum Speaks {
     Http,
     /// gRPC, which needs HTTP/2.
     Grpc,
+    /// Bytes of connections or datagrams, whatever they are: they go to ports of this transport.
+    Bytes(Transport),
 }
 
 impl Speaks {
+    fn transport(self) -> Transport {
+        match self {
+            Speaks::Http | Speaks::Grpc => Transport::Tcp,
+            Speaks::Bytes(transport) => transport,
+        }
+    }
+
     fn protocol(self) -> Protocol {
         match self {
-            Speaks::Http => Protocol::Http1,
+            Speaks::Http | Speaks::Bytes(_) => Protocol::Http1,
             Speaks::Grpc => Protocol::Http2,
         }
     }
@@ -85,7 +97,7 @@ impl Speaks {
     /// what Gateway API asks for there (GRPCRouteRule.backendRefs), and of 500 as `UNKNOWN`.
     fn status_of_invalid(self) -> u16 {
         match self {
-            Speaks::Http => 500,
+            Speaks::Http | Speaks::Bytes(_) => 500,
             Speaks::Grpc => 503,
         }
     }
@@ -401,8 +413,8 @@ fn service(
             format!("{named} is of type ExternalName; use a Backend with an fqdn endpoint for {host}"),
         ));
     }
-    let port = port(named, &service.ports, number)?;
-    let kind = endpoints(id, named, port, weight, reader)?;
+    let port = port(named, &service.ports, number, speaks)?;
+    let kind = endpoints(id, named, port, speaks, weight, reader)?;
     let protocol = protocol(named, port, speaks)?;
     // Envoy Gateway's own value, from before there were standard ones. It says nothing that a GRPCRoute has not said.
     let legacy = port.app_protocol.as_deref() == Some("grpc") && speaks == Speaks::Http;
@@ -443,12 +455,12 @@ fn service_import(
     let Some(import) = reader.service_import(id) else {
         return Err(Problem::new("BackendNotFound", format!("{named} does not exist")));
     };
-    let port = port(named, &import.ports, number)?;
-    let kind = endpoints(id, named, port, weight, reader)?;
+    let port = port(named, &import.ports, number, speaks)?;
+    let kind = endpoints(id, named, port, speaks, weight, reader)?;
     let protocol = protocol(named, port, speaks)?;
     let warning = reader.service(import.service).and_then(|service| {
         let own = service.ports.iter().find(|p| p.port == number && p.protocol == port.protocol)?;
-        disagreement(named, port, own)
+        disagreement(named, port, own).filter(|_| !matches!(speaks, Speaks::Bytes(_)))
     });
     Ok(Resolved {
         destination: Destination {
@@ -495,11 +507,17 @@ fn port_number(named: &ObjectRef, backend: &BackendTarget) -> Result<u16, Proble
         .ok_or_else(|| Problem::new("PortNotSpecified", format!("a reference to {named} needs a port")))
 }
 
-fn port<'a>(named: &ObjectRef, ports: &'a [ServicePort], number: u16) -> Result<&'a ServicePort, Problem> {
+fn port<'a>(
+    named: &ObjectRef,
+    ports: &'a [ServicePort],
+    number: u16,
+    speaks: Speaks,
+) -> Result<&'a ServicePort, Problem> {
+    let transport = speaks.transport().name();
     ports
         .iter()
-        .find(|p| p.port == number && &*p.protocol == "TCP")
-        .ok_or_else(|| Problem::new("PortNotFound", format!("{named} has no TCP port {number}")))
+        .find(|p| p.port == number && &*p.protocol == transport)
+        .ok_or_else(|| Problem::new("PortNotFound", format!("{named} has no {transport} port {number}")))
 }
 
 /// The endpoints of a port of a Service or ServiceImport.
@@ -507,10 +525,13 @@ fn endpoints(
     id: ObjectId,
     named: &ObjectRef,
     port: &ServicePort,
+    speaks: Speaks,
     weight: u32,
     reader: &mut Reader<'_>,
 ) -> Result<BackendKind, Problem> {
-    if weight > 0 && !reader.available(id, &port.name) {
+    // There is no answer to give in the place of a backend's to a connection: it is closed, or goes to another backend.
+    let answers = !matches!(speaks, Speaks::Bytes(_));
+    if answers && weight > 0 && !reader.available(id, &port.name) {
         return Err(Problem {
             reason: "EndpointsNotFound",
             message: format!("{named} has no endpoints for port {}", port.port),
@@ -528,6 +549,7 @@ fn endpoints(
     }
     Ok(BackendKind::Service {
         service: id,
+        transport: speaks.transport(),
         port_name: port.name.clone(),
         dns: addresses == Some(Addresses::Hosts),
     })
@@ -535,7 +557,7 @@ fn endpoints(
 
 /// The protocol towards a port. Values that are not known say nothing (GEP-1911).
 fn protocol(named: &ObjectRef, port: &ServicePort, speaks: Speaks) -> Result<Protocol, Problem> {
-    match port.app_protocol.as_deref() {
+    match port.app_protocol.as_deref().filter(|_| !matches!(speaks, Speaks::Bytes(_))) {
         Some("kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c") => Ok(Protocol::Http2),
         Some(
             value @ ("kubernetes.io/ws"

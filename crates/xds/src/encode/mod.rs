@@ -25,6 +25,7 @@ mod redirect;
 mod rewrite;
 mod route;
 mod secret;
+mod server_name;
 mod session;
 mod wire;
 
