@@ -39,7 +39,8 @@ pub struct Verdict {
 /// Judges documents as an API server would. Schemas are compiled when a kind is first met, then kept; one value
 /// serves all threads.
 pub struct Admission {
-    kinds: Vec<OnceLock<Result<Compiled, String>>>,
+    /// By kind and version, in the order of the registry.
+    kinds: Vec<Vec<OnceLock<Result<Compiled, String>>>>,
     pub(crate) config: OnceLock<Result<Compiled, String>>,
     pub(crate) functions: Functions,
 }
@@ -60,7 +61,8 @@ impl Admission {
     /// An admission with nothing compiled yet.
     pub fn new() -> Self {
         Admission {
-            kinds: KINDS.iter().map(|_| OnceLock::new()).collect(),
+            kinds: (KINDS.iter().map(|kind| kind.versions.iter().map(|_| OnceLock::new()).collect()))
+                .collect(),
             config: OnceLock::new(),
             functions: Functions::new(),
         }
@@ -91,7 +93,8 @@ impl Admission {
         if let Some(name) = document.pointer("/metadata/name").and_then(Value::as_str) {
             name.clone_into(&mut subject.name);
         }
-        let object = self.judge(document, kind, unknown, &mut findings);
+        let version = subject.api_version.rsplit('/').next().unwrap_or_default();
+        let object = self.judge(document, (kind, version), unknown, &mut findings);
         let refused = findings.iter().any(|finding| finding.severity == Severity::Rejected);
         let problems = findings.into_iter().map(|finding| finding.into_problem(&subject)).collect();
         Verdict { subject, object: object.filter(|_| !refused), problems }
@@ -100,12 +103,14 @@ impl Admission {
     fn judge(
         &self,
         mut document: Value,
-        kind: &'static KindInfo,
+        (kind, version): (&'static KindInfo, &str),
         unknown: UnknownFields,
         findings: &mut Vec<Finding>,
     ) -> Option<Object> {
         let position = KINDS.iter().position(|known| known == kind)?;
-        let compiled = self.kinds.get(position)?.get_or_init(|| Compiled::new(kind.schema(), kind.is_core()));
+        let of_version = kind.versions.iter().position(|known| *known == version)?;
+        let compiled = self.kinds.get(position)?.get(of_version)?;
+        let compiled = compiled.get_or_init(|| Compiled::new(kind.schema_of(version), kind.is_core()));
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(error) => {

@@ -559,9 +559,10 @@ fn the_configuration_file_is_strict() {
 
 #[test]
 fn every_schema_compiles() {
-    for (schema, core) in
-        api::KINDS.iter().map(|kind| (kind.schema(), kind.is_core())).chain([(api::config::schema(), false)])
-    {
+    let of_kind = |kind: &'static api::KindInfo| {
+        kind.versions.iter().map(|version| (kind.schema_of(version), kind.is_core()))
+    };
+    for (schema, core) in api::KINDS.iter().flat_map(of_kind).chain([(api::config::schema(), false)]) {
         let compiled = crate::kind::Compiled::new(schema, core);
         assert!(compiled.is_ok(), "{:?}", compiled.err());
     }

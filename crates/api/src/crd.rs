@@ -33,15 +33,20 @@ fn complete(mut crd: CustomResourceDefinition, kind: &KindInfo) -> CustomResourc
         annotations.insert(BUNDLE_VERSION.to_owned(), GATEWAY_API_VERSION.to_owned());
         annotations.insert(CHANNEL.to_owned(), "experimental".to_owned());
     }
-    let Some(mut first) = crd.spec.versions.pop() else { return crd };
-    first.schema = serde_json::from_value(kind.schema())
-        .ok()
-        .map(|schema| CustomResourceValidation { open_api_v3_schema: Some(schema) });
+    let Some(first) = crd.spec.versions.pop() else { return crd };
     crd.spec.versions = kind
         .versions
         .iter()
         .map(|version| {
             let mut this = first.clone();
+            this.schema = serde_json::from_value(kind.schema_of(version))
+                .ok()
+                .map(|schema| CustomResourceValidation { open_api_v3_schema: Some(schema) });
+            if kind.is_deprecated(version) {
+                this.deprecated = Some(true);
+                this.deprecation_warning =
+                    Some(format!("{} in {}/{version} is deprecated; use v1", kind.name, kind.group));
+            }
             this.name = (*version).to_owned();
             this.storage = *version == kind.storage;
             // Gateway API deprecates the experimental versions of a kind that has become stable.

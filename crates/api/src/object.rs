@@ -21,6 +21,7 @@ use crate::{
     gatewayclass::{GatewayClass, GatewayClassSpec, GatewayClassStatus},
     grpcroute::{GrpcRoute, GrpcRouteSpec},
     httproute::{HttpRoute, HttpRouteSpec},
+    layer4::{self, TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute, UdpRouteSpec},
     listenerset::{ListenerSet, ListenerSetSpec, ListenerSetStatus},
     policy::PolicyStatus,
     referencegrant::{ReferenceGrant, ReferenceGrantSpec},
@@ -35,7 +36,7 @@ pub struct KindInfo {
     pub group: &'static str,
     /// The `kind` of a document, such as `HTTPRoute`.
     pub name: &'static str,
-    /// Versions that are read, all as the same type; the newest first.
+    /// Versions that are read, all as the same type; the best first.
     pub versions: &'static [&'static str],
     /// The version in which API servers keep objects.
     pub storage: &'static str,
@@ -44,6 +45,8 @@ pub struct KindInfo {
     /// Names, scope and columns for an API server; `None` for its own kinds.
     pub(crate) crd: Option<fn() -> CustomResourceDefinition>,
     schema: fn() -> Value,
+    /// Makes the schema that of one version, where versions differ.
+    in_version: Option<fn(&str, &mut Value)>,
 }
 
 impl fmt::Debug for KindInfo {
@@ -72,9 +75,25 @@ impl KindInfo {
         KINDS.iter().find(|k| k.group == group && k.name == kind)
     }
 
-    /// The OpenAPI schema of the kind: limits, defaults and CEL rules. It is made anew by each call.
+    /// The OpenAPI schema of the kind in its best version: limits, defaults and CEL rules. It is made anew by each
+    /// call.
     pub fn schema(&self) -> Value {
-        (self.schema)()
+        self.schema_of(self.versions.first().copied().unwrap_or_default())
+    }
+
+    /// The OpenAPI schema of the kind in one of its versions. It is made anew by each call.
+    pub fn schema_of(&self, version: &str) -> Value {
+        let mut schema = (self.schema)();
+        if let Some(in_version) = self.in_version {
+            in_version(version, &mut schema);
+        }
+        schema
+    }
+
+    /// True for a version that Gateway API keeps for objects of old manifests only: an alpha one of a kind that has
+    /// come to v1.
+    pub fn is_deprecated(&self, version: &str) -> bool {
+        self.versions.contains(&"v1") && version.contains("alpha")
     }
 
     /// Name in paths and RBAC rules: the plural in lower case, as all of these kinds form it.
@@ -111,8 +130,10 @@ trait Metadata {
 }
 
 macro_rules! kinds {
+    (@optional) => { None };
+    (@optional $in_version:expr) => { Some($in_version) };
     ($($(#[$doc:meta])* $variant:ident($type:ty) = $group:literal, $name:literal, $versions:expr, $storage:literal,
-        $namespaced:literal, $crd:expr, $schema:expr;)*) => {
+        $namespaced:literal, $crd:expr, $schema:expr $(, in_version = $in_version:expr)?;)*) => {
         /// Every kind that Ferrogate reads, in the order of [`Object`].
         pub const KINDS: &[KindInfo] = &[$(KindInfo {
             group: $group,
@@ -122,6 +143,7 @@ macro_rules! kinds {
             namespaced: $namespaced,
             crd: $crd,
             schema: $schema,
+            in_version: kinds!(@optional $($in_version)?),
         },)*];
 
         #[derive(Clone, Copy)]
@@ -197,6 +219,15 @@ kinds! {
     /// Routes of gRPC calls.
     GrpcRoute(GrpcRoute) = "gateway.networking.k8s.io", "GRPCRoute", ["v1"], "v1", true,
         Some(GrpcRoute::crd), schema::custom::<GrpcRouteSpec, RouteStatus>;
+    /// Routes of TLS connections by server name.
+    TlsRoute(TlsRoute) = "gateway.networking.k8s.io", "TLSRoute", ["v1", "v1alpha3", "v1alpha2"], "v1", true,
+        Some(TlsRoute::crd), schema::custom::<TlsRouteSpec, RouteStatus>, in_version = layer4::tls_in_version;
+    /// Routes of connections.
+    TcpRoute(TcpRoute) = "gateway.networking.k8s.io", "TCPRoute", ["v1", "v1alpha2"], "v1", true,
+        Some(TcpRoute::crd), schema::custom::<TcpRouteSpec, RouteStatus>, in_version = layer4::in_version;
+    /// Routes of datagrams.
+    UdpRoute(UdpRoute) = "gateway.networking.k8s.io", "UDPRoute", ["v1", "v1alpha2"], "v1", true,
+        Some(UdpRoute::crd), schema::custom::<UdpRouteSpec, RouteStatus>, in_version = layer4::in_version;
     /// Consent to references from another namespace.
     ReferenceGrant(ReferenceGrant) = "gateway.networking.k8s.io", "ReferenceGrant", ["v1", "v1beta1"], "v1beta1",
         true, Some(ReferenceGrant::crd), schema::custom::<ReferenceGrantSpec, ()>;

@@ -36,6 +36,21 @@ fn other_served_versions_read_as_the_same_type() {
 }
 
 #[test]
+fn older_versions_of_layer_4_routes_take_more() {
+    let rules = |kind: &str, version: &str| {
+        let schema = KindInfo::named(GATEWAY_GROUP, kind).unwrap().schema_of(version);
+        let spec = &schema["properties"]["spec"];
+        let hostnames_required = spec["required"].as_array().unwrap().contains(&json!("hostnames"));
+        (spec["properties"]["rules"]["maxItems"].clone(), hostnames_required)
+    };
+    assert_eq!(rules("TCPRoute", "v1"), (json!(1), false));
+    assert_eq!(rules("UDPRoute", "v1alpha2"), (json!(16), false));
+    assert_eq!(rules("TLSRoute", "v1"), (json!(1), true));
+    assert_eq!(rules("TLSRoute", "v1alpha3"), (json!(1), true));
+    assert_eq!(rules("TLSRoute", "v1alpha2"), (json!(16), false));
+}
+
+#[test]
 fn contents_of_a_secret_are_never_printed() {
     let secret = Object::from_json(&json!({
         "apiVersion": "v1",
@@ -80,8 +95,8 @@ fn nodes(schema: &serde_json::Value, visit: &mut impl FnMut(&serde_json::Value))
 
 #[test]
 fn schemas_are_structural() {
-    let schemas = KINDS.iter().map(KindInfo::schema).chain([config::schema()]);
-    for schema in schemas {
+    let of_kind = |kind: &'static KindInfo| kind.versions.iter().map(|version| kind.schema_of(version));
+    for schema in KINDS.iter().flat_map(of_kind).chain([config::schema()]) {
         nodes(&schema, &mut |node| {
             for key in ["$ref", "nullable", "title", "definitions", "anyOf", "const"] {
                 assert!(node.get(key).is_none(), "{key} in {node}");
@@ -116,6 +131,9 @@ fn crds_serve_all_versions_and_keep_one() {
             "listenersets.gateway.networking.k8s.io",
             "httproutes.gateway.networking.k8s.io",
             "grpcroutes.gateway.networking.k8s.io",
+            "tlsroutes.gateway.networking.k8s.io",
+            "tcproutes.gateway.networking.k8s.io",
+            "udproutes.gateway.networking.k8s.io",
             "referencegrants.gateway.networking.k8s.io",
             "backends.gateway.envoyproxy.io",
             "envoyproxies.gateway.envoyproxy.io",

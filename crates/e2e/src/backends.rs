@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::sync::oneshot;
 
 use crate::{Authority, Certificate};
@@ -13,6 +14,8 @@ use crate::{Authority, Certificate};
 #[derive(Debug)]
 pub struct Backends {
     addresses: BTreeMap<String, SocketAddr>,
+    /// Port that speaks TLS, and its certificate in DER.
+    tls: BTreeMap<String, (u16, Vec<u8>)>,
     stops: Vec<oneshot::Sender<()>>,
 }
 
@@ -24,10 +27,11 @@ impl Backends {
 
     /// The same on another address of this machine.
     pub async fn start_at(address: IpAddr, names: &[&str]) -> Backends {
-        let mut backends = Backends { addresses: BTreeMap::new(), stops: Vec::new() };
+        let mut backends = Backends { addresses: BTreeMap::new(), tls: BTreeMap::new(), stops: Vec::new() };
         for name in names {
             let options = echo::Options {
                 plain: vec![SocketAddr::from((address, 0))],
+                tls: vec![SocketAddr::from((address, 0))],
                 backend: (*name).to_owned(),
                 ..echo::Options::default()
             };
@@ -35,6 +39,9 @@ impl Backends {
             let running =
                 echo::serve(options, async { drop(stopped.await) }).await.expect("a backend starts");
             backends.addresses.insert((*name).to_owned(), running.plain[0]);
+            let pem = running.certificate_pem.as_deref().expect("a certificate was made");
+            let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
+            backends.tls.insert((*name).to_owned(), (running.tls[0].port(), der));
             backends.stops.push(stop);
         }
         backends
@@ -44,6 +51,18 @@ impl Backends {
     #[must_use]
     pub fn port(&self, name: &str) -> u16 {
         self.addresses[name].port()
+    }
+
+    /// The port of a backend that speaks TLS.
+    #[must_use]
+    pub fn tls_port(&self, name: &str) -> u16 {
+        self.tls[name].0
+    }
+
+    /// The certificate that a backend shows there, in DER.
+    #[must_use]
+    pub fn certificate(&self, name: &str) -> &[u8] {
+        &self.tls[name].1
     }
 
     /// `Backend` objects for all of them, of their names.

@@ -13,6 +13,7 @@
 mod backends;
 mod certificate;
 mod client;
+mod echoes;
 mod gateway;
 mod grpc;
 pub mod manifest;
@@ -22,6 +23,7 @@ mod websocket;
 pub use backends::{Backends, TlsBackend};
 pub use certificate::{Authority, Certificate};
 pub use client::{At, Client, Question, Reply, get, request};
+pub use echoes::{Echoes, tcp_echo, udp_echo};
 pub use gateway::{Gateway, binary, envoy, free_port};
 pub use grpc::{Call, Channel, Ended};
 pub use traffic::{Loop, Report};

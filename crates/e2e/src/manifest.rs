@@ -75,6 +75,46 @@ pub fn https(name: &str, port: u16, hostname: &str, secrets: &[&str]) -> String 
     text
 }
 
+/// A listener of protocol `TCP`, `UDP` or another without settings.
+#[must_use]
+pub fn listener(name: &str, protocol: &str, port: u16) -> String {
+    format!("- name: {name}\n  protocol: {protocol}\n  port: {port}\n")
+}
+
+/// A TLS listener that terminates with this Secret, for routes of connections.
+#[must_use]
+pub fn terminate(name: &str, port: u16, hostname: &str, secret: &str) -> String {
+    tls(name, port, hostname, &format!("    mode: Terminate\n    certificateRefs:\n    - name: {secret}\n"))
+}
+
+fn tls(name: &str, port: u16, hostname: &str, settings: &str) -> String {
+    let mut text = listener(name, "TLS", port);
+    if !hostname.is_empty() {
+        let _ = writeln!(text, "  hostname: \"{hostname}\"");
+    }
+    text + "  tls:\n" + settings
+}
+
+/// A TCPRoute, TLSRoute or UDPRoute to one listener; `backends` are names of Backends with their weights.
+#[must_use]
+pub fn layer4_route(
+    kind: &str,
+    name: &str,
+    (gateway, section): (&str, &str),
+    hosts: &[&str],
+    backends: &[(&str, u32)],
+) -> String {
+    let hosts: String = hosts.iter().map(|host| format!("  - \"{host}\"\n")).collect();
+    let hosts = if hosts.is_empty() { hosts } else { format!("  hostnames:\n{hosts}") };
+    let backends: String = (backends.iter())
+        .map(|(backend, weight)| indent(&backend_ref(backend), 2) + &format!("      weight: {weight}\n"))
+        .collect();
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\nspec:\n  parentRefs:\n  - \
+         name: {gateway}\n    sectionName: {section}\n{hosts}  rules:\n  - backendRefs:\n{backends}---\n"
+    )
+}
+
 /// An HTTPRoute; `rules` is YAML, a list without indentation.
 #[must_use]
 pub fn route(name: &str, gateway: &str, hosts: &[&str], rules: &str) -> String {

@@ -32,6 +32,7 @@ packages! {
     direct_response: envoy::extensions::filters::network::direct_response::v3;
     network_rbac: envoy::extensions::filters::network::rbac::v3;
     http_rbac: envoy::extensions::filters::http::rbac::v3;
+    sni_dynamic_forward_proxy: envoy::extensions::filters::network::sni_dynamic_forward_proxy::v3;
     network_set_filter_state: envoy::extensions::filters::network::set_filter_state::v3;
     tls_inspector: envoy::extensions::filters::listener::tls_inspector::v3;
     http_inspector: envoy::extensions::filters::listener::http_inspector::v3;

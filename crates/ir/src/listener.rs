@@ -22,6 +22,16 @@ pub enum Transport {
     Udp,
 }
 
+impl Transport {
+    /// As Kubernetes writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "TCP",
+            Transport::Udp => "UDP",
+        }
+    }
+}
+
 /// One socket that a proxy listens on, with the filter chains of every Gateway listener on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -63,20 +73,61 @@ pub struct FilterChain {
 pub enum Network {
     /// HTTP with routes.
     Http(Http),
-    /// Bytes to one cluster; for a listener without routes, to `EmptyCluster`.
+    /// Bytes.
     Tcp {
-        /// Cluster name.
-        cluster: Arc<str>,
+        /// Where to.
+        target: TcpTarget,
         /// Prefix of its statistics.
         stat_prefix: Arc<str>,
     },
-    /// Datagrams to one cluster.
+    /// Datagrams to one cluster; for a listener without routes, to `EmptyCluster`.
     Udp {
         /// Cluster name.
         cluster: Arc<str>,
         /// Prefix of its statistics.
         stat_prefix: Arc<str>,
     },
+}
+
+/// Where the bytes of a connection go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TcpTarget {
+    /// To this cluster; for a listener without routes, to `EmptyCluster`.
+    Cluster(Arc<str>),
+    /// To this cluster, but for a share of connections that are refused, because the backends that they are meant for
+    /// cannot be used.
+    Partly {
+        /// Cluster name.
+        cluster: Arc<str>,
+        /// Weight of the connections that it gets.
+        weight: u32,
+        /// Weight of those that are refused.
+        refused: u32,
+    },
+    /// To the host that the client names by SNI, on port 443, through this cluster, which is a dynamic forward proxy.
+    ServerName(Arc<str>),
+}
+
+impl TcpTarget {
+    /// The cluster.
+    pub fn cluster(&self) -> &Arc<str> {
+        match self {
+            TcpTarget::Cluster(cluster)
+            | TcpTarget::Partly { cluster, .. }
+            | TcpTarget::ServerName(cluster) => cluster,
+        }
+    }
+}
+
+impl Network {
+    /// The cluster that the filter names itself; `None` for HTTP, whose routes name clusters.
+    pub fn cluster(&self) -> Option<&Arc<str>> {
+        match self {
+            Network::Http(_) => None,
+            Network::Tcp { target, .. } => Some(target.cluster()),
+            Network::Udp { cluster, .. } => Some(cluster),
+        }
+    }
 }
 
 /// Settings of an HTTP connection manager.

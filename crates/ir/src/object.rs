@@ -61,6 +61,12 @@ kinds! {
     HttpRoute = "HTTPRoute", GATEWAY_GROUP, "v1", true;
     /// Routes of gRPC calls.
     GrpcRoute = "GRPCRoute", GATEWAY_GROUP, "v1", true;
+    /// Routes of TLS connections by server name.
+    TlsRoute = "TLSRoute", GATEWAY_GROUP, "v1", true;
+    /// Routes of connections.
+    TcpRoute = "TCPRoute", GATEWAY_GROUP, "v1", true;
+    /// Routes of datagrams.
+    UdpRoute = "UDPRoute", GATEWAY_GROUP, "v1", true;
     /// Consent to references from another namespace.
     ReferenceGrant = "ReferenceGrant", GATEWAY_GROUP, "v1", true;
     /// A namespace; only its labels are read.

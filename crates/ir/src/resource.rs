@@ -134,7 +134,8 @@ pub struct Resource {
     pub endpoints: Option<Arc<str>>,
     /// For a cluster, the names of the secrets that it subscribes to: it is not warm before it has them.
     pub secrets: Box<[Arc<str>]>,
-    /// For a listener with TCP filter chains, clusters that it names itself; empty for HTTP.
+    /// For a listener that forwards connections or datagrams, clusters that it names itself, ascending, each once; empty
+    /// for HTTP.
     pub clusters: Box<[Arc<str>]>,
     /// The objects whose authors can mend it when Envoy refuses it.
     pub owners: Box<[ObjectRef]>,

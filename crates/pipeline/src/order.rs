@@ -9,7 +9,9 @@ use bytes::Bytes;
 use ir::resource::Fragment;
 use rustc_hash::FxHashMap;
 use store::ObjectId;
-use translate::{EntryKey, Overlap, Place, TableKey, VirtualHostKey, precedence::OrderKey};
+use translate::{
+    AttachOutput, EntryKey, Host, ListenerId, Overlap, Place, TableKey, VirtualHostKey, precedence::OrderKey,
+};
 use xds::entry::Entries;
 
 /// The routes of one virtual host.
@@ -165,4 +167,49 @@ impl TableIndex {
     pub(crate) fn fragments(&self, table: TableKey) -> Arc<[Arc<Fragment>]> {
         self.tables.get(&table).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
+}
+
+/// Routes of connections and datagrams by listener, with the hosts that they answer there.
+#[derive(Debug, Default)]
+pub(crate) struct Layer4Index {
+    of_listener: FxHashMap<ListenerId, HostsByRoute>,
+}
+
+type HostsByRoute = BTreeMap<ObjectId, Box<[Host]>>;
+
+impl Layer4Index {
+    /// Replaces where a route is attached. Returns the listeners for which that changes something.
+    pub(crate) fn replace(
+        &mut self,
+        route: ObjectId,
+        old: Option<&AttachOutput>,
+        new: Option<&AttachOutput>,
+    ) -> Vec<ListenerId> {
+        let (old, new) = (by_listener(old), by_listener(new));
+        let changed = |listener: &&ListenerId| old.get(*listener) != new.get(*listener);
+        let touched: BTreeSet<ListenerId> = old.keys().chain(new.keys()).filter(changed).copied().collect();
+        for listener in &touched {
+            let routes = self.of_listener.entry(*listener).or_default();
+            match new.get(listener) {
+                Some(hosts) => drop(routes.insert(route, (*hosts).into())),
+                None => drop(routes.remove(&route)),
+            }
+            if routes.is_empty() {
+                self.of_listener.remove(listener);
+            }
+        }
+        touched.into_iter().collect()
+    }
+
+    /// The routes of a listener, by id.
+    pub(crate) fn routes(&self, listener: ListenerId) -> Vec<(ObjectId, &[Host])> {
+        let routes = self.of_listener.get(&listener).into_iter().flatten();
+        routes.map(|(route, hosts)| (*route, &**hosts)).collect()
+    }
+}
+
+/// Hosts by listener. Two parent references that select the same listener give it the same hosts.
+fn by_listener(output: Option<&AttachOutput>) -> BTreeMap<ListenerId, &[Host]> {
+    let parents = output.into_iter().flat_map(|a| a.parents.iter());
+    parents.flat_map(|p| p.bindings.iter().map(|b| (b.listener, &*b.hosts))).collect()
 }

@@ -33,7 +33,7 @@ use xds::entry::Entries;
 
 use crate::{
     Commit, Fleet, isolation,
-    order::{HostIndex, HostPlace, TableIndex},
+    order::{HostIndex, HostPlace, Layer4Index, TableIndex},
 };
 pub use explain::{Explanation, HostView};
 use features::FeatureIndex;
@@ -49,6 +49,14 @@ fn judge(parameters: &Arc<serde_json::Value>, installation: &ir::infra::Installa
 pub(crate) struct HostOutput {
     pub place: HostPlace,
     pub fragment: Arc<Fragment>,
+}
+
+/// An encoded listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerOutput {
+    pub resource: Arc<Resource>,
+    /// Routes whose clusters it names itself, ascending.
+    pub routes: Box<[ObjectId]>,
 }
 
 /// A Gateway's proxies as a cluster.
@@ -112,7 +120,7 @@ pub(crate) struct Stages {
     hosts: Table<VirtualHostKey, HostOutput, Dep>,
     misdirected: Table<TableKey, Box<[HostOutput]>, Dep>,
     tables: Table<TableKey, Arc<Resource>, Dep>,
-    listeners: Table<SocketKey, Arc<Resource>, Dep>,
+    listeners: Table<SocketKey, ListenerOutput, Dep>,
     secrets: Table<SecretKey, Arc<Resource>, Dep>,
     locals: Table<ObjectId, LocalOutput, Dep>,
     statuses: Table<ObjectId, Status, Dep>,
@@ -121,7 +129,13 @@ pub(crate) struct Stages {
     attached_routes: Counts<ListenerId>,
     /// Entries that attachment asks for.
     wanted_entries: FxHashSet<EntryKey>,
-    /// Gateways that a route is bound to: they need its clusters.
+    /// Routes of connections and datagrams by listener.
+    layer4: Layer4Index,
+    /// Listeners that name the clusters of a route of connections or datagrams, by route and Gateway.
+    layer4_users: Counts<(ObjectId, ObjectId)>,
+    /// Listeners of a Gateway that close connections.
+    closing: Counts<ObjectId>,
+    /// Gateways that serve a route: they need its clusters.
     route_gateways: Buckets<ObjectId, ObjectId>,
     /// Gateways whose listeners or clusters need what SDS serves.
     secret_use: SecretUse,
@@ -156,6 +170,9 @@ impl Default for Stages {
             statuses: Table::new("status"),
             attached_routes: Counts::default(),
             wanted_entries: FxHashSet::default(),
+            layer4: Layer4Index::default(),
+            layer4_users: Counts::default(),
+            closing: Counts::default(),
             route_gateways: Buckets::default(),
             secret_use: SecretUse::default(),
             policy_routes: Buckets::default(),
@@ -328,6 +345,9 @@ impl Stages {
             if old.map(rules) != new.map(rules) {
                 touched.push(Dep::Rules(id));
             }
+            if old.map(|r| (&r.layer4, r.origin.created)) != new.map(|r| (&r.layer4, r.origin.created)) {
+                touched.push(Dep::Layer4(id));
+            }
             if old.map(|r| &r.plans) != new.map(|r| &r.plans) {
                 touched.push(Dep::Plans(id));
                 let plans = [old, new].into_iter().flatten().flat_map(|r| r.plans.iter());
@@ -359,6 +379,7 @@ impl Stages {
         let gateways = GatewayTable(&self.gateways);
         let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
         let (routes, route_gateways) = (&self.routes, &mut self.route_gateways);
+        let layer4 = &mut self.layer4;
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
         self.attached.update(dirty, std::mem::take(&mut roots.routes), unit, |change| {
@@ -375,6 +396,11 @@ impl Stages {
             for key in counted(change.old) {
                 counts.decrement(key);
                 touched.push(Dep::AttachedRoutes(key.owner));
+            }
+            if is_layer4(store, id) {
+                let listeners = layer4.replace(id, change.old, change.new).into_iter();
+                touched.extend(listeners.map(Dep::Layer4Routes));
+                return;
             }
             let (old, new) = (entries_of(id, change.old), entries_of(id, change.new));
             for key in old.difference(&new) {
@@ -474,6 +500,11 @@ impl Stages {
     }
 }
 
+/// True for routes of connections and datagrams.
+fn is_layer4(store: &Store, id: ObjectId) -> bool {
+    store.object(id).and_then(|object| route::of(object.kind)).is_some_and(|kind| kind.is_layer4())
+}
+
 /// A BackendTLSPolicy and those that share a backend with it. One that has no say anywhere has no status, and so no reads
 /// that could wake it.
 fn with_rivals(store: &Store, policy: ObjectId) -> Vec<ObjectId> {
@@ -536,9 +567,10 @@ fn counted(output: Option<&AttachOutput>) -> BTreeSet<ListenerId> {
 fn entries_of(route: ObjectId, output: Option<&AttachOutput>) -> BTreeSet<EntryKey> {
     let bindings = output.into_iter().flat_map(|a| a.parents.iter().flat_map(|p| p.bindings.iter()));
     bindings
-        .flat_map(|b| {
+        .filter_map(|b| Some((b.table?, b)))
+        .flat_map(|(table, b)| {
             b.hosts.iter().map(move |host| EntryKey {
-                virtual_host: VirtualHostKey { table: b.table, listener: b.listener, host: *host },
+                virtual_host: VirtualHostKey { table, listener: b.listener, host: *host },
                 route,
             })
         })

@@ -36,18 +36,21 @@ pub struct ParentOutput {
 /// A route on one ready listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// The route configuration.
-    pub table: TableKey,
+    /// The route configuration; `None` for listeners of connections and datagrams.
+    pub table: Option<TableKey>,
     /// The listener.
     pub listener: ListenerId,
     /// Hosts, in the order of the route's hostnames.
     pub hosts: Box<[Host]>,
+    /// True when TLS ends at the listener.
+    pub terminates: bool,
 }
 
 /// Attaches one route. `None` when it does not exist or has no parent of ours.
 pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -> Option<AttachOutput> {
     let kind = route::of(reader.kind(id)?)?;
     let head = kind.head(id, reader)?;
+    let unattachable = kind.unattachable(id, reader);
     let parents: Box<[ParentOutput]> = (head.parents.iter().enumerate())
         .filter_map(|(i, parent)| {
             let owner = parent.target?;
@@ -57,7 +60,16 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -
             };
             let listeners = gateways.listeners(reader, gateway, owner)?;
             let request = Request { head, kind: kind.kind().name(), index: i };
-            Some(attach(&request, parent, (gateway, owner), listeners, reader))
+            let output = attach(&request, parent, (gateway, owner), listeners, reader);
+            Some(match &unattachable {
+                Some(finding) if output.refused.is_none() => ParentOutput {
+                    refused: Some(finding.clone()),
+                    counted: [].into(),
+                    bindings: [].into(),
+                    ..output
+                },
+                _ => output,
+            })
         })
         .collect();
     Some(AttachOutput { parents })
@@ -118,9 +130,10 @@ fn attach(
             continue;
         }
         counted.push(listener.id);
-        if let Some(table) = listener.table {
-            let table = TableKey { gateway, listener: table };
-            bindings.push(Binding { table, listener: listener.id, hosts: hosts.into() });
+        if listener.ready {
+            let table = listener.table.map(|table| TableKey { gateway, listener: table });
+            let terminates = listener.terminates;
+            bindings.push(Binding { table, listener: listener.id, hosts: hosts.into(), terminates });
         }
     }
     if counted.is_empty() {

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use ir::{
     Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, EndpointHealth, Endpoints, Locality, Zones},
+    listener::Transport,
     tls::UpstreamTls,
     traffic::{ClusterTraffic, HealthChecker, ZonePreference},
 };
 use store::{
     ObjectId,
-    facts::{self, SliceAddress},
+    facts::{self, SliceAddress, SlicePort},
 };
 
 use crate::{
@@ -221,7 +222,9 @@ fn zonal_localities(endpoints: Vec<Zoned>, priority: u32, metadata: Option<&Meta
 
 fn endpoints_of(destination: &Destination, reader: &mut Reader<'_>) -> Vec<Zoned> {
     match &destination.kind {
-        BackendKind::Service { service, port_name, .. } => service_endpoints(*service, port_name, reader),
+        BackendKind::Service { service, transport, port_name, .. } => {
+            service_endpoints(*service, *transport, port_name, reader)
+        }
         BackendKind::Backend { backend, .. } => match reader.backend(*backend).map(|b| &b.kind) {
             Some(facts::BackendKind::Endpoints(endpoints)) => (endpoints.iter())
                 .map(|e| {
@@ -241,11 +244,17 @@ fn endpoints_of(destination: &Destination, reader: &mut Reader<'_>) -> Vec<Zoned
 
 /// Endpoints of a port of a Service or ServiceImport over all of its slices (both address families of a dual-stack Service), each address
 /// once: while a slice is split or joined, an address may stand in two.
-fn service_endpoints(service: ObjectId, port_name: &str, reader: &mut Reader<'_>) -> Vec<Zoned> {
+fn service_endpoints(
+    service: ObjectId,
+    transport: Transport,
+    port_name: &str,
+    reader: &mut Reader<'_>,
+) -> Vec<Zoned> {
     let mut endpoints: Vec<Zoned> = Vec::new();
     let mut seen = rustc_hash::FxHashMap::default();
     for slice in reader.slices_of(service) {
-        for port in slice.ports.iter().filter(|p| &*p.name == port_name && &*p.protocol == "TCP") {
+        let named = |p: &&SlicePort| &*p.name == port_name && *p.protocol == *transport.name();
+        for port in slice.ports.iter().filter(named) {
             for e in slice.endpoints.iter() {
                 let address = match &e.address {
                     SliceAddress::Ip(ip) => Address::Ip(*ip, port.port),
@@ -281,7 +290,7 @@ pub fn local_cluster(gateway: ObjectId, reader: &mut Reader<'_>) -> Option<(Clus
         section: Some(port.port.to_string().into()),
         annotations: [].into(),
     };
-    let endpoints = service_endpoints(service.meta.id, &port.name, reader);
+    let endpoints = service_endpoints(service.meta.id, Transport::Tcp, &port.name, reader);
     let owners: Box<[ObjectRef]> = [object, service_object].into();
     let cluster = Cluster {
         name: name.clone(),

@@ -13,6 +13,7 @@ pub mod destination;
 mod features;
 pub mod gateway;
 pub mod host;
+pub mod layer4;
 mod namespaces;
 pub mod policy;
 pub mod precedence;

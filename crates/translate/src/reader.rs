@@ -56,6 +56,10 @@ pub enum Dep {
     PolicyStatus(ObjectId),
     /// How policies of a kind in a Gateway relate to each other.
     Relations(Kind, ObjectId),
+    /// What a route does with connections or datagrams.
+    Layer4(ObjectId),
+    /// Routes of connections or datagrams on a listener of a Gateway, by its index.
+    Layer4Routes(ListenerId),
 }
 
 /// A listener by what it belongs to and its name there: it stays the same whichever listeners come and go beside it.
@@ -222,6 +226,14 @@ impl<'a> Reader<'a> {
     pub fn grpc_route(&mut self, id: ObjectId) -> Option<&'a facts::GrpcRoute> {
         match self.fact(id)? {
             Fact::GrpcRoute(route) => Some(route),
+            _ => None,
+        }
+    }
+
+    /// A TCPRoute, TLSRoute or UDPRoute.
+    pub fn layer4_route(&mut self, id: ObjectId) -> Option<&'a facts::Layer4Route> {
+        match self.fact(id)? {
+            Fact::TcpRoute(route) | Fact::TlsRoute(route) | Fact::UdpRoute(route) => Some(route),
             _ => None,
         }
     }
@@ -507,6 +519,17 @@ impl<'a> RouteTable<'a> {
     pub fn rule_names(&self, reader: &mut Reader<'_>, route: ObjectId) -> &'a [Arc<str>] {
         reader.record(Dep::Rules(route));
         self.0.get(route).map_or(&[], |r| &r.rule_names)
+    }
+
+    /// What a route does with connections or datagrams, and its age.
+    pub fn layer4(
+        &self,
+        reader: &mut Reader<'_>,
+        route: ObjectId,
+    ) -> Option<(&'a crate::route::Origin, &'a crate::route::Layer4)> {
+        reader.record(Dep::Layer4(route));
+        let output = self.0.get(route)?;
+        Some((&output.origin, output.layer4.as_ref()?))
     }
 
     /// One cluster that a route needs.

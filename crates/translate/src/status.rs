@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 use engine::Counts;
 use ir::{
     Condition, ConditionStatus,
+    listener::TcpTarget,
     status::{ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody},
 };
 use store::{ObjectId, facts::BackendTlsPolicy};
@@ -180,7 +181,7 @@ pub fn route(
     (gateways, routes): (GatewayTable<'_>, RouteTable<'_>),
     overlaps: &dyn Fn(ObjectId) -> BTreeSet<Overlap>,
 ) -> Option<Status> {
-    for dep in [Dep::Attached(id), Dep::RouteFindings(id), Dep::Overlaps(id)] {
+    for dep in [Dep::Attached(id), Dep::RouteFindings(id), Dep::Layer4(id), Dep::Overlaps(id)] {
         reader.record(dep);
     }
     let (attached, output) = (attached?, routes.0.get(id)?);
@@ -246,7 +247,9 @@ fn parent_status(
         let message = format!("Dropped Rule(s) [{}]: {message}", indexes.join(" "));
         conditions.push(condition("PartiallyInvalid", ConditionStatus::True, reason, message));
     }
-    conditions.push(if findings.unresolved.is_empty() && unserved.is_empty() {
+    let in_plain = decrypted(parent, output);
+    let unresolved = findings.unresolved.iter().chain(unserved).chain(&in_plain);
+    conditions.push(if unresolved.clone().next().is_none() {
         condition(
             "ResolvedRefs",
             ConditionStatus::True,
@@ -254,7 +257,7 @@ fn parent_status(
             "All references of the route resolve".to_owned(),
         )
     } else {
-        let (reason, message) = joined(findings.unresolved.iter().chain(unserved));
+        let (reason, message) = joined(unresolved);
         condition("ResolvedRefs", ConditionStatus::False, reason, message)
     });
     if !findings.unavailable.is_empty() {
@@ -283,6 +286,20 @@ fn parent_status(
     ParentStatus { parent: parent.parent.reference.clone(), conditions }
 }
 
+/// Why a route to whatever host the client names has no effect on a listener: the host would get in plain text what the
+/// client sent encrypted.
+fn decrypted(parent: &ParentOutput, output: &RouteOutput) -> Option<Finding> {
+    let target = output.layer4.as_ref().map(|layer4| &layer4.target);
+    let by_name = matches!(target, Some(TcpTarget::ServerName(_)));
+    (by_name && parent.bindings.iter().any(|binding| binding.terminates)).then(|| {
+        Finding::new(
+            "spec.rules[0].backendRefs",
+            "UnsupportedValue",
+            "a DynamicResolver Backend needs listeners that pass TLS through",
+        )
+    })
+}
+
 fn all_dropped(findings: &RouteFindings) -> Option<(Cow<'static, str>, String)> {
     findings.all_dropped.then(|| joined(findings.dropped.iter().map(|(_, finding)| finding)))
 }
@@ -309,11 +326,15 @@ fn route_problems(attached: &AttachOutput, output: &RouteOutput) -> Vec<ir::Prob
     };
     let findings = &output.findings;
     let refused = attached.parents.iter().filter_map(|p| p.refused.as_ref());
+    let in_plain = attached.parents.iter().find_map(|parent| decrypted(parent, output));
     let accepted = if findings.all_dropped { "Accepted" } else { "PartiallyInvalid" };
     refused
         .map(|f| problem("Accepted", ir::Severity::Error, f))
         .chain(findings.dropped.iter().map(|(_, f)| problem(accepted, ir::Severity::Error, f)))
-        .chain(findings.unresolved.iter().map(|f| problem("ResolvedRefs", ir::Severity::Error, f)))
+        .chain(
+            (findings.unresolved.iter().chain(&in_plain))
+                .map(|f| problem("ResolvedRefs", ir::Severity::Error, f)),
+        )
         .chain(findings.unavailable.iter().map(|f| problem("BackendsAvailable", ir::Severity::Warning, f)))
         .chain(findings.warnings.iter().map(|f| problem("", ir::Severity::Warning, f)))
         .collect()
@@ -354,7 +375,7 @@ pub fn backend_tls_policy(
                     there.conditions.push(conflicted.clone());
                 }
                 None => {
-                    ancestors.push(ParentStatus { parent: ancestor, conditions: vec![conflicted.clone()] })
+                    ancestors.push(ParentStatus { parent: ancestor, conditions: vec![conflicted.clone()] });
                 }
             }
         }

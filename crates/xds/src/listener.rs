@@ -4,22 +4,24 @@ use std::collections::BTreeSet;
 
 use ir::{
     ObjectRef,
-    listener::{FilterChain, Http, HttpFilter, Listener, Network, Transport},
+    listener::{FilterChain, Http, HttpFilter, Listener, Network},
 };
 use translate::{
     ListenerId,
     gateway::{Chain, Socket},
 };
 
-/// The listener of one socket. `filters` tells what the routes of a chain's table need.
+/// The listener of one socket. `layer4` are the filter chains of its TCP, TLS and UDP listeners, by their place among
+/// the socket's chains; `filters` tells what the routes of a chain's table need.
 pub fn of_socket(
     socket: &Socket,
     owner: ObjectRef,
+    layer4: Vec<Vec<FilterChain>>,
     filters: impl Fn(ListenerId) -> BTreeSet<HttpFilter>,
 ) -> Listener {
     let mut chains = Vec::new();
     let mut default_chain = None;
-    for chain in &socket.chains {
+    for (chain, layer4) in socket.chains.iter().zip(layer4) {
         match chain {
             Chain::Http { table, name, routes, server_name, tls, stat_prefix, guarded } => {
                 let chain = FilterChain {
@@ -39,19 +41,7 @@ pub fn of_socket(
                     default_chain = Some(chain);
                 }
             }
-            Chain::Empty { cluster, stat_prefix, tls } => chains.push(FilterChain {
-                name: cluster.clone(),
-                server_names: [].into(),
-                tls: tls.clone(),
-                network: match socket.key.transport {
-                    Transport::Tcp => {
-                        Network::Tcp { cluster: cluster.clone(), stat_prefix: stat_prefix.clone() }
-                    }
-                    Transport::Udp => {
-                        Network::Udp { cluster: cluster.clone(), stat_prefix: stat_prefix.clone() }
-                    }
-                },
-            }),
+            Chain::Layer4 { .. } => chains.extend(layer4),
         }
     }
     Listener {

@@ -77,7 +77,15 @@ pub fn endpoints(endpoints: &Endpoints) -> Resource {
 
 /// A listener.
 pub fn listener(listener: &Listener) -> Resource {
-    plain(ResourceType::Listener, listener.name.clone(), encode::listener(listener), listener.owners.clone())
+    let chains = listener.chains.iter().chain(&listener.default_chain);
+    let mut clusters: Vec<Arc<str>> = chains.filter_map(|chain| chain.network.cluster().cloned()).collect();
+    clusters.sort_unstable();
+    clusters.dedup();
+    let body = encode::listener(listener);
+    Resource {
+        clusters: clusters.into(),
+        ..plain(ResourceType::Listener, listener.name.clone(), body, listener.owners.clone())
+    }
 }
 
 /// The listener by which an orchestrator knows that a proxy has its configuration.

@@ -8,6 +8,7 @@ mod grpc;
 mod hitless;
 mod http;
 mod https;
+mod layer4;
 mod listener_sets;
 mod live;
 mod misdirected;

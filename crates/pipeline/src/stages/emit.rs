@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use engine::Reads;
-use ir::{listener::VirtualHost, resource::ResourceType};
+use ir::{
+    cluster::EMPTY_CLUSTER,
+    listener::VirtualHost,
+    resource::{Resource, ResourceType},
+};
 use store::{ObjectId, Store};
 use translate::{
     AttachListener, AttachTable, ClusterKey, Dep, GatewayTable, PlanKey, Policies, Reader, RouteTable, Slot,
@@ -14,7 +18,7 @@ use translate::{
 };
 use xds::{entry, listener, resource};
 
-use super::{ClusterOutput, HostOutput, LocalOutput, Roots, Run, Stages};
+use super::{ClusterOutput, HostOutput, ListenerOutput, LocalOutput, Roots, Run, Stages};
 use crate::{
     isolation::{self, BroadHosts},
     misdirected,
@@ -23,12 +27,13 @@ use crate::{
 
 impl Stages {
     pub(super) fn run_emit(&mut self, store: &Store, run: &mut Run) {
-        self.run_clusters(store, run);
         self.run_entries(store, run);
         self.run_hosts(store, run);
         self.run_misdirected(store, run);
         self.run_tables(store, run);
+        // Listeners decide which routes of connections and datagrams have effect, and so which clusters there are.
         self.run_listeners(store, run);
+        self.run_clusters(store, run);
         self.run_secrets(store, run);
     }
 
@@ -231,8 +236,11 @@ impl Stages {
 
     fn run_listeners(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.listeners);
-        let gateways = GatewayTable(&self.gateways);
-        let (features, publication) = (&self.features, &mut run.publication);
+        let (gateways, routes) = (GatewayTable(&self.gateways), RouteTable(&self.routes));
+        let (features, layer4, publication) = (&self.features, &self.layer4, &mut run.publication);
+        let moved = &mut run.roots.moved;
+        let (users, closing, route_gateways) =
+            (&mut self.layer4_users, &mut self.closing, &mut self.route_gateways);
         self.listeners.update(
             &run.dirty,
             roots,
@@ -241,24 +249,51 @@ impl Stages {
                 let gateway = key.gateway;
                 let socket = gateways.socket(&mut reader, key)?;
                 for chain in &socket.chains {
-                    if let Chain::Http { table, .. } = chain {
-                        reader.record(Dep::Features(TableKey { gateway, listener: *table }));
-                    }
+                    reader.record(match chain {
+                        Chain::Http { table, .. } => Dep::Features(TableKey { gateway, listener: *table }),
+                        Chain::Layer4 { listener, .. } => Dep::Layer4Routes(*listener),
+                    });
                 }
-                let listener = listener::of_socket(socket, reader.object(gateway), |table| {
+                let bound = |listener| layer4.routes(listener);
+                let chains = translate::layer4::chains(socket, bound, &mut reader, routes);
+                let listener = listener::of_socket(socket, reader.object(gateway), chains.chains, |table| {
                     features.get(TableKey { gateway, listener: table })
                 });
-                Some(Arc::new(resource::listener(&listener)))
+                let routes = chains.routes.into_iter().collect();
+                Some(ListenerOutput { resource: Arc::new(resource::listener(&listener)), routes })
             },
             |change| {
-                publication.gateway_resource(
-                    change.key.gateway,
-                    ResourceType::Listener,
-                    change.old,
-                    change.new,
-                );
+                let gateway = change.key.gateway;
+                let (old, new) = (change.old, change.new);
+                let resource = |output: Option<&ListenerOutput>| output.map(|o| o.resource.clone());
+                let (was, is) = (resource(old), resource(new));
+                publication.gateway_resource(gateway, ResourceType::Listener, was.as_ref(), is.as_ref());
+                // What is new counts before what is old goes, so that nothing passes through zero.
+                for route in new.map_or(&[][..], |o| &o.routes) {
+                    if users.increment((*route, gateway)) {
+                        route_gateways.insert(*route, gateway);
+                        moved.insert((*route, gateway));
+                    }
+                }
+                for route in old.map_or(&[][..], |o| &o.routes) {
+                    if users.decrement((*route, gateway)) {
+                        route_gateways.remove(*route, gateway);
+                        moved.insert((*route, gateway));
+                    }
+                }
+                let empty = || Arc::new(resource::empty_cluster());
+                if names_empty(is.as_ref()) && closing.increment(gateway) {
+                    publication.gateway_resource(gateway, ResourceType::Cluster, None, Some(&empty()));
+                }
+                if names_empty(was.as_ref()) && closing.decrement(gateway) {
+                    publication.gateway_resource(gateway, ResourceType::Cluster, Some(&empty()), None);
+                }
             },
         );
+        self.run_locals(store, run);
+    }
+
+    fn run_locals(&mut self, store: &Store, run: &mut Run) {
         let publication = &mut run.publication;
         let roots: Vec<ObjectId> = publication.touched_gateways().collect();
         let served = |id: ObjectId| self.gateways.get(id).is_some_and(|g| g.served);
@@ -367,4 +402,9 @@ fn named(listener: &AttachListener, domain: Arc<str>) -> VirtualHost {
         domains: [domain].into(),
         metadata: listener.metadata.clone(),
     }
+}
+
+/// True for a listener that closes connections.
+fn names_empty(listener: Option<&Arc<Resource>>) -> bool {
+    listener.is_some_and(|l| l.clusters.iter().any(|cluster| &**cluster == EMPTY_CLUSTER))
 }

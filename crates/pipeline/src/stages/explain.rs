@@ -179,6 +179,8 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Policy(id) => format!("settings of {}", object(id)),
         Dep::PolicyStatus(id) => format!("places of {}", object(id)),
         Dep::Relations(kind, id) => format!("{kind}s in {}", object(id)),
+        Dep::Layer4(id) => format!("target of {}", object(id)),
+        Dep::Layer4Routes(listener) => format!("routes of {}", listener_in_words(listener, store)),
         Dep::Features(table) => {
             format!("HTTP filters of {}", listener_in_words(table.listener, store))
         }

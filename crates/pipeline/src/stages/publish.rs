@@ -7,7 +7,7 @@ use std::{
 
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
 use store::ObjectId;
-use translate::{GatewayOutput, gateway::Chain, secret::SecretKey};
+use translate::{GatewayOutput, secret::SecretKey};
 use xds::resource;
 
 use super::Stages;
@@ -87,19 +87,13 @@ impl Publication {
         self.moved_secrets.insert((secret, gateway));
     }
 
-    /// Resources that a Gateway's proxies need whatever its routes: the readiness listener in a cluster, and the
-    /// cluster that listeners without routes name.
+    /// What a Gateway's proxies need whatever its listeners and routes: the readiness listener in a cluster.
     pub(super) fn fixed(&mut self, id: ObjectId, old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) {
         let ready = |g: Option<&GatewayOutput>| {
             g.and_then(|g| g.ready_listener.as_deref())
                 .map(|address| Arc::new(resource::ready_listener(address)))
         };
         self.gateway_resource(id, ResourceType::Listener, ready(old).as_ref(), ready(new).as_ref());
-        let empty = |g: Option<&GatewayOutput>| {
-            let mut chains = g.into_iter().flat_map(|g| g.sockets.iter().flat_map(|s| s.chains.iter()));
-            chains.any(|c| matches!(c, Chain::Empty { .. })).then(|| Arc::new(resource::empty_cluster()))
-        };
-        self.gateway_resource(id, ResourceType::Cluster, empty(old).as_ref(), empty(new).as_ref());
     }
 }
 

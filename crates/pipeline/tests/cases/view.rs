@@ -157,6 +157,11 @@ fn listener(value: &Value) -> Value {
     if let Some(inspector) = value.get("listenerFilters") {
         let names = inspector.as_array().unwrap().iter().map(|f| f["name"].clone());
         out["listenerFilters"] = names.collect();
+        const DATAGRAMS: &str = "/0/typedConfig/matcher/onNoMatch/action/typedConfig/cluster";
+        if let Some(cluster) = inspector.pointer(DATAGRAMS) {
+            out["cluster"] = cluster.clone();
+            return out;
+        }
     }
     let of_list = value["filterChains"].as_array().into_iter().flatten();
     let chains: Vec<Value> = of_list.chain(value.get("defaultFilterChain")).map(chain).collect();
@@ -165,8 +170,12 @@ fn listener(value: &Value) -> Value {
 }
 
 fn chain(chain: &Value) -> Value {
-    let config = &chain["filters"][0]["typedConfig"];
+    let (last, others) = chain["filters"].as_array().unwrap().split_last().unwrap();
+    let config = &last["typedConfig"];
     let mut out = json!({});
+    if !others.is_empty() {
+        out["networkFilters"] = others.iter().map(|filter| filter["name"].clone()).collect();
+    }
     if let Some(names) = chain.pointer("/filterChainMatch/serverNames") {
         out["serverNames"] = names.clone();
     }
@@ -181,7 +190,14 @@ fn chain(chain: &Value) -> Value {
     }
     match config.pointer("/rds/routeConfigName") {
         Some(routes) => out["routes"] = routes.clone(),
-        None => out["cluster"] = config["cluster"].clone(),
+        None => {
+            for key in ["cluster", "weightedClusters", "statPrefix"] {
+                if let Some(value) = config.get(key) {
+                    out[key] = value.clone();
+                }
+            }
+            out["name"] = chain["name"].clone();
+        }
     }
     let filters = config["httpFilters"].as_array().into_iter().flatten();
     let filters: Vec<Value> =

@@ -8,9 +8,12 @@ use ir::{Kind, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that are made.
-pub(crate) const KINDS: [Kind; 17] = [
+pub(crate) const KINDS: [Kind; 20] = [
     Kind::HttpRoute,
     Kind::GrpcRoute,
+    Kind::TcpRoute,
+    Kind::TlsRoute,
+    Kind::UdpRoute,
     Kind::Gateway,
     Kind::ListenerSet,
     Kind::Service,
@@ -154,6 +157,12 @@ impl<'a> Choices<'a> {
             Kind::ListenerSet => self.listener_set(),
             Kind::HttpRoute => self.route(Self::rule),
             Kind::GrpcRoute => self.route(Self::call_rule),
+            Kind::TcpRoute | Kind::UdpRoute => self.layer4_route(),
+            Kind::TlsRoute => {
+                let mut route = self.layer4_route();
+                route["spec"]["hostnames"] = self.list(3, |c| c.of(&HOSTS).into()).into();
+                route
+            }
             Kind::ReferenceGrant => self.grant(),
             Kind::Namespace => {
                 metadata["name"] = self.namespace().into();
@@ -301,7 +310,8 @@ impl<'a> Choices<'a> {
     }
 
     fn listener(&mut self, name: &str) -> Value {
-        let protocol = self.of(&["HTTP", "HTTPS", "HTTP", "HTTPS", "TCP", "UDP", "TLS", "example.com/own"]);
+        let protocol =
+            self.of(&["HTTP", "HTTPS", "HTTP", "HTTPS", "TCP", "UDP", "TLS", "TLS", "TLS", "x.com/own"]);
         let mut listener = json!({"name": name, "port": PORTS[self.pick(3)], "protocol": protocol});
         if matches!(protocol, "HTTP" | "HTTPS" | "TLS") {
             self.maybe(&mut listener, "hostname", |c| c.of(&HOSTS).into());
@@ -318,6 +328,9 @@ impl<'a> Choices<'a> {
                 "mode": if self.pick(8) == 7 { "Passthrough" } else { "Terminate" },
                 "certificateRefs": references,
             });
+            if protocol == "TLS" && self.pick(2) == 1 {
+                listener["tls"] = json!({"mode": "Passthrough"});
+            }
         }
         match self.pick(5) {
             0 | 1 => listener["allowedRoutes"] = json!({"namespaces": {"from": "All"}}),
@@ -327,8 +340,8 @@ impl<'a> Choices<'a> {
                 }});
             }
             3 => {
-                listener["allowedRoutes"] =
-                    json!({"kinds": [{"kind": self.of(&["HTTPRoute", "GRPCRoute", "TCPRoute"])}]});
+                let kind = self.of(&["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"]);
+                listener["allowedRoutes"] = json!({"kinds": [{"kind": kind}]});
             }
             _ => {}
         }
@@ -340,6 +353,27 @@ impl<'a> Choices<'a> {
         let hostnames = self.list(3, |c| c.of(&HOSTS).into());
         let rules: Vec<Value> = (0..1 + self.pick(2)).map(|_| rule(self)).collect();
         json!({"spec": {"parentRefs": parents, "hostnames": hostnames, "rules": rules}})
+    }
+
+    /// Several rules stand for an object that was written in an older version.
+    fn layer4_route(&mut self) -> Value {
+        let parents: Vec<Value> = (0..1 + self.pick(2)).map(|_| self.parent()).collect();
+        let rules: Vec<Value> = (0..1 + self.pick(8) / 7)
+            .map(|_| {
+                let mut rule = json!({"backendRefs": self.list(3, Self::layer4_backend)});
+                self.maybe(&mut rule, "name", |c| c.of(&SECTIONS).into());
+                rule
+            })
+            .collect();
+        json!({"spec": {"parentRefs": parents, "rules": rules}})
+    }
+
+    fn layer4_backend(&mut self) -> Value {
+        let mut backend = self.backend_reference();
+        if self.pick(3) == 2 {
+            backend["weight"] = self.pick(3).into();
+        }
+        backend
     }
 
     fn parent(&mut self) -> Value {
@@ -511,7 +545,8 @@ impl<'a> Choices<'a> {
     }
 
     fn grant(&mut self) -> Value {
-        let kind = self.of(&["GRPCRoute", "HTTPRoute", "Gateway", "ListenerSet"]);
+        let kinds = ["GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute", "UDPRoute", "Gateway", "ListenerSet"];
+        let kind = self.of(&kinds);
         let from = json!({"group": Kind::Gateway.group(), "kind": kind, "namespace": self.namespace()});
         let mut to = match self.pick(4) {
             2 => json!({"group": Kind::ServiceImport.group(), "kind": "ServiceImport"}),
@@ -547,7 +582,8 @@ impl<'a> Choices<'a> {
     fn ports(&mut self) -> Vec<Value> {
         (0..1 + self.pick(3))
             .map(|i| {
-                let mut port = json!({"name": SECTIONS[i], "port": PORTS[i], "protocol": "TCP"});
+                let protocol = self.of(&["TCP", "TCP", "UDP"]);
+                let mut port = json!({"name": SECTIONS[i], "port": PORTS[i], "protocol": protocol});
                 if self.pick(4) == 3 {
                     let known =
                         ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss", "grpc", "unknown"];
@@ -582,7 +618,12 @@ impl<'a> Choices<'a> {
             endpoint
         });
         let ports: Vec<Value> = (0..1 + self.pick(3))
-            .map(|i| json!({"name": SECTIONS[i], "port": 9000 + self.pick(2), "protocol": "TCP"}))
+            .map(|i| {
+                json!({
+                    "name": SECTIONS[i], "port": 9000 + self.pick(2),
+                    "protocol": self.of(&["TCP", "TCP", "UDP"]),
+                })
+            })
             .collect();
         json!({"addressType": kind, "ports": ports, "endpoints": endpoints})
     }

@@ -7,6 +7,7 @@ mod envoy_proxy;
 mod gateway;
 mod grpc_route;
 mod http_route;
+mod layer4;
 mod policy;
 mod reference_grant;
 mod service;
@@ -26,6 +27,7 @@ pub use http_route::{
     BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,
     SessionPersistence, Timeouts,
 };
+pub use layer4::{Layer4Route, Layer4Rule};
 pub use policy::{MergeType, Policy, PolicyTarget, Selectable, SelectedNamespaces, TargetSelector};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
 pub use service::{EndpointSlice, Service, ServiceKind, ServicePort, SliceAddress, SliceEndpoint, SlicePort};
@@ -74,6 +76,12 @@ pub enum Fact {
     HttpRoute(Arc<HttpRoute>),
     /// GRPCRoute.
     GrpcRoute(Arc<GrpcRoute>),
+    /// TLSRoute.
+    TlsRoute(Arc<Layer4Route>),
+    /// TCPRoute.
+    TcpRoute(Arc<Layer4Route>),
+    /// UDPRoute.
+    UdpRoute(Arc<Layer4Route>),
     /// ReferenceGrant.
     ReferenceGrant(ReferenceGrant),
     /// Namespace.
@@ -109,6 +117,7 @@ impl Fact {
             Fact::ListenerSet(f) => &f.meta,
             Fact::HttpRoute(f) => &f.meta,
             Fact::GrpcRoute(f) => &f.meta,
+            Fact::TlsRoute(f) | Fact::TcpRoute(f) | Fact::UdpRoute(f) => &f.meta,
             Fact::ReferenceGrant(f) => &f.meta,
             Fact::Namespace(f) => &f.meta,
             Fact::Service(f) => &f.meta,

@@ -47,11 +47,7 @@ impl Lowering<'_> {
             matches: matches(rule.matches.iter().map(http_match)),
             filters: rule.filters.iter().map(|filter| self.filter(filter)).collect(),
             backends: (rule.backend_refs.iter())
-                .map(|backend| BackendRef {
-                    backend: self.backend_target(&backend.reference),
-                    weight: u32::try_from(backend.weight).unwrap_or(1),
-                    filters: backend.filters.iter().map(|filter| self.filter(filter)).collect(),
-                })
+                .map(|b| self.backend_ref(&b.backend_ref, &b.filters))
                 .collect(),
             timeouts: rule.timeouts.as_ref().map_or_else(Timeouts::default, |t| Timeouts {
                 request: t.request.as_deref().and_then(duration),
@@ -65,6 +61,18 @@ impl Lowering<'_> {
                 per_try_timeout: None,
             }),
             session: rule.session_persistence.as_ref().map(session),
+        }
+    }
+
+    pub(super) fn backend_ref(
+        &mut self,
+        backend: &api::BackendRef,
+        filters: &[api::HttpRouteFilter],
+    ) -> BackendRef {
+        BackendRef {
+            backend: self.backend_target(&backend.reference),
+            weight: u32::try_from(backend.weight).unwrap_or(1),
+            filters: filters.iter().map(|filter| self.filter(filter)).collect(),
         }
     }
 

@@ -6,6 +6,7 @@ mod envoy_proxy;
 mod gateway;
 mod grpc_route;
 mod http_route;
+mod layer4;
 mod policy;
 mod service;
 
@@ -49,6 +50,9 @@ impl<'a> Lowering<'a> {
             api::Object::ListenerSet(set) => Fact::ListenerSet(Arc::new(self.listener_set(set))),
             api::Object::HttpRoute(route) => Fact::HttpRoute(Arc::new(self.http_route(route))),
             api::Object::GrpcRoute(route) => Fact::GrpcRoute(Arc::new(self.grpc_route(route))),
+            api::Object::TlsRoute(route) => Fact::TlsRoute(Arc::new(self.tls_route(route))),
+            api::Object::TcpRoute(route) => Fact::TcpRoute(Arc::new(self.tcp_route(route))),
+            api::Object::UdpRoute(route) => Fact::UdpRoute(Arc::new(self.udp_route(route))),
             api::Object::ReferenceGrant(grant) => Fact::ReferenceGrant(self.reference_grant(grant)),
             api::Object::Namespace(namespace) => Fact::Namespace(self.namespace_fact(namespace)),
             api::Object::Service(service) => Fact::Service(self.service(service)),

@@ -105,6 +105,8 @@ pub struct AttachListener {
     pub ready: bool,
     /// True when requests come in over TLS.
     pub tls: bool,
+    /// True when TLS ends at the listener.
+    pub terminates: bool,
     /// Kinds of routes that may attach.
     pub kinds: Vec<&'static str>,
     /// Namespaces whose routes may attach.
@@ -403,6 +405,7 @@ fn attach_listeners(
                 hostname: listener.hostname,
                 ready: own.ready(),
                 tls: own.protocol == listener::Protocol::Https,
+                terminates: !own.certificates.is_empty(),
                 kinds: own.supported_kinds.clone(),
                 namespaces: listener.namespaces.clone(),
                 narrower: std::mem::take(narrower).into(),

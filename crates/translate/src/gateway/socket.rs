@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use ir::{
-    cluster::EMPTY_CLUSTER,
-    listener::{DownstreamTls, ListenerRef, Transport},
-};
+use ir::listener::{DownstreamTls, ListenerRef, Transport};
 use store::{Infrastructure, facts};
 
 use super::{
@@ -59,12 +56,16 @@ pub enum Chain {
         /// True when the route configuration answers requests for other listeners' hosts with 421.
         guarded: bool,
     },
-    /// A TCP, TLS or UDP listener without routes.
-    Empty {
-        /// Name of the cluster, which has no endpoints.
-        cluster: Arc<str>,
-        /// Prefix of statistics.
-        stat_prefix: Arc<str>,
+    /// A TCP, TLS or UDP listener: its chains depend on its routes, see `layer4::chains`.
+    Layer4 {
+        /// The listener.
+        listener: ListenerId,
+        /// Name in xDS of the listener.
+        name: Arc<str>,
+        /// True for a TLS listener: clients say by SNI which host they mean.
+        by_server_name: bool,
+        /// Hostname; `None` for any.
+        hostname: Option<Arc<str>>,
         /// Termination, for TLS listeners with certificates.
         tls: Option<DownstreamTls>,
     },
@@ -163,25 +164,13 @@ fn chain(
                 guarded: door.guarded,
             }
         }
-        _ => {
-            let terminates = !listener.certificates.is_empty();
-            let prefix = match listener.protocol {
-                Protocol::Tls if terminates => "tls-terminate",
-                Protocol::Tls => "tls-passthrough",
-                Protocol::Udp => "service",
-                _ => "tcp",
-            };
-            let stat_prefix = if listener.protocol == Protocol::Udp {
-                prefix.into()
-            } else {
-                format!("{prefix}-{port}").into()
-            };
-            Chain::Empty {
-                cluster: EMPTY_CLUSTER.into(),
-                stat_prefix,
-                tls: terminates.then(|| tls([].into())),
-            }
-        }
+        _ => Chain::Layer4 {
+            listener: listener.id,
+            name: listener.xds_name.clone(),
+            by_server_name: listener.protocol == Protocol::Tls,
+            hostname: listener.fact.hostname.map(|h| reader.name(h).clone()),
+            tls: (!listener.certificates.is_empty()).then(|| tls([].into())),
+        },
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, INVALID_BACKEND_CLUSTER, Protocol, Zones},
+    listener::Transport,
     object::MCS_GROUP,
     route::{Target, WeightedCluster},
 };
@@ -50,6 +51,8 @@ pub enum BackendKind {
     Service {
         /// The Service or ServiceImport.
         service: ObjectId,
+        /// Transport of the port.
+        transport: Transport,
         /// Name of the port in EndpointSlices.
         port_name: Arc<str>,
         /// True when its slices hold host names.
@@ -75,7 +78,7 @@ impl BackendKind {
     }
 }
 
-/// What the requests of a route are. It decides the protocol towards backends that do not name theirs, and how clients
+/// What a route forwards. It decides the protocol towards backends that do not name theirs, and how clients
 /// are told that there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speaks {
@@ -83,12 +86,21 @@ pub(super) enum Speaks {
     Http,
     /// gRPC, which needs HTTP/2.
     Grpc,
+    /// Bytes of connections or datagrams, whatever they are: they go to ports of this transport.
+    Bytes(Transport),
 }
 
 impl Speaks {
+    fn transport(self) -> Transport {
+        match self {
+            Speaks::Http | Speaks::Grpc => Transport::Tcp,
+            Speaks::Bytes(transport) => transport,
+        }
+    }
+
     fn protocol(self) -> Protocol {
         match self {
-            Speaks::Http => Protocol::Http1,
+            Speaks::Http | Speaks::Bytes(_) => Protocol::Http1,
             Speaks::Grpc => Protocol::Http2,
         }
     }
@@ -97,7 +109,7 @@ impl Speaks {
     /// what Gateway API asks for there (GRPCRouteRule.backendRefs), and of 500 as `UNKNOWN`.
     fn status_of_invalid(self) -> u16 {
         match self {
-            Speaks::Http => 500,
+            Speaks::Http | Speaks::Bytes(_) => 500,
             Speaks::Grpc => 503,
         }
     }
@@ -420,10 +432,11 @@ fn service(
             format!("{named} is of type ExternalName; use a Backend with an fqdn endpoint for {host}"),
         ));
     }
-    let port = port(named, &service.ports, number)?;
-    let tls = tls(id, Some(&port.name).filter(|name| !name.is_empty()), weight, reader)?;
+    let port = port(named, &service.ports, number, speaks)?;
+    let section = Some(&port.name).filter(|name| !name.is_empty());
+    let tls = tls(id, section, speaks, weight, reader)?;
     let of_policy = |problem| Problem { policy: tls.as_ref().and_then(|tls| tls.policy), ..problem };
-    let kind = endpoints(id, named, port, weight, reader).map_err(of_policy)?;
+    let kind = endpoints(id, named, port, speaks, weight, reader).map_err(of_policy)?;
     let protocol = protocol(named, port, speaks).map_err(of_policy)?;
     // Envoy Gateway's own value, from before there were standard ones. It says nothing that a GRPCRoute has not said.
     let legacy = port.app_protocol.as_deref() == Some("grpc") && speaks == Speaks::Http;
@@ -465,14 +478,15 @@ fn service_import(
     let Some(import) = reader.service_import(id) else {
         return Err(Problem::new("BackendNotFound", format!("{named} does not exist")));
     };
-    let port = port(named, &import.ports, number)?;
-    let tls = tls(id, Some(&port.name).filter(|name| !name.is_empty()), weight, reader)?;
+    let port = port(named, &import.ports, number, speaks)?;
+    let section = Some(&port.name).filter(|name| !name.is_empty());
+    let tls = tls(id, section, speaks, weight, reader)?;
     let of_policy = |problem| Problem { policy: tls.as_ref().and_then(|tls| tls.policy), ..problem };
-    let kind = endpoints(id, named, port, weight, reader).map_err(of_policy)?;
+    let kind = endpoints(id, named, port, speaks, weight, reader).map_err(of_policy)?;
     let protocol = protocol(named, port, speaks).map_err(of_policy)?;
     let warning = reader.service(import.service).and_then(|service| {
         let own = service.ports.iter().find(|p| p.port == number && p.protocol == port.protocol)?;
-        disagreement(named, port, own)
+        disagreement(named, port, own).filter(|_| !matches!(speaks, Speaks::Bytes(_)))
     });
     Ok(Resolved {
         destination: Destination {
@@ -520,11 +534,17 @@ fn port_number(named: &ObjectRef, backend: &BackendTarget) -> Result<u16, Proble
         .ok_or_else(|| Problem::new("PortNotSpecified", format!("a reference to {named} needs a port")))
 }
 
-fn port<'a>(named: &ObjectRef, ports: &'a [ServicePort], number: u16) -> Result<&'a ServicePort, Problem> {
+fn port<'a>(
+    named: &ObjectRef,
+    ports: &'a [ServicePort],
+    number: u16,
+    speaks: Speaks,
+) -> Result<&'a ServicePort, Problem> {
+    let transport = speaks.transport().name();
     ports
         .iter()
-        .find(|p| p.port == number && &*p.protocol == "TCP")
-        .ok_or_else(|| Problem::new("PortNotFound", format!("{named} has no TCP port {number}")))
+        .find(|p| p.port == number && &*p.protocol == transport)
+        .ok_or_else(|| Problem::new("PortNotFound", format!("{named} has no {transport} port {number}")))
 }
 
 /// The endpoints of a port of a Service or ServiceImport.
@@ -532,10 +552,13 @@ fn endpoints(
     id: ObjectId,
     named: &ObjectRef,
     port: &ServicePort,
+    speaks: Speaks,
     weight: u32,
     reader: &mut Reader<'_>,
 ) -> Result<BackendKind, Problem> {
-    if weight > 0 && !reader.available(id, &port.name) {
+    // There is no answer to give in the place of a backend's to a connection: it is closed, or goes to another backend.
+    let answers = !matches!(speaks, Speaks::Bytes(_));
+    if answers && weight > 0 && !reader.available(id, &port.name) {
         return Err(Problem {
             reason: "EndpointsNotFound",
             message: format!("{named} has no endpoints for port {}", port.port),
@@ -554,6 +577,7 @@ fn endpoints(
     }
     Ok(BackendKind::Service {
         service: id,
+        transport: speaks.transport(),
         port_name: port.name.clone(),
         dns: addresses == Some(Addresses::Hosts),
     })
@@ -561,7 +585,7 @@ fn endpoints(
 
 /// The protocol towards a port. Values that are not known say nothing (GEP-1911).
 fn protocol(named: &ObjectRef, port: &ServicePort, speaks: Speaks) -> Result<Protocol, Problem> {
-    match port.app_protocol.as_deref() {
+    match port.app_protocol.as_deref().filter(|_| !matches!(speaks, Speaks::Bytes(_))) {
         Some("kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c") => Ok(Protocol::Http2),
         Some(
             value @ ("kubernetes.io/ws"
@@ -584,14 +608,15 @@ fn spoken(named: &ObjectRef, speaks: Speaks, asked: Protocol, value: &str) -> Re
     Ok(asked)
 }
 
-/// TLS towards a backend that gets requests. `section` is the name of its port, for a Backend the number.
+/// TLS towards a backend that gets requests or connections. `section` is the name of its port, for a Backend the number.
 fn tls(
     id: ObjectId,
     section: Option<&Arc<str>>,
+    speaks: Speaks,
     weight: u32,
     reader: &mut Reader<'_>,
 ) -> Result<Option<Arc<BackendTls>>, Problem> {
-    if weight == 0 {
+    if weight == 0 || speaks.transport() == Transport::Udp {
         return Ok(None);
     }
     backend_tls::of(id, section.map(|section| &**section), reader).map_err(|Unusable { message, policy }| {
@@ -621,7 +646,7 @@ fn backend_object(
         return Err(Problem::new(finding.reason, format!("{named}: {}", finding.message)));
     }
     let section: Option<Arc<str>> = port.map(|port| port.to_string().into());
-    let tls = tls(id, section.as_ref(), weight, reader)?;
+    let tls = tls(id, section.as_ref(), speaks, weight, reader)?;
     let kind = match &backend.kind {
         facts::BackendKind::DynamicResolver => BackendKind::DynamicResolver,
         facts::BackendKind::Endpoints(endpoints) => {

@@ -7,6 +7,7 @@ mod backends;
 mod filters;
 mod grpc;
 mod http;
+mod layer4;
 mod matches;
 mod rules;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Protocol, Zones},
+    listener::TcpTarget,
     route::Rule,
 };
 use store::{
@@ -37,12 +39,23 @@ pub trait RouteKind: Sync {
     /// What decides where a route attaches. `None` when it does not exist.
     fn head<'a>(&self, id: ObjectId, reader: &mut Reader<'a>) -> Option<Head<'a>>;
 
+    /// True for routes of connections or datagrams: they decide on filter chains of listeners, not on virtual hosts.
+    fn is_layer4(&self) -> bool {
+        false
+    }
+
+    /// Why a route attaches nowhere, whatever its parents admit.
+    fn unattachable(&self, _id: ObjectId, _reader: &mut Reader<'_>) -> Option<Finding> {
+        None
+    }
+
     /// Translates a route. `None` when it does not exist.
     fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput>;
 }
 
 /// The kinds of routes that are built.
-const KINDS: &[&dyn RouteKind] = &[&http::HttpRoute, &grpc::GrpcRoute];
+const KINDS: &[&dyn RouteKind] =
+    &[&http::HttpRoute, &grpc::GrpcRoute, &layer4::TLS_ROUTE, &layer4::TCP_ROUTE, &layer4::UDP_ROUTE];
 
 /// What stages need to know of a kind of routes; `None` for kinds that are no routes.
 pub fn of(kind: Kind) -> Option<&'static dyn RouteKind> {
@@ -77,10 +90,12 @@ pub struct RouteOutput {
     pub object: ObjectRef,
     /// Common part of the fact.
     pub origin: Origin,
-    /// Rules that are served, in the order of the spec.
+    /// Rules of HTTP requests that are served, in the order of the spec.
     pub rules: Box<[Arc<Rule>]>,
     /// Names of all rules that have one, in the order of the spec: policies are for rules by name.
     pub rule_names: Box<[Arc<str>]>,
+    /// What a route of connections or datagrams does with them; `None` for routes of requests, and when no rule is left.
+    pub layer4: Option<Layer4>,
     /// Clusters that they need.
     pub plans: Box<[ClusterPlan]>,
     /// BackendTLSPolicies that have a say in them, ascending.
@@ -89,6 +104,15 @@ pub struct RouteOutput {
     pub tls_rules: Box<[u16]>,
     /// What is wrong.
     pub findings: RouteFindings,
+}
+
+/// What a route does with connections or datagrams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer4 {
+    /// Name of its filter chains: `tcproute/<namespace>/<name>`.
+    pub name: Arc<str>,
+    /// Where to.
+    pub target: TcpTarget,
 }
 
 /// Age and generation of a route.

@@ -58,6 +58,7 @@ pub(super) fn translate(
         object,
         rules: served.into(),
         rule_names: rules.iter().filter_map(|rule| rule.name.clone()).collect(),
+        layer4: None,
         plans: plans.into(),
         policies: policies.into(),
         tls_rules: tls_rules.into(),

@@ -327,10 +327,11 @@ fn dns(settings: Option<&Dns>) -> Vec<u8> {
     )
 }
 
-fn dynamic_forward_proxy(settings: Option<&Dns>) -> Vec<u8> {
+/// The cache of resolved names that a dynamic forward proxy cluster shares with the filters that fill it.
+pub(super) fn dns_cache(settings: Option<&Dns>) -> DnsCacheConfig {
     let refresh = settings.and_then(|dns| dns.refresh).filter(|refresh| !refresh.is_zero());
     let (refresh, family) = (refresh.unwrap_or(DNS_REFRESH), family(settings));
-    let cache = DnsCacheConfig {
+    DnsCacheConfig {
         // Caches of one name must have equal settings, so the name tells them.
         name: format!(
             "envoy-gateway-dfp-cache-{}-{}ms-{}",
@@ -341,7 +342,11 @@ fn dynamic_forward_proxy(settings: Option<&Dns>) -> Vec<u8> {
         dns_lookup_family: family.into(),
         dns_refresh_rate: Some(duration(refresh)),
         ..Default::default()
-    };
+    }
+}
+
+fn dynamic_forward_proxy(settings: Option<&Dns>) -> Vec<u8> {
+    let cache = dns_cache(settings);
     let config = ClusterConfig {
         cluster_implementation_specifier: Some(ClusterImplementationSpecifier::DnsCacheConfig(cache)),
         ..Default::default()

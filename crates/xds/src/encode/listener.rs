@@ -16,10 +16,13 @@ use envoy_api::{
     well_known::{boolean, uint32},
     xds_core, xds_matcher,
 };
-use ir::listener::{DownstreamTls, FilterChain, Listener, Network, Transport};
+use ir::{
+    cluster::INVALID_BACKEND_CLUSTER,
+    listener::{DownstreamTls, FilterChain, Listener, Network, TcpTarget, Transport},
+};
 
 use super::{
-    access_log, address, config_source, http,
+    access_log, address, config_source, http, server_name,
     wire::{Fields, type_url},
 };
 
@@ -65,7 +68,7 @@ pub fn listener(listener: &Listener) -> Vec<u8> {
 
 fn tcp(fields: &mut Fields, listener: &Listener) {
     fields.raw(&TCP_DEFAULTS);
-    if listener.chains.iter().any(|chain| !server_names(chain).is_empty()) {
+    if listener.chains.iter().any(reads_server_name) {
         fields.raw(&INSPECT_TLS);
     }
     for chain in &listener.chains {
@@ -110,12 +113,15 @@ fn filter_chain(message: &mut Fields, chain: &FilterChain) {
                 http::connection_manager(manager, settings);
             });
         }
-        Network::Tcp { cluster, stat_prefix } => {
+        Network::Tcp { target, stat_prefix } => {
+            if matches!(target, TcpTarget::ServerName(_)) {
+                server_name::filters(message, stat_prefix);
+            }
             const URL: &str = type_url!("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy");
             network_filter(message, "envoy.filters.network.tcp_proxy", URL, |proxy| {
                 proxy.message(&TcpProxy {
                     stat_prefix: stat_prefix.to_string(),
-                    cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_string())),
+                    cluster_specifier: Some(clusters(target)),
                     ..Default::default()
                 });
                 proxy.raw(&TCP_PROXY_LOG);
@@ -123,6 +129,22 @@ fn filter_chain(message: &mut Fields, chain: &FilterChain) {
         }
         // Datagrams have no connections and so no chains.
         Network::Udp { .. } => {}
+    }
+}
+
+/// Envoy closes connections for which it chooses a cluster that does not exist.
+fn clusters(target: &TcpTarget) -> tcp_proxy::ClusterSpecifier {
+    use tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight};
+    let weighted = |name: &str, weight| ClusterWeight { name: name.to_owned(), weight, ..Default::default() };
+    match target {
+        TcpTarget::Cluster(cluster) | TcpTarget::ServerName(cluster) => {
+            ClusterSpecifier::Cluster(cluster.to_string())
+        }
+        TcpTarget::Partly { cluster, weight, refused } => {
+            ClusterSpecifier::WeightedClusters(WeightedCluster {
+                clusters: vec![weighted(INVALID_BACKEND_CLUSTER, *refused), weighted(cluster, *weight)],
+            })
+        }
     }
 }
 
@@ -137,6 +159,12 @@ pub(super) fn network_filter(
         filter.string(FILTER_NAME, name);
         filter.any(FILTER_TYPED_CONFIG, type_url, write);
     });
+}
+
+/// True when the server name has to be known, to choose the chain or the host to connect to.
+fn reads_server_name(chain: &FilterChain) -> bool {
+    let forwards = matches!(&chain.network, Network::Tcp { target: TcpTarget::ServerName(_), .. });
+    forwards || !server_names(chain).is_empty()
 }
 
 /// Names to match in SNI; none when the chain takes every name.

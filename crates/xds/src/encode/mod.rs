@@ -26,6 +26,7 @@ mod redirect;
 mod rewrite;
 mod route;
 mod secret;
+mod server_name;
 mod session;
 mod tls;
 mod wire;

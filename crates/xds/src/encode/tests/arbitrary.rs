@@ -6,7 +6,9 @@ use envoy_api::{cluster, encode as canonical, endpoint, listener, route};
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, Endpoints, Locality, Protocol, Zones},
-    listener::{DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, Transport, VirtualHost},
+    listener::{
+        DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, TcpTarget, Transport, VirtualHost,
+    },
     route::{
         Action, Cors, Forward, HeaderMutations, HeaderValue, Mirror, PathMatch, PathRewrite, Redirect,
         RedirectPort, Retry, RouteMatch, Rule, SessionCarrier, SessionPersistence, StringMatch, Target,
@@ -261,6 +263,19 @@ fn cluster() -> impl Strategy<Value = Cluster> {
     )
 }
 
+fn tcp_target() -> impl Strategy<Value = TcpTarget> {
+    prop_oneof![
+        text().prop_map(TcpTarget::Cluster),
+        // Envoy asks for weights of at least 1 whose sum fits; translation gives no others.
+        (text(), 1..1_000_000u32, 1..1_000_000u32).prop_map(|(cluster, weight, refused)| TcpTarget::Partly {
+            cluster,
+            weight,
+            refused
+        }),
+        text().prop_map(TcpTarget::ServerName),
+    ]
+}
+
 fn chain() -> impl Strategy<Value = FilterChain> {
     let filter = prop_oneof![
         Just(HttpFilter::Cors),
@@ -276,7 +291,7 @@ fn chain() -> impl Strategy<Value = FilterChain> {
                 Network::Http(Http { route_configuration, stat_prefix, filters, notes_connection })
             }
         ),
-        (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Tcp { cluster, stat_prefix }),
+        (tcp_target(), text()).prop_map(|(target, stat_prefix)| Network::Tcp { target, stat_prefix }),
         (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Udp { cluster, stat_prefix }),
     ];
     let tls = (list(), list()).prop_map(|(certificates, alpn)| DownstreamTls { certificates, alpn });

@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::Duration};
 use ir::{
     Kind, Metadata,
     cluster::{Cluster, Discovery, Endpoints, Locality, Protocol, Zones},
-    listener::{Listener, Network, Transport, VirtualHost},
+    listener::{Listener, Network, TcpTarget, Transport, VirtualHost},
     route::{
         Forward, HeaderMutations, HeaderValue, Mirror, PathMatch, Retry, RouteMatch, Rule, StringMatch,
         Target, ValueMatch, WeightedCluster,
@@ -111,7 +111,8 @@ fn https_listener() {
 #[test]
 fn tcp_listener_without_routes() {
     let name = "envoy-gateway/gateway-1/tcp";
-    let network = Network::Tcp { cluster: text("EmptyCluster"), stat_prefix: text("tcp-10080") };
+    let network =
+        Network::Tcp { target: TcpTarget::Cluster(text("EmptyCluster")), stat_prefix: text("tcp-10080") };
     let bytes = encode::listener(&on_port(name, 10080, vec![chain("EmptyCluster", network)], None));
     let case = "gateway-with-addresses-with-ipaddress";
     agrees(case, "listeners", name, LISTENER, &bytes);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use ir::{
     Kind, ObjectRef,
-    listener::{DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, Transport},
+    listener::{DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, TcpTarget, Transport},
 };
 use serde_json::{Value, json};
 
@@ -165,7 +165,8 @@ fn a_chain_for_any_name_needs_no_inspector() {
 
 #[test]
 fn tcp_goes_to_its_cluster() {
-    let network = Network::Tcp { cluster: text("EmptyCluster"), stat_prefix: text("tcp-9000") };
+    let network =
+        Network::Tcp { target: TcpTarget::Cluster(text("EmptyCluster")), stat_prefix: text("tcp-9000") };
     let found = found(&on_port("l", 9000, vec![chain("EmptyCluster", network)], None));
     let mut proxy = config(&found["filterChains"][0]);
     let log = proxy.as_object_mut().unwrap().remove("accessLog").unwrap();
@@ -177,6 +178,41 @@ fn tcp_goes_to_its_cluster() {
             "cluster": "EmptyCluster", "statPrefix": "tcp-9000",
         })
     );
+}
+
+fn tcp(target: TcpTarget) -> Network {
+    Network::Tcp { target, stat_prefix: text("tcp-9000") }
+}
+
+#[test]
+fn a_share_of_connections_is_refused() {
+    let target = TcpTarget::Partly { cluster: text("c"), weight: 3, refused: 1 };
+    let found = found(&on_port("l", 9000, vec![chain("r", tcp(target))], None));
+    assert_eq!(
+        config(&found["filterChains"][0])["weightedClusters"],
+        json!({"clusters": [
+            {"name": "invalid-backend-cluster", "weight": 1}, {"name": "c", "weight": 3},
+        ]})
+    );
+}
+
+#[test]
+fn the_server_name_chooses_the_host() {
+    let target = TcpTarget::ServerName(text("c"));
+    let found = found(&on_port("l", 9000, vec![chain("r", tcp(target))], None));
+    let filters: Vec<&Value> = found["filterChains"][0]["filters"].as_array().unwrap().iter().collect();
+    let names: Vec<_> = filters.iter().map(|filter| filter["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "envoy.filters.network.rbac",
+            "envoy.filters.network.sni_dynamic_forward_proxy",
+            "envoy.filters.network.tcp_proxy",
+        ]
+    );
+    assert_eq!(filters[1]["typedConfig"]["portValue"], 443);
+    assert_eq!(filters[0]["typedConfig"]["rules"]["action"], "DENY");
+    assert_eq!(found["listenerFilters"][0]["name"], "envoy.filters.listener.tls_inspector");
 }
 
 #[test]

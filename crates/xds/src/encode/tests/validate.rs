@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ir::{
     Kind, ObjectRef, SecretBytes,
     cluster::{Address, Cluster, Discovery, Protocol, Zones},
-    listener::{HttpFilter, Listener, Network, Transport},
+    listener::{FilterChain, HttpFilter, Listener, Network, TcpTarget, Transport},
     route::{
         Action, Cors, Forward, HeaderMutations, HeaderValue, Mirror, PathMatch, PathRewrite, Redirect,
         RedirectPort, Retry, RouteMatch, Rule, SessionCarrier, SessionPersistence, StringMatch, Target,
@@ -175,13 +175,24 @@ fn all_routes() -> Vec<(Rule, RouteMatch)> {
 }
 
 fn all_listeners() -> Vec<Value> {
-    let tcp = Network::Tcp { cluster: text("EmptyCluster"), stat_prefix: text("tcp") };
+    let tcp = |target| Network::Tcp { target, stat_prefix: text("tcp") };
+    let partly = TcpTarget::Partly { cluster: text("a"), weight: 3, refused: 1 };
+    let by_name = FilterChain {
+        server_names: [text("*.example.com")].into(),
+        ..chain("by-name", tcp(TcpTarget::ServerName(text("dynamic"))))
+    };
     let udp = Network::Udp { cluster: text("EmptyCluster"), stat_prefix: text("service") };
     let chains = vec![https("one", "a.example.com", "default/one"), https("two", "*", "default/two")];
     let encoded = [
         encode::ready_listener("127.0.0.1"),
         encode::listener(&on_port("https", 0, chains, None)),
-        encode::listener(&on_port("tcp", 0, vec![chain("tcp", tcp)], None)),
+        encode::listener(&on_port(
+            "tcp",
+            0,
+            vec![chain("tcp", tcp(TcpTarget::Cluster(text("EmptyCluster"))))],
+            None,
+        )),
+        encode::listener(&on_port("tls", 0, vec![chain("partly", tcp(partly)), by_name], None)),
         encode::listener(&Listener {
             transport: Transport::Udp,
             ..on_port("udp", 0, vec![chain("udp", udp)], None)

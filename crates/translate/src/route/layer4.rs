@@ -1,0 +1,203 @@
+//! TCPRoute, TLSRoute and UDPRoute: everything that a route takes goes to one cluster.
+
+use std::sync::Arc;
+
+use ir::{
+    Kind, Metadata, ObjectRef,
+    cluster::{Protocol, Zones},
+    listener::{TcpTarget, Transport},
+};
+use store::{ObjectId, facts};
+
+use super::{
+    BackendKind, ClusterPlan, Destination, Head, Layer4, Origin, RouteFindings, RouteKind, RouteOutput, Slot,
+    backends::{self, Referrer, Speaks},
+};
+use crate::{Finding, Reader};
+
+/// A kind of routes of connections or datagrams.
+#[derive(Debug)]
+pub(super) struct Layer4Kind {
+    kind: Kind,
+    transport: Transport,
+}
+
+pub(super) const TLS_ROUTE: Layer4Kind = Layer4Kind { kind: Kind::TlsRoute, transport: Transport::Tcp };
+pub(super) const TCP_ROUTE: Layer4Kind = Layer4Kind { kind: Kind::TcpRoute, transport: Transport::Tcp };
+pub(super) const UDP_ROUTE: Layer4Kind = Layer4Kind { kind: Kind::UdpRoute, transport: Transport::Udp };
+
+impl RouteKind for Layer4Kind {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn head<'a>(&self, id: ObjectId, reader: &mut Reader<'a>) -> Option<Head<'a>> {
+        let route = reader.layer4_route(id)?;
+        Some(Head { meta: &route.meta, parents: &route.parents, hostnames: &route.hostnames })
+    }
+
+    fn is_layer4(&self) -> bool {
+        true
+    }
+
+    fn unattachable(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<Finding> {
+        let takes = self.takes(reader.layer4_route(id)?);
+        (!takes).then(|| Finding::new("spec.rules", "InvalidRule", "The route must have exactly one rule"))
+    }
+
+    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
+        let route = reader.layer4_route(id)?;
+        let object = reader.object(id);
+        let mut output = RouteOutput {
+            origin: Origin { created: route.meta.created, generation: route.meta.generation },
+            rules: [].into(),
+            layer4: None,
+            plans: [].into(),
+            policies: [].into(),
+            tls_rules: [].into(),
+            rule_names: route.rules.iter().filter_map(|rule| rule.name.clone()).collect(),
+            findings: RouteFindings::default(),
+            object,
+        };
+        if !self.takes(route) {
+            return Some(output);
+        }
+        let mut work = Work {
+            kind: self,
+            name: format!("{}-1", super::rule_prefix(&output.object)).into(),
+            destinations: Vec::new(),
+            zones: Zones::default(),
+            refused: 0,
+            policies: Vec::new(),
+            unresolved: Vec::new(),
+        };
+        work.backends(route, &output.object, reader);
+        let section = if self.kind == Kind::TlsRoute { None } else { route.rules[0].name.clone() };
+        let metadata = Metadata {
+            object: output.object.clone(),
+            section: section.clone(),
+            annotations: route.meta.annotations.clone(),
+        };
+        output.layer4 = Some(Layer4 {
+            name: format!(
+                "{}/{}/{}",
+                self.kind.name().to_lowercase(),
+                output.object.namespace,
+                output.object.name
+            )
+            .into(),
+            target: work.target(),
+        });
+        work.policies.sort_unstable();
+        work.policies.dedup();
+        output.policies = work.policies.into();
+        output.plans = [ClusterPlan {
+            rule: 0,
+            section,
+            slot: Slot::Rule,
+            name: work.name,
+            metadata: Some(metadata),
+            protocol: Protocol::default(),
+            zones: work.zones,
+            destinations: work.destinations.into(),
+        }]
+        .into();
+        output.findings.unresolved = work.unresolved;
+        Some(output)
+    }
+}
+
+impl Layer4Kind {
+    /// Rules match nothing, so several would mean the same. Those of a TLSRoute are taken together, as Envoy Gateway has
+    /// it; only versions before v1 let them be written.
+    fn takes(&self, route: &facts::Layer4Route) -> bool {
+        route.rules.len() == 1 || self.kind == Kind::TlsRoute
+    }
+}
+
+/// The backends of one route.
+struct Work<'a> {
+    kind: &'a Layer4Kind,
+    /// Name of the cluster.
+    name: Arc<str>,
+    destinations: Vec<Destination>,
+    zones: Zones,
+    /// Sum of the weights of backends that cannot be used.
+    refused: u32,
+    /// BackendTLSPolicies that have a say.
+    policies: Vec<ObjectId>,
+    unresolved: Vec<Finding>,
+}
+
+impl Work<'_> {
+    fn backends(&mut self, route: &facts::Layer4Route, object: &ObjectRef, reader: &mut Reader<'_>) {
+        let speaks = Speaks::Bytes(self.kind.transport);
+        let referrer = Referrer { object, namespace: route.meta.namespace, speaks };
+        let mut position = 0;
+        for (r, rule) in route.rules.iter().enumerate() {
+            for (i, backend) in rule.backends.iter().enumerate() {
+                let region = format!("{}/backend/{position}", self.name).into();
+                position += 1;
+                match backends::resolve(&referrer, &backend.backend, backend.weight, None, reader) {
+                    Ok(_) if backend.weight == 0 => {}
+                    Ok(backends::Resolved { destination, zones, .. }) => {
+                        self.policies.extend(destination.policy());
+                        self.destinations.push(Destination { region, ..destination });
+                        self.zones = zones;
+                    }
+                    Err(problem) => {
+                        self.policies.extend(problem.policy);
+                        self.refused = self.refused.saturating_add(backend.weight);
+                        self.unresolved.push(Finding::new(
+                            format!("spec.rules[{r}].backendRefs[{i}]"),
+                            problem.reason,
+                            format!("Rule {r}, backend {i}: {}", problem.message),
+                        ));
+                    }
+                }
+            }
+        }
+        // The proxy's own zone is preferred among the endpoints of one backend; several share by weight.
+        if self.destinations.len() > 1 {
+            self.zones = Zones::default();
+        }
+        self.check_dynamic();
+    }
+
+    /// A dynamic resolver finds the host in the SNI, so it goes with TLSRoutes alone, and with no other backend.
+    fn check_dynamic(&mut self) {
+        if !self.is_dynamic() {
+            return;
+        }
+        let (reason, message) = if self.kind.kind != Kind::TlsRoute {
+            let message = "a DynamicResolver Backend needs a TLSRoute, whose connections name the host";
+            ("UnsupportedValue", message)
+        } else if self.destinations.len() > 1 {
+            ("InvalidBackendRef", "a DynamicResolver Backend must be the only backend of its route")
+        } else {
+            return;
+        };
+        self.destinations.clear();
+        self.unresolved.push(Finding::new("spec.rules[0].backendRefs", reason, message));
+    }
+
+    fn is_dynamic(&self) -> bool {
+        self.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver)
+    }
+
+    /// Connections for backends that cannot be used are refused by their weight. Datagrams are not: Envoy has no way to
+    /// drop a share of them, so the other backends get them.
+    fn target(&self) -> TcpTarget {
+        let cluster = self.name.clone();
+        if self.is_dynamic() {
+            return TcpTarget::ServerName(cluster);
+        }
+        let weight = self.destinations.iter().fold(0, |sum: u32, d| sum.saturating_add(d.weight));
+        match (self.refused, self.kind.transport) {
+            (1.., Transport::Tcp) if weight > 0 => {
+                TcpTarget::Partly { cluster, weight, refused: self.refused }
+            }
+            _ => TcpTarget::Cluster(cluster),
+        }
+    }
+}
