@@ -171,7 +171,7 @@ async fn new_connections_succeed_while_routes_change() {
         m::layer4_route("TLSRoute", name, ("eg", "tls"), &["swap.example.com"], &[(backend, 1)])
     };
     let udp_route =
-        |name: &str, backend| m::layer4_route("UDPRoute", name, ("eg", "udp"), &[], &[(backend, 1)]);
+        |name: &str, backend: &str| m::layer4_route("UDPRoute", name, ("eg", "udp"), &[], &[(backend, 1)]);
     let gateway = Gateway::start(&[
         ("base.yaml", &base),
         ("tcp.yaml", &tcp_route("tcp", "a")),
@@ -205,7 +205,8 @@ async fn new_connections_succeed_while_routes_change() {
             tls_echo(tls, "beside.example.com").await.is_err().then_some(())
         })
         .await;
-        gateway.write("udp.yaml", &udp_route(&format!("udp-{round}"), &format!("udp-{echo}")));
+        let (name, backend) = (format!("udp-{round}"), format!("udp-{echo}"));
+        gateway.write("udp.yaml", &udp_route(&name, &backend));
         reaches(echo, async || udp_echo(udp).await).await;
         changes += 6;
     }
