@@ -47,14 +47,6 @@ pub fn listener_set(name: &str, gateway: &str, listeners: &str) -> String {
     )
 }
 
-/// A TLS listener that passes connections through.
-#[must_use]
-pub fn passthrough(name: &str, port: u16, hostname: &str) -> String {
-    format!(
-        "- name: {name}\n  protocol: TLS\n  port: {port}\n  hostname: \"{hostname}\"\n  tls:\n    mode: Passthrough\n"
-    )
-}
-
 /// A plain listener.
 #[must_use]
 pub fn http(name: &str, port: u16) -> String {
@@ -79,6 +71,12 @@ pub fn https(name: &str, port: u16, hostname: &str, secrets: &[&str]) -> String 
 #[must_use]
 pub fn listener(name: &str, protocol: &str, port: u16) -> String {
     format!("- name: {name}\n  protocol: {protocol}\n  port: {port}\n")
+}
+
+/// A TLS listener that passes through what it gets; any host when `hostname` is empty.
+#[must_use]
+pub fn passthrough(name: &str, port: u16, hostname: &str) -> String {
+    tls(name, port, hostname, "    mode: Passthrough\n")
 }
 
 /// A TLS listener that terminates with this Secret, for routes of connections.

@@ -225,10 +225,7 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         Some(_) => infra::on_hold(gateway, &object, reader).into(),
         None => infra::wish(gateway, &object, &judged, &parameters, sinks, reader),
     });
-    let mut certificates: Vec<ObjectId> =
-        judged.iter().filter(|j| j.ready()).flat_map(|j| j.certificates.iter().map(|c| c.id)).collect();
-    certificates.sort_unstable();
-    certificates.dedup();
+    let certificates = served_certificates(&judged);
     let (mut judged, mut listeners) = (judged.into_iter(), listeners.into_iter());
     let own = gateway.listeners.len();
     let mut status = conditions(&owner, judged.by_ref().take(own).collect());
@@ -266,11 +263,20 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         listeners: own,
         sets: outputs.into(),
         sockets,
-        certificates: certificates.into(),
+        certificates,
         client_side,
         ready_listener: in_cluster.then(|| parameters.bind_address().0.into()),
         wish,
     })
+}
+
+/// The certificates of listeners that are ready, ascending, each once.
+fn served_certificates(judged: &[Judged<'_>]) -> Box<[ObjectId]> {
+    let ready = judged.iter().filter(|listener| listener.ready());
+    let mut ids: Vec<ObjectId> = ready.flat_map(|j| j.certificates.iter().map(|c| c.id)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into()
 }
 
 impl GatewayOutput {
