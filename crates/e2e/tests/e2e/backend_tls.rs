@@ -145,6 +145,13 @@ async fn a_backend_is_shown_the_certificate_that_it_demands() {
     gateway.write("proxy.yaml", &clients.issue(&["proxy.example.com"]).secret("proxy"));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(traffic.stop().await.bad, Vec::<String>::new());
+
+    // Connections that are open were made with the certificate of then, so the backend moves.
+    let stranger = Authority::new("strangers").issue(&["proxy.example.com"]);
+    gateway.write("proxy.yaml", &stranger.secret("proxy"));
+    let moved = TlsBackend::start("web", &servers.issue(&["web.example.com"]), Some(&clients)).await;
+    gateway.write("slice.yaml", &m::slice("web", "web-1", moved.port, READY));
+    gateway.answers(port, HOST, "/", 503, &[200]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
