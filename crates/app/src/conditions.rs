@@ -100,9 +100,13 @@ impl Refusals {
         self.accepted.contains(&(fleet.clone(), listener.clone()))
     }
 
-    /// What to say of a Gateway when Envoy refuses one of its listeners.
-    pub(crate) fn gateway(&self, fleet: &str) -> Option<Word> {
-        let (name, message) = self.listeners.get(fleet)?.first_key_value()?;
+    /// What to say of a Gateway when Envoy refuses one of its listeners. One that serves others of the fleet alone is
+    /// their matter.
+    pub(crate) fn gateway(&self, fleet: &str, sockets: &[SocketSpec], gateway: &ObjectRef) -> Option<Word> {
+        let concerns = |name: &Arc<str>| {
+            sockets.iter().find(|socket| socket.name == *name).is_none_or(|socket| socket.serves(gateway))
+        };
+        let (name, message) = self.listeners.get(fleet)?.iter().find(|(name, _)| concerns(name))?;
         let reason = if is_without_address(message) { "AddressNotUsable" } else { "Invalid" };
         Some(Word::no(reason, format!("Envoy refuses listener {name}: {message}")))
     }
@@ -113,8 +117,13 @@ impl Refusals {
         refused.is_some_and(|message| is_without_address(message))
     }
 
-    /// Gateway API listeners whose socket Envoy refuses, with its words. Listeners on other sockets go on.
-    pub(crate) fn sockets(&self, fleet: &str, sockets: &[SocketSpec]) -> Vec<(ListenerRef, Word)> {
+    /// Listeners of a Gateway whose socket Envoy refuses, with its words. Listeners on other sockets go on.
+    pub(crate) fn sockets(
+        &self,
+        fleet: &str,
+        sockets: &[SocketSpec],
+        gateway: &ObjectRef,
+    ) -> Vec<(ListenerRef, Word)> {
         let Some(refused) = self.listeners.get(fleet) else { return Vec::new() };
         let mut words = Vec::new();
         for socket in sockets {
@@ -122,7 +131,8 @@ impl Refusals {
             let message =
                 format!("Envoy refuses the listener on {}:{}: {message}", socket.address, socket.port);
             let word = Word::no("Invalid", message);
-            words.extend(socket.listeners.iter().map(|listener| (listener.clone(), word.clone())));
+            let own = socket.listeners.iter().filter(|listener| listener.gateway == *gateway);
+            words.extend(own.map(|listener| (listener.clone(), word.clone())));
         }
         words
     }
@@ -140,24 +150,23 @@ fn is_without_address(message: &str) -> bool {
     message.contains("cannot bind") && message.contains("Cannot assign requested address")
 }
 
-/// The fleet that serves a Gateway, by name.
-pub(crate) fn fleet_of(gateway: &ObjectRef) -> Arc<str> {
-    format!("{}/{}", gateway.namespace, gateway.name).into()
-}
-
 /// Adds to a status what the data plane says of its object. `verdict` is asked for Gateways and ListenerSets only, by
-/// fleet.
-pub(crate) fn complete(status: &mut Status, refusals: &Refusals, verdict: impl FnOnce(&Arc<str>) -> Verdict) {
+/// fleet and Gateway.
+pub(crate) fn complete(
+    status: &mut Status,
+    refusals: &Refusals,
+    verdict: impl FnOnce(&Arc<str>, &ObjectRef) -> Verdict,
+) {
     match &mut status.body {
-        StatusBody::Gateway { addresses, conditions, listeners, .. } => {
-            let verdict = verdict(&fleet_of(&status.object));
+        StatusBody::Gateway { fleet, addresses, conditions, listeners, .. } => {
+            let verdict = verdict(fleet, &status.object);
             *addresses = verdict.addresses;
             correct_all(&status.object, listeners, &verdict.listeners);
             let generation = conditions.first().map_or(0, |condition| condition.observed_generation);
             conditions.push(condition(verdict.programmed, generation));
         }
-        StatusBody::ListenerSet { gateway, conditions, listeners } => {
-            let verdict = verdict(&fleet_of(gateway));
+        StatusBody::ListenerSet { gateway, fleet, conditions, listeners } => {
+            let verdict = verdict(fleet, gateway);
             correct_all(&status.object, listeners, &verdict.listeners);
             for programmed in conditions.iter_mut().filter(|condition| condition.kind == "Programmed") {
                 correct_set(programmed, listeners, &verdict.programmed);
@@ -241,16 +250,18 @@ mod tests {
         };
         let body = StatusBody::ListenerSet {
             gateway: gateway(),
+            fleet: "class".into(),
             conditions: vec![condition(Word::programmed("translated"), 1)],
             listeners: vec![listener("a"), listener("b")],
         };
         let mut status = Status { object: set(), body, problems: Vec::new() };
         let refused = |(owner, name): &(ObjectRef, &str)| {
-            (ListenerRef { owner: owner.clone(), name: (*name).into() }, Word::no("Invalid", "refused"))
+            let reference = ListenerRef { owner: owner.clone(), name: (*name).into(), gateway: gateway() };
+            (reference, Word::no("Invalid", "refused"))
         };
         let listeners = words.iter().map(refused).collect();
-        complete(&mut status, &Refusals::default(), |fleet| {
-            assert_eq!(&**fleet, "default/edge");
+        complete(&mut status, &Refusals::default(), |fleet, parent| {
+            assert_eq!((&**fleet, parent), ("class", &gateway()));
             Verdict { addresses: Vec::new(), programmed, listeners }
         });
         let StatusBody::ListenerSet { mut conditions, mut listeners, .. } = status.body else { panic!() };
@@ -274,6 +285,37 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_socket_concerns_the_gateways_on_it_alone() {
+        let other = ObjectRef::new(Kind::Gateway, "default", "other");
+        let socket = |name: &str, gateways: &[&ObjectRef]| SocketSpec {
+            name: name.into(),
+            address: "0.0.0.0".into(),
+            port: 80,
+            listeners: (gateways.iter())
+                .map(|gateway| ListenerRef {
+                    owner: (*gateway).clone(),
+                    name: "web".into(),
+                    gateway: (*gateway).clone(),
+                })
+                .collect(),
+        };
+        let sockets = [socket("shared", &[&gateway(), &other]), socket("own", &[&other])];
+        let refused = |name: &str| {
+            let listeners = BTreeMap::from([(name.into(), "no".to_owned())]);
+            let refusals =
+                Refusals { listeners: BTreeMap::from([("class".into(), listeners)]), ..Refusals::default() };
+            [gateway(), other.clone()].map(|gateway| {
+                let listeners = refusals.sockets("class", &sockets, &gateway);
+                assert!(listeners.iter().all(|(listener, _)| listener.gateway == gateway));
+                (refusals.gateway("class", &sockets, &gateway).is_some(), listeners.len())
+            })
+        };
+        assert_eq!(refused("shared"), [(true, 1), (true, 1)]);
+        assert_eq!(refused("own"), [(false, 0), (true, 1)]);
+        assert_eq!(refused("readiness"), [(true, 0), (true, 0)]);
+    }
+
+    #[test]
     fn an_address_that_a_machine_does_not_have_is_the_gateways_matter() {
         let refused = |message: &str| {
             let listeners = BTreeMap::from([("edge/web".into(), message.to_owned())]);
@@ -281,7 +323,7 @@ mod tests {
                 listeners: BTreeMap::from([("default/edge".into(), listeners)]),
                 ..Refusals::default()
             };
-            let reason = refusals.gateway("default/edge").map(|word| word.reason);
+            let reason = refusals.gateway("default/edge", &[], &gateway()).map(|word| word.reason);
             (reason, refusals.lacks_address("default/edge", "edge/web"))
         };
         let missing = "cannot bind '192.0.2.77:80': Cannot assign requested address";

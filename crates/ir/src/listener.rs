@@ -11,6 +11,8 @@ pub struct ListenerRef {
     pub owner: ObjectRef,
     /// Its name there.
     pub name: Arc<str>,
+    /// The Gateway: its owner, or the one that its ListenerSet is for.
+    pub gateway: ObjectRef,
 }
 
 /// Transport protocol of a listener.

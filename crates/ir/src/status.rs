@@ -67,6 +67,8 @@ pub enum StatusBody {
     },
     /// Gateway.
     Gateway {
+        /// Name of the fleet of proxies that serves it.
+        fleet: Arc<str>,
         /// IP addresses that proxies listen on; known only where the proxies are.
         addresses: Vec<Arc<str>>,
         /// Of the Gateway as a whole.
@@ -80,6 +82,8 @@ pub enum StatusBody {
     ListenerSet {
         /// The Gateway that it is part of.
         gateway: ObjectRef,
+        /// Name of the fleet of proxies that serves it.
+        fleet: Arc<str>,
         /// Of the ListenerSet as a whole.
         conditions: Vec<Condition>,
         /// Of each listener.

@@ -1,7 +1,8 @@
-//! Fleets: the proxies that serve one Gateway, with everything they are sent.
+//! Fleets: the proxies that serve one Gateway, or all Gateways of a class that merges them, with everything they are sent.
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ir::ObjectRef;
 use ir::infra::Wish;
 use ir::listener::ListenerRef;
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
@@ -18,8 +19,8 @@ pub struct Fleet {
 /// What the infrastructure of a fleet has to provide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetSpec {
-    /// The Gateway, as `namespace/name`.
-    pub gateway: Arc<str>,
+    /// The Gateways that it serves.
+    pub gateways: Vec<ObjectRef>,
     /// What its proxies listen on.
     pub sockets: Vec<SocketSpec>,
     /// What it needs of a cluster; `None` on a host.
@@ -37,6 +38,13 @@ pub struct SocketSpec {
     pub port: u16,
     /// The listeners of Gateway API that it serves.
     pub listeners: Vec<ListenerRef>,
+}
+
+impl SocketSpec {
+    /// Whether a listener of a Gateway is on it, be it one of the Gateway's own or of a ListenerSet.
+    pub fn serves(&self, gateway: &ObjectRef) -> bool {
+        self.listeners.iter().any(|listener| listener.gateway == *gateway)
+    }
 }
 
 impl Fleet {

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use store::{ObjectId, Store};
+use store::Store;
 use translate::{AttachListener, Host, ListenerId, TableKey, VirtualHostKey, host::covers};
 
 /// Virtual hosts with routes that take more than one name (wildcards and `*`), by table, with their listeners.
@@ -58,9 +58,8 @@ pub(crate) fn is_broad(host: Host, store: &Store) -> bool {
     }
 }
 
-/// The virtual host of a Gateway's listener for its own hostname.
-pub(crate) fn own_host(gateway: ObjectId, listener: &AttachListener) -> Option<VirtualHostKey> {
+/// The virtual host of a listener for its own hostname.
+pub(crate) fn own_host(listener: &AttachListener) -> Option<VirtualHostKey> {
     let host = Host::Name(listener.hostname?);
-    let table = TableKey { gateway, listener: listener.table? };
-    Some(VirtualHostKey { table, listener: listener.id, host })
+    Some(VirtualHostKey { table: listener.table?, listener: listener.id, host })
 }

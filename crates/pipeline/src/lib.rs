@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use engine::{Counters, Dirty};
 use ir::{Problem, infra::Wish, resource::ResourceUpdate, status::Status};
 pub use store::{ChangeSet, Infrastructure, Settings};
-use store::{FactKey, Store};
+use store::{Fact, FactKey, Store};
 
 pub use audit::Difference;
 pub use fleet::{Fleet, FleetSpec, SocketSpec};
@@ -143,5 +143,6 @@ fn everything(store: &Store) -> Dirty<FactKey> {
     let mut ids: Vec<_> = store.facts().map(|fact| fact.meta().id).collect();
     ids.sort_unstable();
     dirty.extend(ids.into_iter().map(FactKey::Object));
+    dirty.extend(store.facts().filter_map(Fact::gateway_class).map(FactKey::GatewaysOf));
     dirty
 }

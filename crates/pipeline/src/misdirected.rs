@@ -32,11 +32,11 @@ fn others<'a>(
     table: TableKey,
     gateways: GatewayTable<'a>,
 ) -> impl Iterator<Item = &'a AttachListener> + use<'a> {
-    let own = gateways.all(table.gateway).find(|listener| listener.id == table.listener);
-    let own = own.filter(|own| own.guarded && own.table == Some(table.listener));
+    let own = gateways.all(table.fleet).find(|listener| listener.id == table.listener);
+    let own = own.filter(|own| own.guarded && own.table == Some(table));
     let port = own.map(|own| own.port);
-    gateways.all(table.gateway).filter(move |other| {
-        Some(other.port) == port && other.by_name && other.ready && other.table != Some(table.listener)
+    gateways.all(table.fleet).filter(move |other| {
+        Some(other.port) == port && other.by_name && other.ready && other.table != Some(table)
     })
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn unit(
     gateways: GatewayTable<'_>,
     (index, broad): (&HostIndex, &BroadHosts),
 ) -> Option<Box<[HostOutput]>> {
-    let listener = gateways.listener(reader, table.gateway, table.listener)?;
+    let listener = gateways.listener(reader, table.fleet, table.listener)?;
     let own = own_hosts(table, gateways, broad, store);
     let mut groups: BTreeMap<Option<(&str, ListenerId, Host)>, BTreeSet<&str>> = BTreeMap::new();
     for other in others(table, gateways) {
@@ -63,7 +63,7 @@ pub(crate) fn unit(
         let within = own.iter().filter(|(pattern, ..)| takes(pattern, name)).max_by_key(|host| host.0.len());
         groups.entry(within.copied()).or_default().insert(name);
     }
-    let gateway = reader.object(table.gateway);
+    let gateway = reader.object(listener.gateway);
     let mut outputs = Vec::with_capacity(groups.len());
     for (within, names) in groups {
         // Names of own virtual hosts have no further slash, and no hostname is a dash.
@@ -103,7 +103,7 @@ fn own_hosts<'a>(
     broad: &BroadHosts,
     store: &'a Store,
 ) -> BTreeSet<(&'a str, ListenerId, Host)> {
-    let own = gateways.all(table.gateway).filter(|listener| listener.table == Some(table.listener));
+    let own = gateways.all(table.fleet).filter(|listener| listener.table == Some(table));
     let hostnames = own.filter_map(|listener| Some((listener.id, Host::Name(listener.hostname?))));
     let text = |host| match host {
         Host::Any => "*",

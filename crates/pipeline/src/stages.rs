@@ -20,9 +20,9 @@ use ir::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
-    AttachListener, AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable,
-    ListenerId, PlanKey, PolicyOutput, Reader, RouteOutput, RouteTable, SocketKey, TableKey, VirtualHostKey,
-    attach,
+    AttachListener, AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, FleetOutput, GatewayOutput,
+    GatewayTable, Gateways, Homes, ListenerId, ListenerSetOutput, PlanKey, PolicyOutput, Reader, RouteOutput,
+    RouteTable, SocketKey, TableKey, VirtualHostKey, attach,
     gateway::{self, Socket},
     policy::{self, Relations},
     route,
@@ -59,7 +59,7 @@ pub(crate) struct ListenerOutput {
     pub routes: Box<[ObjectId]>,
 }
 
-/// A Gateway's proxies as a cluster.
+/// A fleet's proxies as a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalOutput {
     /// The cluster with its endpoints; `None` while no Service for the proxies is known. An output all the same, so
@@ -75,32 +75,32 @@ pub(crate) struct ClusterOutput {
     pub secrets: Box<[SecretKey]>,
 }
 
-/// What SDS serves, counted by the listeners and clusters of each Gateway that need it.
+/// What SDS serves, counted by the listeners and clusters of each fleet that need it.
 #[derive(Debug, Default)]
 struct SecretUse {
     counts: Counts<(SecretKey, ObjectId)>,
-    gateways: Buckets<SecretKey, ObjectId>,
+    fleets: Buckets<SecretKey, ObjectId>,
 }
 
 impl SecretUse {
-    /// Replaces what a listener or cluster of a Gateway needs; calls `moved` with what the Gateway thereby began or
-    /// ceased to need.
+    /// Replaces what a listener or cluster of a fleet needs; calls `moved` with what the fleet thereby began or ceased
+    /// to need.
     fn replace(
         &mut self,
-        gateway: ObjectId,
+        fleet: ObjectId,
         old: &[SecretKey],
         new: &[SecretKey],
         mut moved: impl FnMut(SecretKey),
     ) {
         for key in new {
-            if self.counts.increment((*key, gateway)) {
-                self.gateways.insert(*key, gateway);
+            if self.counts.increment((*key, fleet)) {
+                self.fleets.insert(*key, fleet);
                 moved(*key);
             }
         }
         for key in old {
-            if self.counts.decrement((*key, gateway)) {
-                self.gateways.remove(*key, gateway);
+            if self.counts.decrement((*key, fleet)) {
+                self.fleets.remove(*key, fleet);
                 moved(*key);
             }
         }
@@ -110,7 +110,7 @@ impl SecretUse {
 /// All tables, in the order in which they run, and the indexes that their outputs contribute to.
 #[derive(Debug)]
 pub(crate) struct Stages {
-    gateways: Table<ObjectId, GatewayOutput, Dep>,
+    gateways: Gateways,
     attached: Table<ObjectId, AttachOutput, Dep>,
     routes: Table<ObjectId, RouteOutput, Dep>,
     policies: Table<ObjectId, PolicyOutput, Dep>,
@@ -131,13 +131,13 @@ pub(crate) struct Stages {
     wanted_entries: FxHashSet<EntryKey>,
     /// Routes of connections and datagrams by listener.
     layer4: Layer4Index,
-    /// Listeners that name the clusters of a route of connections or datagrams, by route and Gateway.
+    /// Listeners that name the clusters of a route of connections or datagrams, by route and fleet.
     layer4_users: Counts<(ObjectId, ObjectId)>,
-    /// Listeners of a Gateway that close connections.
+    /// Listeners of a fleet that close connections.
     closing: Counts<ObjectId>,
-    /// Gateways that serve a route: they need its clusters.
-    route_gateways: Buckets<ObjectId, ObjectId>,
-    /// Gateways whose listeners or clusters need what SDS serves.
+    /// Fleets that serve a route: they need its clusters.
+    route_fleets: Buckets<ObjectId, ObjectId>,
+    /// Fleets whose listeners or clusters need what SDS serves.
     secret_use: SecretUse,
     /// Routes in which a BackendTLSPolicy has a say.
     policy_routes: Buckets<ObjectId, ObjectId>,
@@ -154,7 +154,7 @@ pub(crate) struct Stages {
 impl Default for Stages {
     fn default() -> Self {
         Stages {
-            gateways: Table::new("gateway"),
+            gateways: Gateways { fleets: Table::new("gateway"), homes: Homes::default() },
             attached: Table::new("attach"),
             routes: Table::new("route"),
             policies: Table::new("policy"),
@@ -173,7 +173,7 @@ impl Default for Stages {
             layer4: Layer4Index::default(),
             layer4_users: Counts::default(),
             closing: Counts::default(),
-            route_gateways: Buckets::default(),
+            route_fleets: Buckets::default(),
             secret_use: SecretUse::default(),
             policy_routes: Buckets::default(),
             features: FeatureIndex::default(),
@@ -197,12 +197,13 @@ pub(crate) struct Run {
 /// Units that have to run although nothing that they read changed: their object, or their place in an index, did.
 #[derive(Debug, Default)]
 struct Roots {
+    /// Gateways, and classes that may merge theirs.
     gateways: BTreeSet<ObjectId>,
     routes: BTreeSet<ObjectId>,
     policies: BTreeSet<ObjectId>,
     statuses: BTreeSet<ObjectId>,
     plans: BTreeSet<PlanKey>,
-    /// Routes that were bound to a Gateway or unbound from it.
+    /// Routes that came to a fleet or left it.
     moved: BTreeSet<(ObjectId, ObjectId)>,
     entries: BTreeSet<EntryKey>,
     hosts: BTreeSet<VirtualHostKey>,
@@ -228,12 +229,18 @@ impl Roots {
             if let FactKey::BackendTlsPoliciesOf(backend) = key {
                 roots.statuses.extend(store.backend_tls_policies_of(backend));
             }
+            if let FactKey::GatewaysOf(class) = key {
+                roots.gateways.insert(class);
+            }
             let FactKey::Object(id) = key else { continue };
             roots.statuses.extend(store.fact(id).and_then(Fact::parameters));
             match store.object(id).map(|object| object.kind) {
-                Some(Kind::Gateway) => drop((roots.gateways.insert(id), roots.statuses.insert(id))),
+                Some(Kind::Gateway | Kind::GatewayClass) => {
+                    roots.gateways.insert(id);
+                    roots.statuses.insert(id);
+                }
                 Some(Kind::BackendTlsPolicy) => roots.statuses.extend(with_rivals(store, id)),
-                Some(Kind::GatewayClass | Kind::ListenerSet | Kind::Backend | Kind::EnvoyProxy) => {
+                Some(Kind::ListenerSet | Kind::Backend | Kind::EnvoyProxy) => {
                     roots.statuses.insert(id);
                 }
                 Some(kind) if route::of(kind).is_some() => {
@@ -269,63 +276,40 @@ impl Stages {
 
     fn run_gateways(&mut self, store: &Store, run: &mut Run) {
         let Run { dirty, roots, publication } = run;
-        let secret_use = &mut self.secret_use;
+        let (secret_use, homes) = (&mut self.secret_use, &mut self.gateways.homes);
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| gateway::unit(id, &mut Reader::new(store, reads), judge);
-        self.gateways.update(dirty, std::mem::take(&mut roots.gateways), unit, |change| {
+        self.gateways.fleets.update(dirty, std::mem::take(&mut roots.gateways), unit, |change| {
             let id = change.key;
             let (old, new) = (change.old, change.new);
-            // The attachment of routes depends on whether the Gateway is ours at all, too.
-            if old.map(|g| (g.managed, &g.listeners)) != new.map(|g| (g.managed, &g.listeners)) {
-                touched.push(Dep::Listeners(id));
-            }
-            for (set, listeners, status) in changed_sets(old, new) {
-                touched.extend(listeners.then_some(Dep::Listeners(set)));
-                touched.extend(status.then_some(Dep::GatewayStatus(set)));
-                // One whose Gateway was not ours has no status, and so no reads that could wake it.
-                roots.statuses.insert(set);
-            }
+            homes.replace(id, old, new);
+            touch_gateways(store, (old, new), &mut touched, &mut roots.statuses);
             let changed = changed_listeners(old, new);
             // What a table refuses, and who needs an empty virtual host in it, follows from all listeners on its port.
             let ports: BTreeSet<u16> = changed.iter().map(|listener| listener.port).collect();
-            let all = [old, new].into_iter().flatten().flat_map(GatewayOutput::all_listeners);
+            let all = [old, new].into_iter().flatten().flat_map(FleetOutput::all_listeners);
             for listener in all.filter(|listener| listener.guarded && ports.contains(&listener.port)) {
-                roots.hosts.extend(isolation::own_host(id, listener));
-                roots
-                    .misdirected
-                    .extend(listener.table.map(|table| TableKey { gateway: id, listener: table }));
+                roots.hosts.extend(isolation::own_host(listener));
+                roots.misdirected.extend(listener.table);
             }
             for listener in changed {
                 touched.push(Dep::Listener(listener.id));
-                roots.hosts.extend(isolation::own_host(id, listener));
-                if listener.table == Some(listener.id) {
-                    roots.tables.insert(TableKey { gateway: id, listener: listener.id });
-                }
-            }
-            if old.map(|g| &g.status) != new.map(|g| &g.status)
-                || old.map(|g| g.managed) != new.map(|g| g.managed)
-            {
-                touched.push(Dep::GatewayStatus(id));
+                roots.hosts.extend(isolation::own_host(listener));
+                roots.tables.extend(listener.table.filter(|table| table.listener == listener.id));
             }
             for key in changed_sockets(old, new) {
                 touched.push(Dep::Socket(key));
                 roots.listeners.insert(key);
             }
-            if old.map(|g| &g.client_side) != new.map(|g| &g.client_side) {
-                touched.push(Dep::ClientSide(id));
-            }
-            let needs = |gateway: Option<&GatewayOutput>| -> Vec<SecretKey> {
-                let certificates = gateway.map_or(&[][..], |g| &g.certificates);
+            let needs = |fleet: Option<&FleetOutput>| -> Vec<SecretKey> {
+                let certificates = fleet.map_or(&[][..], |fleet| &fleet.certificates);
                 certificates.iter().copied().map(SecretKey::Certificate).collect()
             };
             secret_use.replace(id, &needs(old), &needs(new), |key| {
                 roots.secrets.insert(key);
                 publication.secret_moved(key, id);
             });
-            roots.statuses.insert(id);
-            // An EnvoyProxy has no status while none of its Gateways is ours, so no read of it can tell.
-            roots.statuses.extend(store.fact(id).and_then(Fact::parameters));
-            publication.gateway(id, old, new);
+            publication.fleet(id, old, new);
             publication.fixed(id, old, new);
         });
         dirty.extend(touched);
@@ -378,7 +362,7 @@ impl Stages {
         let Run { dirty, roots, .. } = run;
         let gateways = GatewayTable(&self.gateways);
         let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
-        let (routes, route_gateways) = (&self.routes, &mut self.route_gateways);
+        let (routes, route_fleets) = (&self.routes, &mut self.route_fleets);
         let layer4 = &mut self.layer4;
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
@@ -411,17 +395,17 @@ impl Stages {
                 wanted.insert(*key);
                 roots.entries.insert(*key);
             }
-            let gateways_of = |entries: &BTreeSet<EntryKey>| -> BTreeSet<ObjectId> {
-                entries.iter().map(|key| key.virtual_host.table.gateway).collect()
+            let fleets_of = |entries: &BTreeSet<EntryKey>| -> BTreeSet<ObjectId> {
+                entries.iter().map(|key| key.virtual_host.table.fleet).collect()
             };
-            let (old, new) = (gateways_of(&old), gateways_of(&new));
-            for gateway in old.symmetric_difference(&new) {
-                if new.contains(gateway) {
-                    route_gateways.insert(id, *gateway);
+            let (old, new) = (fleets_of(&old), fleets_of(&new));
+            for fleet in old.symmetric_difference(&new) {
+                if new.contains(fleet) {
+                    route_fleets.insert(id, *fleet);
                 } else {
-                    route_gateways.remove(id, *gateway);
+                    route_fleets.remove(id, *fleet);
                 }
-                roots.moved.insert((id, *gateway));
+                roots.moved.insert((id, *fleet));
             }
         });
         dirty.extend(touched);
@@ -429,7 +413,8 @@ impl Stages {
 
     fn run_statuses(&mut self, store: &Store, run: &mut Run) -> Vec<(ir::ObjectRef, Option<Status>)> {
         let mut changed = Vec::new();
-        let (gateways, routes, attached) = (&self.gateways, &self.routes, &self.attached);
+        let gateways = GatewayTable(&self.gateways);
+        let (routes, attached) = (&self.routes, &self.attached);
         let (counts, hosts) = (&self.attached_routes, &self.host_index);
         let policy_routes = &self.policy_routes;
         let (policies, relations) = (&self.policies, &self.relations);
@@ -437,16 +422,16 @@ impl Stages {
             let reader = &mut Reader::new(store, reads);
             match store.object(id)?.kind {
                 Kind::GatewayClass => status::gateway_class(id, reader, judge),
-                Kind::EnvoyProxy => status::envoy_proxy(id, reader, judge, GatewayTable(gateways)),
-                Kind::Gateway => status::gateway(id, reader, gateways.get(id), counts),
-                Kind::ListenerSet => status::listener_set(id, reader, GatewayTable(gateways), counts),
+                Kind::EnvoyProxy => status::envoy_proxy(id, reader, judge, gateways),
+                Kind::Gateway => status::gateway(id, reader, gateways, counts),
+                Kind::ListenerSet => status::listener_set(id, reader, gateways, counts),
                 Kind::Backend => status::backend(id, reader),
                 Kind::BackendTlsPolicy => {
                     let routes = |policy| -> Vec<ObjectId> { policy_routes.members(policy).collect() };
                     status::backend_tls_policy(id, reader, &routes, AttachTable(attached))
                 }
                 kind if route::of(kind).is_some() => {
-                    let tables = (GatewayTable(gateways), RouteTable(routes));
+                    let tables = (gateways, RouteTable(routes));
                     status::route(id, reader, attached.get(id), tables, &|route| hosts.overlaps(route))
                 }
                 kind if policy::of(kind).is_some() => {
@@ -466,7 +451,7 @@ impl Stages {
     /// Names of the stages with the work that each has done.
     pub(crate) fn counters(&self) -> Vec<(&'static str, Counters)> {
         vec![
-            (self.gateways.name(), self.gateways.counters()),
+            (self.gateways.fleets.name(), self.gateways.fleets.counters()),
             (self.routes.name(), self.routes.counters()),
             (self.attached.name(), self.attached.counters()),
             (self.policies.name(), self.policies.counters()),
@@ -516,13 +501,63 @@ fn with_rivals(store: &Store, policy: ObjectId) -> Vec<ObjectId> {
     std::iter::once(policy).chain(rivals).collect()
 }
 
+/// Tells what is not as it was of the Gateways and ListenerSets of a fleet.
+fn touch_gateways(
+    store: &Store,
+    (old, new): (Option<&FleetOutput>, Option<&FleetOutput>),
+    touched: &mut Vec<Dep>,
+    statuses: &mut BTreeSet<ObjectId>,
+) {
+    for (id, old, new) in both(old, new, |fleet| &fleet.gateways, |gateway: &GatewayOutput| gateway.id) {
+        // The attachment of routes depends on whether the Gateway is ours at all, too.
+        if old.map(|g| (g.managed, &g.listeners)) != new.map(|g| (g.managed, &g.listeners)) {
+            touched.push(Dep::Listeners(id));
+        }
+        if old.map(|g| (g.managed, &g.status)) != new.map(|g| (g.managed, &g.status)) {
+            touched.push(Dep::GatewayStatus(id));
+        }
+        if old.map(|g| &g.client_side) != new.map(|g| &g.client_side) {
+            touched.push(Dep::ClientSide(id));
+        }
+        statuses.insert(id);
+        // An EnvoyProxy has no status while none of its Gateways is ours, so no read of it can tell.
+        statuses.extend(store.fact(id).and_then(Fact::parameters));
+    }
+    for (id, old, new) in both(old, new, |fleet| &fleet.sets, |set: &ListenerSetOutput| set.id) {
+        if old == new {
+            continue;
+        }
+        if old.map(|s| (s.attached, &s.listeners)) != new.map(|s| (s.attached, &s.listeners)) {
+            touched.push(Dep::Listeners(id));
+        }
+        if old.map(|s| &s.status) != new.map(|s| &s.status) {
+            touched.push(Dep::GatewayStatus(id));
+        }
+        // One whose Gateway was not ours has no status, and so no reads that could wake it.
+        statuses.insert(id);
+    }
+}
+
+/// The parts of a fleet as they were and as they are, by id.
+fn both<'a, T>(
+    old: Option<&'a FleetOutput>,
+    new: Option<&'a FleetOutput>,
+    parts: impl Fn(&'a FleetOutput) -> &'a [T],
+    id: impl Fn(&T) -> ObjectId,
+) -> Vec<(ObjectId, Option<&'a T>, Option<&'a T>)> {
+    let [old, new] = [old, new].map(|fleet| fleet.map_or(&[][..], &parts));
+    let find = |all: &'a [T], wanted| all.binary_search_by_key(&wanted, &id).ok().map(|at| &all[at]);
+    let ids: BTreeSet<ObjectId> = old.iter().chain(new).map(&id).collect();
+    ids.into_iter().map(|wanted| (wanted, find(old, wanted), find(new, wanted))).collect()
+}
+
 /// Listeners that clients see otherwise than before, as they were and as they are.
 fn changed_listeners<'a>(
-    old: Option<&'a GatewayOutput>,
-    new: Option<&'a GatewayOutput>,
+    old: Option<&'a FleetOutput>,
+    new: Option<&'a FleetOutput>,
 ) -> Vec<&'a AttachListener> {
-    let by_id = |g: Option<&'a GatewayOutput>| -> FxHashMap<ListenerId, &'a AttachListener> {
-        g.into_iter().flat_map(GatewayOutput::all_listeners).map(|l| (l.id, l)).collect()
+    let by_id = |g: Option<&'a FleetOutput>| -> FxHashMap<ListenerId, &'a AttachListener> {
+        g.into_iter().flat_map(FleetOutput::all_listeners).map(|l| (l.id, l)).collect()
     };
     let (old, new) = (by_id(old), by_id(new));
     let differs = |listener: &AttachListener, others: &FxHashMap<ListenerId, &AttachListener>| {
@@ -532,25 +567,9 @@ fn changed_listeners<'a>(
     gone.chain(new.values().copied().filter(|listener| differs(listener, &old))).collect()
 }
 
-/// ListenerSets of a Gateway that are not as they were: whether their listeners or attachment changed, and whether
-/// their conditions did.
-fn changed_sets(old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) -> Vec<(ObjectId, bool, bool)> {
-    let ids: BTreeSet<ObjectId> =
-        [old, new].into_iter().flatten().flat_map(|g| g.sets.iter().map(|set| set.id)).collect();
-    let changes = ids.into_iter().map(|id| {
-        let [old, new] = [old, new].map(|g| g.and_then(|g| g.set(id)));
-        let listeners = old.map(|s| (s.attached, &s.listeners)) != new.map(|s| (s.attached, &s.listeners));
-        (id, listeners, old.map(|s| &s.status) != new.map(|s| &s.status))
-    });
-    changes.filter(|(_, listeners, status)| *listeners || *status).collect()
-}
-
 /// Sockets that are not as they were.
-fn changed_sockets<'a>(
-    old: Option<&'a GatewayOutput>,
-    new: Option<&'a GatewayOutput>,
-) -> BTreeSet<SocketKey> {
-    let by_key = |g: Option<&'a GatewayOutput>| -> FxHashMap<SocketKey, &'a Socket> {
+fn changed_sockets<'a>(old: Option<&'a FleetOutput>, new: Option<&'a FleetOutput>) -> BTreeSet<SocketKey> {
+    let by_key = |g: Option<&'a FleetOutput>| -> FxHashMap<SocketKey, &'a Socket> {
         g.into_iter().flat_map(|g| g.sockets.iter()).map(|s| (s.key, s)).collect()
     };
     let (old, new) = (by_key(old), by_key(new));

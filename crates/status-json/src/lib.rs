@@ -48,7 +48,7 @@ pub fn body(body: &StatusBody, controller: &str) -> Value {
             "conditions": all(conditions),
             "supportedFeatures": features.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
         }),
-        StatusBody::Gateway { addresses, conditions, listeners, attached_listener_sets } => {
+        StatusBody::Gateway { addresses, conditions, listeners, attached_listener_sets, .. } => {
             let mut body = json!({
                 "addresses": addresses.iter().map(|a| address(a)).collect::<Vec<_>>(),
                 "conditions": all(conditions),

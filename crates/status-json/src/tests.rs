@@ -59,6 +59,7 @@ fn gateway(conditions: Vec<Condition>) -> StatusBody {
         conditions: vec![condition("Accepted", ConditionStatus::True, 1)],
     };
     StatusBody::Gateway {
+        fleet: "shop/edge".into(),
         addresses: vec!["192.0.2.1".into(), "lb.example.com".into()],
         conditions,
         listeners: vec![listener],

@@ -34,8 +34,10 @@ pub enum FactKey {
     Availability(ObjectId),
     /// The set of ReferenceGrants in a namespace; its members are read one by one.
     GrantsInto(NameId),
-    /// The infrastructure Service of a Gateway's proxies.
+    /// The infrastructure Service of the proxies of a Gateway, or of a GatewayClass that merges its Gateways.
     ProxyServiceOf(ObjectId),
+    /// The set of Gateways of a GatewayClass; its members are read one by one.
+    GatewaysOf(ObjectId),
     /// The set of GatewayClasses and Gateways that refer to an EnvoyProxy.
     ReferrersOf(ObjectId),
     /// The set of BackendTLSPolicies that target a backend; its members are read one by one.
@@ -106,6 +108,8 @@ pub struct Store {
     available: FxHashMap<ObjectId, Availability>,
     grants: Buckets<NameId, ObjectId>,
     proxy_services: Buckets<ObjectId, ObjectId>,
+    /// Gateways by their GatewayClass.
+    gateways: Buckets<ObjectId, ObjectId>,
     /// GatewayClasses and Gateways by the EnvoyProxy that they refer to.
     referrers: Buckets<ObjectId, ObjectId>,
     /// BackendTLSPolicies by the backends that they target.
@@ -132,6 +136,7 @@ impl Store {
             available: FxHashMap::default(),
             grants: Buckets::default(),
             proxy_services: Buckets::default(),
+            gateways: Buckets::default(),
             referrers: Buckets::default(),
             backend_tls_policies: Buckets::default(),
             listener_sets: Buckets::default(),
@@ -271,10 +276,10 @@ impl Store {
                 }
             }
             Fact::Service(service) => {
-                if let Some(gateway) = service.proxy_of
-                    && self.proxy_services.insert(gateway, id)
+                if let Some(owner) = service.proxy_of
+                    && self.proxy_services.insert(owner, id)
                 {
-                    dirty.insert(FactKey::ProxyServiceOf(gateway));
+                    dirty.insert(FactKey::ProxyServiceOf(owner));
                 }
             }
             Fact::BackendTlsPolicy(policy) => {
@@ -285,6 +290,11 @@ impl Store {
                 }
             }
             _ => {}
+        }
+        if let Some(class) = fact.gateway_class()
+            && self.gateways.insert(class, id)
+        {
+            dirty.insert(FactKey::GatewaysOf(class));
         }
         if let Some(gateway) = fact.listener_set_of()
             && self.listener_sets.insert(gateway, id)
@@ -327,9 +337,9 @@ impl Store {
             }
             (Fact::Service(old), new) => {
                 let kept = matches!(new, Some(Fact::Service(new)) if new.proxy_of == old.proxy_of);
-                if let Some(gateway) = old.proxy_of.filter(|_| !kept) {
-                    self.proxy_services.remove(gateway, id);
-                    dirty.insert(FactKey::ProxyServiceOf(gateway));
+                if let Some(owner) = old.proxy_of.filter(|_| !kept) {
+                    self.proxy_services.remove(owner, id);
+                    dirty.insert(FactKey::ProxyServiceOf(owner));
                 }
             }
             (Fact::BackendTlsPolicy(old), new) => {
@@ -343,6 +353,11 @@ impl Store {
                 }
             }
             _ => {}
+        }
+        let class = new.and_then(Fact::gateway_class);
+        if let Some(old) = old.gateway_class().filter(|old| class != Some(*old)) {
+            self.gateways.remove(old, id);
+            dirty.insert(FactKey::GatewaysOf(old));
         }
         let parent = new.and_then(Fact::listener_set_of);
         if let Some(gateway) = old.listener_set_of().filter(|gateway| parent != Some(*gateway)) {
@@ -444,9 +459,14 @@ impl Store {
         self.grants.members(namespace)
     }
 
-    /// Infrastructure Services of a Gateway's proxies.
-    pub fn proxy_services_of(&self, gateway: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
-        self.proxy_services.members(gateway)
+    /// Infrastructure Services of the proxies of a Gateway, or of a GatewayClass that merges its Gateways.
+    pub fn proxy_services_of(&self, owner: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.proxy_services.members(owner)
+    }
+
+    /// Gateways of a GatewayClass.
+    pub fn gateways_of(&self, class: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        self.gateways.members(class)
     }
 
     /// GatewayClasses and Gateways that refer to an EnvoyProxy.

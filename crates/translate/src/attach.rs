@@ -25,6 +25,8 @@ pub struct ParentOutput {
     pub parent: ParentRef,
     /// The Gateway that it is, or that it is a ListenerSet of.
     pub gateway: ObjectId,
+    /// The fleet that serves that Gateway, by its key in the gateway stage.
+    pub fleet: ObjectId,
     /// Why the route is not attached; `None` when it is.
     pub refused: Option<Finding>,
     /// Listeners that count the route in `attachedRoutes`, also while they are not ready.
@@ -58,9 +60,9 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -
                 Kind::ListenerSet => reader.listener_set(owner)?.gateway?,
                 _ => owner,
             };
-            let listeners = gateways.listeners(reader, gateway, owner)?;
+            let (fleet, listeners) = gateways.listeners(reader, gateway, owner)?;
             let request = Request { head, kind: kind.kind().name(), index: i };
-            let output = attach(&request, parent, (gateway, owner), listeners, reader);
+            let output = attach(&request, parent, (fleet, gateway, owner), listeners, reader);
             Some(match &unattachable {
                 Some(finding) if output.refused.is_none() => ParentOutput {
                     refused: Some(finding.clone()),
@@ -85,7 +87,7 @@ struct Request<'a> {
 fn attach(
     request: &Request<'_>,
     parent: &ParentRef,
-    (gateway, owner): (ObjectId, ObjectId),
+    (fleet, gateway, owner): (ObjectId, ObjectId, ObjectId),
     listeners: &[AttachListener],
     reader: &mut Reader<'_>,
 ) -> ParentOutput {
@@ -93,6 +95,7 @@ fn attach(
     let mut output = ParentOutput {
         parent: parent.clone(),
         gateway,
+        fleet,
         refused: None,
         counted: [].into(),
         bindings: [].into(),
@@ -131,8 +134,7 @@ fn attach(
         }
         counted.push(listener.id);
         if listener.ready {
-            let table = listener.table.map(|table| TableKey { gateway, listener: table });
-            let terminates = listener.terminates;
+            let (table, terminates) = (listener.table, listener.terminates);
             bindings.push(Binding { table, listener: listener.id, hosts: hosts.into(), terminates });
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::{
-    Metadata, ObjectRef,
+    Kind, Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, EndpointHealth, Endpoints, Locality, Zones},
     listener::Transport,
     tls::UpstreamTls,
@@ -15,7 +15,9 @@ use store::{
 };
 
 use crate::{
-    AttachTable, ClusterKey, ClusterPlan, GatewayTable, Host, Policies, Reader, RouteTable, backend_tls,
+    AttachListener, AttachTable, Binding, ClusterKey, ClusterPlan, GatewayTable, Host, Policies, Reader,
+    RouteTable,
+    backend_tls::{self, ClientSide},
     policy::backend_traffic::{self, Traffic},
     route::{BackendKind, Destination},
     secret::SecretKey,
@@ -50,6 +52,25 @@ impl<'a> Outputs<'a> {
         backend_traffic::of_cluster(key, reader, self.policies, others)
     }
 
+    /// The first listener of the fleet that the cluster's route is on, with the hosts that the route answers there.
+    fn first(&self, key: ClusterKey, reader: &mut Reader<'_>) -> Option<(&'a AttachListener, &'a Binding)> {
+        let parents = self.attached.parents(reader, key.plan.route);
+        let bindings = parents.iter().filter(|p| p.fleet == key.fleet).flat_map(|p| p.bindings.iter());
+        bindings
+            .filter_map(|b| Some((self.gateways.listener(reader, key.fleet, b.listener)?, b)))
+            .min_by_key(|(listener, _)| &listener.place)
+    }
+
+    /// The proxies' own side of TLS for a cluster. Of merged Gateways that of the one that has the route's first
+    /// listener.
+    fn client_side(&self, key: ClusterKey, reader: &mut Reader<'_>) -> &'a ClientSide {
+        let gateway = match reader.kind(key.fleet) {
+            Some(Kind::GatewayClass) => self.first(key, reader).map_or(key.fleet, |(first, _)| first.gateway),
+            _ => key.fleet,
+        };
+        self.gateways.client_side(reader, gateway)
+    }
+
     /// The host of health checks that name none: the first one that the cluster's route answers. Empty where no checks
     /// need it.
     fn health_host(&self, key: ClusterKey, traffic: &ClusterTraffic, reader: &mut Reader<'_>) -> Arc<str> {
@@ -57,14 +78,7 @@ impl<'a> Outputs<'a> {
         if !matches!(checker, Some(HealthChecker::Http { host: None, .. })) {
             return "".into();
         }
-        let parents = self.attached.parents(reader, key.plan.route);
-        let bindings = parents.iter().filter(|p| p.gateway == key.gateway).flat_map(|p| p.bindings.iter());
-        let first = bindings.min_by_key(|binding| {
-            self.gateways
-                .listener(reader, key.gateway, binding.listener)
-                .map(|listener| listener.place.clone())
-        });
-        match first.and_then(|binding| binding.hosts.first()) {
+        match self.first(key, reader).and_then(|(_, binding)| binding.hosts.first()) {
             Some(Host::Name(name)) => reader.name(*name).clone(),
             _ => "*".into(),
         }
@@ -82,7 +96,7 @@ pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, outputs: Outputs<'_>) -
     } else {
         Discovery::Eds { service_name: plan.name.clone() }
     };
-    let (tls, secrets) = tls(key.gateway, plan, reader, outputs.gateways);
+    let (tls, secrets) = tls(key, plan, reader, outputs);
     let cluster = Cluster {
         name: plan.name.clone(),
         discovery,
@@ -97,17 +111,17 @@ pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, outputs: Outputs<'_>) -
     Some(Made { cluster, secrets })
 }
 
-/// TLS towards each backend of a plan as a Gateway's proxies speak it, and what SDS has to serve for it.
+/// TLS towards each backend of a plan as a fleet's proxies speak it, and what SDS has to serve for it.
 fn tls(
-    gateway: ObjectId,
+    key: ClusterKey,
     plan: &ClusterPlan,
     reader: &mut Reader<'_>,
-    gateways: GatewayTable<'_>,
+    outputs: Outputs<'_>,
 ) -> (Box<[Option<UpstreamTls>]>, Box<[SecretKey]>) {
     if plan.destinations.iter().all(|destination| destination.tls.is_none()) {
         return ([].into(), [].into());
     }
-    let client = gateways.client_side(reader, gateway);
+    let client = outputs.client_side(key, reader);
     let mut secrets = Vec::new();
     let tls = (plan.destinations.iter())
         .map(|destination| {
@@ -275,15 +289,18 @@ fn service_endpoints(
     endpoints
 }
 
-/// The cluster of a Gateway's own proxies, by which Envoy knows the zones of its siblings, with its endpoints. `None`
-/// when no Service for the proxies is known.
-pub fn local_cluster(gateway: ObjectId, reader: &mut Reader<'_>) -> Option<(Cluster, Endpoints)> {
-    let object = reader.object(gateway);
+/// The cluster of a fleet's own proxies, by which Envoy knows the zones of its siblings, with its endpoints. `None` when
+/// no Service for the proxies is known.
+pub fn local_cluster(
+    fleet: ObjectId,
+    name: &Arc<str>,
+    reader: &mut Reader<'_>,
+) -> Option<(Cluster, Endpoints)> {
+    let object = reader.object(fleet);
     // Should two claim it, every replica takes the same one: ids say nothing, names do.
-    let services = reader.proxy_services_of(gateway);
+    let services = reader.proxy_services_of(fleet);
     let service = services.into_iter().min_by_key(|service| reader.object(service.meta.id))?;
     let port = service.ports.first()?;
-    let name: Arc<str> = format!("{}/{}", object.namespace, object.name).into();
     let service_object = reader.object(service.meta.id);
     let metadata = Metadata {
         object: service_object.clone(),
@@ -304,5 +321,5 @@ pub fn local_cluster(gateway: ObjectId, reader: &mut Reader<'_>) -> Option<(Clus
         owners: owners.clone(),
     };
     let localities = zonal_localities(endpoints, 0, Some(&metadata)).into();
-    Some((cluster, Endpoints { name, localities, owners }))
+    Some((cluster, Endpoints { name: name.clone(), localities, owners }))
 }

@@ -24,12 +24,12 @@ pub mod status;
 mod trust;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
-pub use gateway::{AttachListener, GatewayOutput, ListenerSetOutput, Place};
+pub use gateway::{AttachListener, FleetOutput, GatewayOutput, ListenerSetOutput, Place};
 pub use host::Host;
 pub use policy::{Policies, PolicyKind, PolicyOutput};
 pub use reader::{
-    AttachTable, ClusterKey, Dep, EntryKey, GatewayTable, ListenerId, PlanKey, Reader, RouteTable, SocketKey,
-    TableKey, VirtualHostKey,
+    AttachTable, ClusterKey, Dep, EntryKey, GatewayTable, Gateways, Homes, ListenerId, PlanKey, Reader,
+    RouteTable, SocketKey, TableKey, VirtualHostKey,
 };
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;

@@ -8,13 +8,15 @@ use std::{
 
 use engine::{Reads, Table};
 use ir::{Kind, ObjectRef, listener::Transport, object::ENVOY_GATEWAY_GROUP};
+use rustc_hash::FxHashMap;
 use store::{
     Addresses, FactKey, NameId, ObjectId, Settings, Store,
     facts::{self, Fact, Target},
 };
 
 use crate::{
-    AttachListener, AttachOutput, Finding, GatewayOutput, Host, ParentOutput, RouteOutput, Slot,
+    AttachListener, AttachOutput, Finding, FleetOutput, GatewayOutput, Host, ListenerSetOutput, ParentOutput,
+    RouteOutput, Slot,
     backend_tls::ClientSide,
     gateway::{Socket, parameters::INVALID_PARAMETERS},
 };
@@ -28,7 +30,7 @@ pub enum Dep {
     Listeners(ObjectId),
     /// One listener as far as its virtual hosts and its route configuration show it.
     Listener(ListenerId),
-    /// One socket of a Gateway.
+    /// One socket of a fleet.
     Socket(SocketKey),
     /// The conditions of a Gateway or ListenerSet and its listeners.
     GatewayStatus(ObjectId),
@@ -71,12 +73,12 @@ pub struct ListenerId {
     pub name: NameId,
 }
 
-/// A socket of the proxies of a Gateway: what they bind.
+/// A socket of a fleet: what its proxies bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketKey {
-    /// The Gateway.
-    pub gateway: ObjectId,
-    /// Index of the address among those that the Gateway's proxies bind.
+    /// Whose proxies: the Gateway, or the GatewayClass that merges its Gateways.
+    pub fleet: ObjectId,
+    /// Index of the address among those that the proxies bind.
     pub address: u16,
     /// Port that is bound.
     pub port: u16,
@@ -87,8 +89,8 @@ pub struct SocketKey {
 /// A route configuration: all plain HTTP listeners of a port share one, each HTTPS listener has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableKey {
-    /// The Gateway.
-    pub gateway: ObjectId,
+    /// Whose proxies have it: the Gateway, or the GatewayClass that merges its Gateways.
+    pub fleet: ObjectId,
     /// The listener that gives the table its name.
     pub listener: ListenerId,
 }
@@ -113,7 +115,7 @@ pub struct EntryKey {
     pub route: ObjectId,
 }
 
-/// A cluster that a route needs, of whichever Gateway.
+/// A cluster that a route needs, of whichever fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PlanKey {
     /// The route.
@@ -124,11 +126,12 @@ pub struct PlanKey {
     pub slot: Slot,
 }
 
-/// A cluster that a route needs on the proxies of one Gateway, whose settings have a say in it.
+/// A cluster that a route needs on the proxies of one fleet. The settings of the Gateway there have a say in it: of
+/// merged ones that of the first listener that the route is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterKey {
-    /// The Gateway.
-    pub gateway: ObjectId,
+    /// Whose proxies: the Gateway, or the GatewayClass that merges its Gateways.
+    pub fleet: ObjectId,
     /// What the route needs.
     pub plan: PlanKey,
 }
@@ -390,11 +393,20 @@ impl<'a> Reader<'a> {
         self.store.addresses(service)
     }
 
-    /// The infrastructure Services of a Gateway's proxies.
-    pub fn proxy_services_of(&mut self, gateway: ObjectId) -> Vec<&'a facts::Service> {
-        self.reads.record(Dep::Fact(FactKey::ProxyServiceOf(gateway)));
-        let ids: Vec<_> = self.store.proxy_services_of(gateway).collect();
+    /// The infrastructure Services of the proxies of a Gateway, or of a GatewayClass that merges its Gateways.
+    pub fn proxy_services_of(&mut self, owner: ObjectId) -> Vec<&'a facts::Service> {
+        self.reads.record(Dep::Fact(FactKey::ProxyServiceOf(owner)));
+        let ids: Vec<_> = self.store.proxy_services_of(owner).collect();
         ids.into_iter().filter_map(|id| self.service(id)).collect()
+    }
+
+    /// The Gateways of a GatewayClass, the oldest first, among those of one age by namespace and name.
+    pub fn gateways_of(&mut self, class: ObjectId) -> Vec<&'a facts::Gateway> {
+        self.reads.record(Dep::Fact(FactKey::GatewaysOf(class)));
+        let ids: Vec<_> = self.store.gateways_of(class).collect();
+        let mut gateways: Vec<_> = ids.into_iter().filter_map(|id| self.gateway(id)).collect();
+        gateways.sort_by_cached_key(|gateway| (gateway.meta.created, self.object(gateway.meta.id)));
+        gateways
     }
 
     /// True when some ReferenceGrant lets objects of kind `from` in `from_namespace` refer to `target`
@@ -422,29 +434,78 @@ impl<'a> Reader<'a> {
 
 /// Outputs of the gateway stage, for later stages.
 #[derive(Clone, Copy, Debug)]
-pub struct GatewayTable<'a>(pub &'a Table<ObjectId, GatewayOutput, Dep>);
+pub struct GatewayTable<'a>(pub &'a Gateways);
+
+/// Outputs of the gateway stage.
+#[derive(Debug)]
+pub struct Gateways {
+    /// By whose proxies they are: a Gateway's, or those of a GatewayClass that merges its Gateways.
+    pub fleets: Table<ObjectId, FleetOutput, Dep>,
+    /// Where each Gateway stands in these.
+    pub homes: Homes,
+}
+
+/// The fleet of each Gateway, by its key in the gateway stage.
+#[derive(Debug, Default)]
+pub struct Homes(FxHashMap<ObjectId, ObjectId>);
+
+impl Homes {
+    /// Notes which Gateways a fleet has, and which it had. A Gateway that moves from one fleet to another may be told
+    /// of by either first.
+    pub fn replace(&mut self, fleet: ObjectId, old: Option<&FleetOutput>, new: Option<&FleetOutput>) {
+        for gateway in old.map_or(&[][..], |fleet| &fleet.gateways) {
+            if self.0.get(&gateway.id) == Some(&fleet) {
+                self.0.remove(&gateway.id);
+            }
+        }
+        self.0.extend(new.map_or(&[][..], |fleet| &fleet.gateways).iter().map(|gateway| (gateway.id, fleet)));
+    }
+}
 
 impl<'a> GatewayTable<'a> {
-    /// The listeners of a Gateway that is ours, or of a ListenerSet that is attached to it (`owner`); `None` when there
-    /// is no such Gateway or ListenerSet.
+    /// The fleet of a Gateway, by its key. No read: that of any part of the Gateway's output tells when it changes.
+    pub fn fleet(&self, gateway: ObjectId) -> Option<ObjectId> {
+        self.0.homes.0.get(&gateway).copied()
+    }
+
+    /// The name of a Gateway's fleet; empty for a Gateway without output. No read, as above.
+    pub(crate) fn fleet_name(&self, gateway: ObjectId) -> Arc<str> {
+        let fleet = self.fleet(gateway).and_then(|fleet| self.0.fleets.get(fleet));
+        fleet.map_or_else(|| "".into(), |fleet| fleet.name.clone())
+    }
+
+    /// What is said of a Gateway. No read.
+    pub fn gateway(&self, gateway: ObjectId) -> Option<&'a GatewayOutput> {
+        self.0.fleets.get(self.fleet(gateway)?)?.gateway(gateway)
+    }
+
+    /// What is said of a ListenerSet of a Gateway. No read.
+    pub(crate) fn set(&self, gateway: ObjectId, set: ObjectId) -> Option<&'a ListenerSetOutput> {
+        self.0.fleets.get(self.fleet(gateway)?)?.set(set)
+    }
+
+    /// The listeners of a Gateway that is ours, or of a ListenerSet that is attached to it (`owner`), with the fleet
+    /// that serves them; `None` when there is no such Gateway or ListenerSet.
     pub fn listeners(
         &self,
         reader: &mut Reader<'_>,
         gateway: ObjectId,
         owner: ObjectId,
-    ) -> Option<&'a Arc<[AttachListener]>> {
+    ) -> Option<(ObjectId, &'a Arc<[AttachListener]>)> {
         reader.record(Dep::Listeners(owner));
-        let output = self.0.get(gateway).filter(|g| g.managed)?;
+        let fleet = self.fleet(gateway)?;
         if owner == gateway {
-            return Some(&output.listeners);
+            let output = self.gateway(gateway).filter(|g| g.managed)?;
+            return Some((fleet, &output.listeners));
         }
-        output.set(owner).filter(|set| set.attached).map(|set| &set.listeners)
+        let output = self.set(gateway, owner).filter(|set| set.attached)?;
+        Some((fleet, &output.listeners))
     }
 
-    /// All listeners of a Gateway, also those of its ListenerSets. No read: for units that are roots whenever one of
-    /// them changes.
-    pub fn all(&self, gateway: ObjectId) -> impl Iterator<Item = &'a AttachListener> + use<'a> {
-        self.0.get(gateway).into_iter().flat_map(GatewayOutput::all_listeners)
+    /// All listeners of a fleet, also those of ListenerSets. No read: for units that are roots whenever one of them
+    /// changes.
+    pub fn all(&self, fleet: ObjectId) -> impl Iterator<Item = &'a AttachListener> + use<'a> {
+        self.0.fleets.get(fleet).into_iter().flat_map(FleetOutput::all_listeners)
     }
 
     /// What is wrong with the parameters of a Gateway that is ours: `None` when there is no such Gateway.
@@ -454,7 +515,7 @@ impl<'a> GatewayTable<'a> {
         gateway: ObjectId,
     ) -> Option<Option<Finding>> {
         reader.record(Dep::GatewayStatus(gateway));
-        let output = self.0.get(gateway).filter(|g| g.managed)?;
+        let output = self.gateway(gateway).filter(|g| g.managed)?;
         let invalid = output.status.conditions.iter().find(|c| c.reason == INVALID_PARAMETERS);
         Some(invalid.map(|c| Finding::new("", INVALID_PARAMETERS, c.message.clone())))
     }
@@ -463,28 +524,25 @@ impl<'a> GatewayTable<'a> {
     pub(crate) fn client_side(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a ClientSide {
         static NOTHING: LazyLock<ClientSide> = LazyLock::new(ClientSide::default);
         reader.record(Dep::ClientSide(gateway));
-        self.0.get(gateway).map_or(&NOTHING, |g| &g.client_side)
+        self.gateway(gateway).map_or(&NOTHING, |g| &g.client_side)
     }
 
-    /// One socket of a Gateway.
+    /// One socket of a fleet.
     pub fn socket(&self, reader: &mut Reader<'_>, key: SocketKey) -> Option<&'a Socket> {
         reader.record(Dep::Socket(key));
-        self.0.get(key.gateway)?.sockets.iter().find(|socket| socket.key == key)
+        self.0.fleets.get(key.fleet)?.sockets.iter().find(|socket| socket.key == key)
     }
 
-    /// One listener of a Gateway, for what shows it to clients ([`AttachListener::shown`]): a change of who may attach
-    /// is not told.
+    /// One listener of a fleet, for what shows it to clients ([`AttachListener::shown`]): a change of who may attach is
+    /// not told.
     pub fn listener(
         &self,
         reader: &mut Reader<'_>,
-        gateway: ObjectId,
+        fleet: ObjectId,
         id: ListenerId,
     ) -> Option<&'a AttachListener> {
         reader.record(Dep::Listener(id));
-        let output = self.0.get(gateway)?;
-        let listeners =
-            if id.owner == gateway { &output.listeners } else { &output.set(id.owner)?.listeners };
-        listeners.iter().find(|listener| listener.id == id)
+        self.0.fleets.get(fleet)?.listeners_of(id.owner).iter().find(|listener| listener.id == id)
     }
 }
 

@@ -11,8 +11,8 @@ use ir::{
 use store::{ObjectId, facts::BackendTlsPolicy};
 
 use crate::{
-    AttachOutput, AttachTable, Dep, Finding, GatewayOutput, GatewayTable, ListenerId, ParentOutput, Reader,
-    RouteOutput, RouteTable, backend_tls,
+    AttachOutput, AttachTable, Dep, Finding, GatewayTable, ListenerId, ParentOutput, Reader, RouteOutput,
+    RouteTable, backend_tls,
     gateway::{GatewayConditions, Judge, parameters},
     policy,
     route::RouteFindings,
@@ -112,16 +112,17 @@ pub fn envoy_proxy(
 pub fn gateway(
     id: ObjectId,
     reader: &mut Reader<'_>,
-    output: Option<&GatewayOutput>,
+    gateways: GatewayTable<'_>,
     attached: &Counts<ListenerId>,
 ) -> Option<Status> {
     reader.record(Dep::GatewayStatus(id));
     reader.record(Dep::AttachedRoutes(id));
-    let output = output.filter(|g| g.managed)?;
+    let output = gateways.gateway(id).filter(|g| g.managed)?;
     let listeners = listener_statuses(&output.status, attached);
     Some(Status {
         object: output.object.clone(),
         body: StatusBody::Gateway {
+            fleet: gateways.fleet_name(id),
             addresses: Vec::new(),
             conditions: output.status.conditions.clone(),
             listeners,
@@ -142,11 +143,12 @@ pub fn listener_set(
     let gateway = reader.listener_set(id)?.gateway?;
     reader.record(Dep::GatewayStatus(id));
     reader.record(Dep::AttachedRoutes(id));
-    let output = gateways.0.get(gateway)?.set(id)?;
+    let output = gateways.set(gateway, id)?;
     Some(Status {
         object: output.object.clone(),
         body: StatusBody::ListenerSet {
             gateway: reader.object(gateway),
+            fleet: gateways.fleet_name(gateway),
             conditions: output.status.conditions.clone(),
             listeners: listener_statuses(&output.status, attached),
         },

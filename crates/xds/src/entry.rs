@@ -56,16 +56,15 @@ pub fn unit(
     policies: Policies<'_>,
 ) -> Option<Entries> {
     let virtual_host = key.virtual_host;
-    let listener = gateways.listener(reader, virtual_host.table.gateway, virtual_host.listener)?;
+    let listener = gateways.listener(reader, virtual_host.table.fleet, virtual_host.listener)?;
     let rules = routes.rules(reader, key.route);
     let object = reader.object(key.route);
     let host: Arc<str> = match virtual_host.host {
         Host::Any => "*".into(),
         Host::Name(name) => reader.name(name).clone(),
     };
-    let gateway = virtual_host.table.gateway;
-    let unserved =
-        routes.unserved_rules(reader, gateways, key.route, gateway).map_or(&[][..], |(rules, _)| rules);
+    let unserved = routes.unserved_rules(reader, gateways, key.route, listener.gateway);
+    let unserved = unserved.map_or(&[][..], |(rules, _)| rules);
     let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved)).collect();
     let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
     let mut matches = Vec::new();
@@ -73,8 +72,7 @@ pub fn unit(
     let mut clusters = Vec::new();
     for rule in &rules {
         let section = (key.route, rule.metadata.section.as_deref());
-        let place = (virtual_host.table.gateway, listener);
-        let applied = policies.of_rule(backend_traffic::KIND, section, place, reader);
+        let applied = policies.of_rule(backend_traffic::KIND, section, listener, reader);
         let traffic = applied.map(|applied| applied.version);
         // A policy that cannot be applied must not leave its routes open.
         let refused = traffic

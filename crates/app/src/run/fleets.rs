@@ -1,4 +1,5 @@
-//! One Envoy per Gateway: started with the Gateway, drained and stopped with it.
+//! One Envoy per fleet: for a Gateway, or for all Gateways of a class that merges them; started with the first of them,
+//! drained and stopped with the last.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

@@ -80,10 +80,10 @@ pub(crate) async fn statuses(gateway: &Gateway, fleets: &Fleets) -> Vec<Status> 
     let specs = gateway.control.view().borrow().fleets.clone();
     let proxies = fleets.states().await;
     for status in &mut statuses {
-        conditions::complete(status, &refusals, |fleet| {
+        conditions::complete(status, &refusals, |fleet, served| {
             let sockets = specs.get(fleet).map_or(&[][..], |spec| &spec.sockets);
             let feed = gateway.feeds.status(fleet);
-            verdict::of(fleet, sockets, &refusals, proxies.get(fleet), feed.as_ref())
+            verdict::of((fleet, served), sockets, &refusals, proxies.get(fleet), feed.as_ref())
         });
     }
     statuses

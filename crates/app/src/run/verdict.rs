@@ -2,26 +2,30 @@
 
 use std::sync::Arc;
 
+use ::ir::ObjectRef;
 use host::State;
 use pipeline::SocketSpec;
 use server::FeedStatus;
 
 use crate::conditions::{Refusals, Verdict, Word};
 
-/// Judges one fleet.
+/// Judges a Gateway of one fleet.
 pub(crate) fn of(
-    fleet: &str,
+    (fleet, gateway): (&str, &ObjectRef),
     sockets: &[SocketSpec],
     refusals: &Refusals,
     proxy: Option<&State>,
     feed: Option<&FeedStatus>,
 ) -> Verdict {
-    let usable = sockets.iter().filter(|socket| !refusals.lacks_address(fleet, &socket.name));
+    let usable = sockets
+        .iter()
+        .filter(|socket| socket.serves(gateway) && !refusals.lacks_address(fleet, &socket.name));
     let mut addresses: Vec<Arc<str>> = usable.map(|socket| socket.address.clone()).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    let programmed = refusals.gateway(fleet).unwrap_or_else(|| programmed(proxy, feed));
-    Verdict { addresses, programmed, listeners: refusals.sockets(fleet, sockets) }
+    let refused = refusals.gateway(fleet, sockets, gateway);
+    let programmed = refused.unwrap_or_else(|| programmed(proxy, feed));
+    Verdict { addresses, programmed, listeners: refusals.sockets(fleet, sockets, gateway) }
 }
 
 fn programmed(proxy: Option<&State>, feed: Option<&FeedStatus>) -> Word {

@@ -168,7 +168,6 @@ impl State {
     fn wish(&mut self, wish: &Wish) {
         let record = self.fleets.entry(wish.fleet.clone()).or_default();
         record.class = Some(wish.class.object.name.clone());
-        record.asks_address = !wish.addresses.is_empty();
         record.failure = None;
         let Some(target) = &self.target else { return };
         let context = infra::Context { installation: &self.installation, ca: target.ca.as_deref() };
@@ -226,21 +225,22 @@ impl State {
         let mut touched = BTreeSet::new();
         for fleet in fleets {
             let Some(known) = pipeline.fleets().get(fleet) else { continue };
-            let Some(gateway) = fleet::gateway(&known.spec) else { continue };
+            let Some(first) = known.spec.gateways.first() else { continue };
+            let asked = fleet::asked(pipeline, &known.spec.gateways);
             let ready_on = ready_on(&target.observed, fleet);
             let inputs = fleet::Inputs {
                 name: fleet,
                 sockets: &known.spec.sockets,
                 infrastructure: target.observed.fleets.get(fleet),
-                namespace: namespace(&self.installation, &gateway),
+                namespace: namespace(&self.installation, first),
                 nodes: &target.observed.nodes,
                 ready_on: ready_on.as_ref(),
                 feed: self.feeds.status(fleet),
                 refusals: &self.refusals,
                 errors: states.get(fleet).map_or(&[][..], |state| &state.errors),
-                asks_hostname: fleet::asks_hostname(pipeline, &gateway),
+                gateways: &asked,
             };
-            if self.fleets.entry(fleet.clone()).or_default().judge(&inputs, Instant::now()) {
+            for gateway in self.fleets.entry(fleet.clone()).or_default().judge(&inputs, Instant::now()) {
                 let store = pipeline.store();
                 let sets = store.find(&gateway).into_iter().flat_map(|id| store.listener_sets_of(id));
                 touched.extend(sets.filter_map(|id| store.object(id).cloned()));
@@ -252,9 +252,9 @@ impl State {
 
     fn completed(&self, status: &Status) -> Status {
         let mut status = status.clone();
-        conditions::complete(&mut status, &self.refusals, |fleet| {
-            let verdict = self.fleets.get(fleet).and_then(|record| record.verdict.clone());
-            verdict.unwrap_or_else(|| Verdict {
+        conditions::complete(&mut status, &self.refusals, |fleet, gateway| {
+            let verdict = self.fleets.get(fleet).and_then(|record| record.verdicts.get(gateway));
+            verdict.cloned().unwrap_or_else(|| Verdict {
                 addresses: Vec::new(),
                 programmed: Word::no("NoResources", "There are no proxies for the Gateway"),
                 listeners: Vec::new(),
@@ -313,7 +313,7 @@ fn ready_on(observed: &Observed, fleet: &Arc<str>) -> Option<BTreeSet<Arc<str>>>
 
 /// What the leader knows the objects in a Gateway's own namespace by; no fleet has such a name.
 fn alias_of(fleet: &str) -> Arc<str> {
-    format!("{fleet}/alias").into()
+    format!("{fleet}//alias").into()
 }
 
 /// Where the proxies of an owner run.

@@ -282,6 +282,7 @@ async fn what_the_api_server_drops_is_not_written_again_and_again() {
     fake.prune("listeners");
     let running = started(&fake);
     let body = StatusBody::Gateway {
+        fleet: "shop/edge".into(),
         addresses: vec!["192.0.2.1".into()],
         conditions: vec![condition(1, "hello")],
         listeners: vec![ir::status::ListenerStatus {

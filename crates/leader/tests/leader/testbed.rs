@@ -226,6 +226,7 @@ async fn statuses_and_finalizers_are_written() {
     statuses.set(&Status {
         object: ObjectRef::new(Kind::Gateway, &bed.namespace, "edge"),
         body: StatusBody::Gateway {
+            fleet: format!("{}/edge", bed.namespace).into(),
             addresses: vec!["192.0.2.1".into()],
             conditions: vec![condition("Accepted", 1), condition("Programmed", 1)],
             listeners: vec![ListenerStatus {

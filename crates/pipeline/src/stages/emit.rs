@@ -45,10 +45,10 @@ impl Stages {
             attached: AttachTable(&self.attached),
             policies: Policies(&self.policies),
         };
-        let (bound, publication) = (&self.route_gateways, &mut run.publication);
+        let (bound, publication) = (&self.route_fleets, &mut run.publication);
         let (secret_use, secrets) = (&mut self.secret_use, &mut run.roots.secrets);
-        // Whenever a route is bound to a Gateway or unbound from it this is a root, so `None` may forget its reads.
-        let wanted = |key: ClusterKey| bound.contains(key.plan.route, key.gateway);
+        // Whenever a route comes to a fleet or leaves it this is a root, so `None` may forget its reads.
+        let wanted = |key: ClusterKey| bound.contains(key.plan.route, key.fleet);
         self.clusters.update(
             &run.dirty,
             roots.iter().copied(),
@@ -61,15 +61,15 @@ impl Stages {
                 Some(ClusterOutput { resource, secrets: made.secrets })
             },
             |change| {
-                let gateway = change.key.gateway;
+                let fleet = change.key.fleet;
                 let resource = |output: Option<&ClusterOutput>| output.map(|o| o.resource.clone());
                 let (old, new) = (resource(change.old), resource(change.new));
-                publication.gateway_resource(gateway, ResourceType::Cluster, old.as_ref(), new.as_ref());
+                publication.fleet_resource(fleet, ResourceType::Cluster, old.as_ref(), new.as_ref());
                 let needs =
                     |output: Option<&ClusterOutput>| output.map_or_else(Box::default, |o| o.secrets.clone());
-                secret_use.replace(gateway, &needs(change.old), &needs(change.new), |key| {
+                secret_use.replace(fleet, &needs(change.old), &needs(change.new), |key| {
                     secrets.insert(key);
-                    publication.secret_moved(key, gateway);
+                    publication.secret_moved(key, fleet);
                 });
             },
         );
@@ -84,28 +84,28 @@ impl Stages {
                 Some(Arc::new(resource::endpoints(&endpoints)))
             },
             |change| {
-                let gateway = change.key.gateway;
-                publication.gateway_resource(gateway, ResourceType::Endpoints, change.old, change.new);
+                let fleet = change.key.fleet;
+                publication.fleet_resource(fleet, ResourceType::Endpoints, change.old, change.new);
             },
         );
     }
 
-    /// Clusters of changed plans on all Gateways of their routes, and all clusters of routes on Gateways that they came
-    /// to or left.
+    /// Clusters of changed plans on all fleets of their routes, and all clusters of routes on fleets that they came to or
+    /// left.
     fn cluster_roots(&self, roots: &mut Roots) -> BTreeSet<ClusterKey> {
         let (plans, moved) = (std::mem::take(&mut roots.plans), std::mem::take(&mut roots.moved));
         let mut keys: BTreeSet<ClusterKey> = (plans.iter())
             .flat_map(|plan| {
-                let gateways = self.route_gateways.members(plan.route);
-                gateways.map(|gateway| ClusterKey { gateway, plan: *plan })
+                let fleets = self.route_fleets.members(plan.route);
+                fleets.map(|fleet| ClusterKey { fleet, plan: *plan })
             })
             .collect();
-        for (route, gateway) in moved {
+        for (route, fleet) in moved {
             let first = PlanKey { route, rule: 0, slot: Slot::Rule };
             let changed = plans.range(first..).take_while(|plan| plan.route == route).copied();
             let kept = self.routes.get(route).into_iter().flat_map(|output| output.plans.iter());
             let kept = kept.map(|plan| PlanKey { route, rule: plan.rule, slot: plan.slot });
-            keys.extend(changed.chain(kept).map(|plan| ClusterKey { gateway, plan }));
+            keys.extend(changed.chain(kept).map(|plan| ClusterKey { fleet, plan }));
         }
         keys
     }
@@ -156,8 +156,8 @@ impl Stages {
             .map(|key| key.table)
             .collect();
         for table in tables {
-            let Some(gateway) = self.gateways.get(table.gateway) else { continue };
-            let hosts = gateway.all_listeners().filter_map(|l| isolation::own_host(table.gateway, l));
+            let Some(fleet) = self.gateways.fleets.get(table.fleet) else { continue };
+            let hosts = fleet.all_listeners().filter_map(isolation::own_host);
             roots.hosts.extend(hosts.filter(|key| key.table == table));
         }
     }
@@ -222,14 +222,14 @@ impl Stages {
             roots,
             |key: TableKey, reads: &mut Reads<Dep>| {
                 let mut reader = Reader::new(store, reads);
-                let listener = gateways.listener(&mut reader, key.gateway, key.listener)?;
-                listener.table.filter(|table| *table == key.listener)?;
-                let (name, owners) = (listener.xds_name.clone(), [reader.object(key.gateway)].into());
+                let listener = gateways.listener(&mut reader, key.fleet, key.listener)?;
+                listener.table.filter(|table| *table == key)?;
+                let (name, owners) = (listener.xds_name.clone(), [reader.object(listener.gateway)].into());
                 let fragments = index.fragments(key);
                 Some(Arc::new(resource::route_configuration(name, fragments, owners, listener.guarded)))
             },
             |change| {
-                publication.gateway_resource(change.key.gateway, ResourceType::Route, change.old, change.new);
+                publication.fleet_resource(change.key.fleet, ResourceType::Route, change.old, change.new);
             },
         );
     }
@@ -239,54 +239,54 @@ impl Stages {
         let (gateways, routes) = (GatewayTable(&self.gateways), RouteTable(&self.routes));
         let (features, layer4, publication) = (&self.features, &self.layer4, &mut run.publication);
         let moved = &mut run.roots.moved;
-        let (users, closing, route_gateways) =
-            (&mut self.layer4_users, &mut self.closing, &mut self.route_gateways);
+        let (users, closing, route_fleets) =
+            (&mut self.layer4_users, &mut self.closing, &mut self.route_fleets);
         self.listeners.update(
             &run.dirty,
             roots,
             |key: SocketKey, reads: &mut Reads<Dep>| {
                 let mut reader = Reader::new(store, reads);
-                let gateway = key.gateway;
+                let fleet = key.fleet;
                 let socket = gateways.socket(&mut reader, key)?;
                 for chain in &socket.chains {
                     reader.record(match chain {
-                        Chain::Http { table, .. } => Dep::Features(TableKey { gateway, listener: *table }),
+                        Chain::Http { table, .. } => Dep::Features(TableKey { fleet, listener: *table }),
                         Chain::Layer4 { listener, .. } => Dep::Layer4Routes(*listener),
                     });
                 }
                 let bound = |listener| layer4.routes(listener);
                 let chains = translate::layer4::chains(socket, bound, &mut reader, routes);
-                let listener = listener::of_socket(socket, reader.object(gateway), chains.chains, |table| {
-                    features.get(TableKey { gateway, listener: table })
+                let listener = listener::of_socket(socket, reader.object(fleet), chains.chains, |table| {
+                    features.get(TableKey { fleet, listener: table })
                 });
                 let routes = chains.routes.into_iter().collect();
                 Some(ListenerOutput { resource: Arc::new(resource::listener(&listener)), routes })
             },
             |change| {
-                let gateway = change.key.gateway;
+                let fleet = change.key.fleet;
                 let (old, new) = (change.old, change.new);
                 let resource = |output: Option<&ListenerOutput>| output.map(|o| o.resource.clone());
                 let (was, is) = (resource(old), resource(new));
-                publication.gateway_resource(gateway, ResourceType::Listener, was.as_ref(), is.as_ref());
+                publication.fleet_resource(fleet, ResourceType::Listener, was.as_ref(), is.as_ref());
                 // What is new counts before what is old goes, so that nothing passes through zero.
                 for route in new.map_or(&[][..], |o| &o.routes) {
-                    if users.increment((*route, gateway)) {
-                        route_gateways.insert(*route, gateway);
-                        moved.insert((*route, gateway));
+                    if users.increment((*route, fleet)) {
+                        route_fleets.insert(*route, fleet);
+                        moved.insert((*route, fleet));
                     }
                 }
                 for route in old.map_or(&[][..], |o| &o.routes) {
-                    if users.decrement((*route, gateway)) {
-                        route_gateways.remove(*route, gateway);
-                        moved.insert((*route, gateway));
+                    if users.decrement((*route, fleet)) {
+                        route_fleets.remove(*route, fleet);
+                        moved.insert((*route, fleet));
                     }
                 }
                 let empty = || Arc::new(resource::empty_cluster());
-                if names_empty(is.as_ref()) && closing.increment(gateway) {
-                    publication.gateway_resource(gateway, ResourceType::Cluster, None, Some(&empty()));
+                if names_empty(is.as_ref()) && closing.increment(fleet) {
+                    publication.fleet_resource(fleet, ResourceType::Cluster, None, Some(&empty()));
                 }
-                if names_empty(was.as_ref()) && closing.decrement(gateway) {
-                    publication.gateway_resource(gateway, ResourceType::Cluster, Some(&empty()), None);
+                if names_empty(was.as_ref()) && closing.decrement(fleet) {
+                    publication.fleet_resource(fleet, ResourceType::Cluster, Some(&empty()), None);
                 }
             },
         );
@@ -295,17 +295,15 @@ impl Stages {
 
     fn run_locals(&mut self, store: &Store, run: &mut Run) {
         let publication = &mut run.publication;
-        let roots: Vec<ObjectId> = publication.touched_gateways().collect();
-        let served = |id: ObjectId| self.gateways.get(id).is_some_and(|g| g.served);
+        let roots: Vec<ObjectId> = publication.touched_fleets().collect();
+        let served = |id: ObjectId| self.gateways.fleets.get(id).filter(|fleet| fleet.served);
         self.locals.update(
             &run.dirty,
             roots,
             |id, reads| {
-                // A root whenever the Gateway's output changes, so this is no recorded read.
-                if !served(id) {
-                    return None;
-                }
-                let local = destination::local_cluster(id, &mut Reader::new(store, reads));
+                // A root whenever the fleet's output changes, so this is no recorded read.
+                let fleet = served(id)?;
+                let local = destination::local_cluster(id, &fleet.name, &mut Reader::new(store, reads));
                 Some(LocalOutput {
                     resources: local.map(|(cluster, endpoints)| {
                         (Arc::new(resource::cluster(&cluster)), Arc::new(resource::endpoints(&endpoints)))
@@ -317,22 +315,22 @@ impl Stages {
                 let old = old.and_then(|local| local.resources.as_ref());
                 let new = new.and_then(|local| local.resources.as_ref());
                 let cluster = (old.map(|(cluster, _)| cluster), new.map(|(cluster, _)| cluster));
-                publication.gateway_resource(change.key, ResourceType::Cluster, cluster.0, cluster.1);
+                publication.fleet_resource(change.key, ResourceType::Cluster, cluster.0, cluster.1);
                 let endpoints = (old.map(|(_, endpoints)| endpoints), new.map(|(_, endpoints)| endpoints));
-                publication.gateway_resource(change.key, ResourceType::Endpoints, endpoints.0, endpoints.1);
+                publication.fleet_resource(change.key, ResourceType::Endpoints, endpoints.0, endpoints.1);
             },
         );
     }
 
     fn run_secrets(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.secrets);
-        let (gateways, publication) = (&self.secret_use.gateways, &mut run.publication);
+        let (fleets, publication) = (&self.secret_use.fleets, &mut run.publication);
         self.secrets.update(
             &run.dirty,
             roots,
             |key, reads| {
                 // Whenever somebody begins to need it, it is a root.
-                if gateways.is_empty(key) {
+                if fleets.is_empty(key) {
                     return None;
                 }
                 Some(Arc::new(match secret::unit(key, &mut Reader::new(store, reads))? {
@@ -353,7 +351,7 @@ fn host(
     gateways: GatewayTable<'_>,
     entries: &HostEntries,
 ) -> Option<HostOutput> {
-    let listener = gateways.listener(reader, key.table.gateway, key.listener)?;
+    let listener = gateways.listener(reader, key.table.fleet, key.listener)?;
     let (first, _) = entries.routes.first_key_value()?;
     let domain: Arc<str> = match key.host {
         translate::Host::Any => "*".into(),
@@ -379,17 +377,17 @@ fn empty_host(
     gateways: GatewayTable<'_>,
     broad: &BroadHosts,
 ) -> Option<HostOutput> {
-    let listener = gateways.listener(reader, key.table.gateway, key.listener)?;
+    let listener = gateways.listener(reader, key.table.fleet, key.listener)?;
     let name = listener.hostname.filter(|name| key.host == translate::Host::Name(*name))?;
     let domain = reader.name(name).clone();
-    if listener.table != Some(key.table.listener) {
+    if listener.table != Some(key.table) {
         return None;
     }
     if !broad.capture(key, &domain, store) && !misdirected::capture(key.table, gateways, &domain, store) {
         return None;
     }
     let host = named(listener, domain);
-    let owners = [reader.object(key.table.gateway)].into();
+    let owners = [reader.object(listener.gateway)].into();
     let fragment = Arc::new(resource::virtual_host(&host, &[], [].into(), owners));
     let listener = listener.place.clone();
     let place = HostPlace { misdirected: false, listener, first: None, name: host.name };

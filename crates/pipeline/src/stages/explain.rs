@@ -44,7 +44,10 @@ impl Stages {
     pub(crate) fn host_views(&self, store: &Store) -> Vec<HostView> {
         let mut views = Vec::new();
         for (key, _) in self.hosts.iter() {
-            let Some(gateway) = self.gateways.get(key.table.gateway) else { continue };
+            let Some(fleet) = self.gateways.fleets.get(key.table.fleet) else { continue };
+            let listener = fleet.listeners_of(key.listener.owner).iter().find(|l| l.id == key.listener);
+            let Some(gateway) = listener.and_then(|l| fleet.gateway(l.gateway)) else { continue };
+            let gateway: Arc<str> = format!("{}/{}", gateway.object.namespace, gateway.object.name).into();
             // One without routes has nothing to try.
             let Some(entries) = self.host_index.get(key) else { continue };
             let route = entries.owners.first().and_then(|route| self.routes.get(*route));
@@ -53,13 +56,13 @@ impl Stages {
                 PathMatch::Exact(path) | PathMatch::Prefix(path) => Some(path.clone()),
                 PathMatch::Regex(_) | PathMatch::Suffix(_) => None,
             });
-            for socket in &gateway.sockets {
+            for socket in &fleet.sockets {
                 for chain in &socket.chains {
                     if let Chain::Http { table, tls, .. } = chain
                         && *table == key.table.listener
                     {
                         views.push(HostView {
-                            gateway: gateway.fleet.clone(),
+                            gateway: gateway.clone(),
                             address: socket.address.clone(),
                             port: socket.key.port,
                             tls: tls.is_some(),
@@ -79,14 +82,14 @@ impl Stages {
         let mut out = Vec::new();
         let object = |id| store.object(id).map_or_else(|| "(gone)".to_owned(), ToString::to_string);
         let host = |host: Host| host.text(store);
-        collect(&self.gateways, store, stage, text, object, &mut out);
+        collect(&self.gateways.fleets, store, stage, text, object, &mut out);
         collect(&self.routes, store, stage, text, object, &mut out);
         collect(&self.attached, store, stage, text, object, &mut out);
         collect(&self.policies, store, stage, text, object, &mut out);
         let cluster = |key: translate::ClusterKey| {
             let plan = key.plan;
             let route = object(plan.route);
-            format!("{route} rule {} {:?} at {}", plan.rule, plan.slot, object(key.gateway))
+            format!("{route} rule {} {:?} at {}", plan.rule, plan.slot, object(key.fleet))
         };
         collect(&self.clusters, store, stage, text, cluster, &mut out);
         collect(&self.endpoints, store, stage, text, cluster, &mut out);
@@ -146,8 +149,8 @@ fn listener_in_words(id: ListenerId, store: &Store) -> String {
 }
 
 fn socket_in_words(key: SocketKey, store: &Store) -> String {
-    let gateway = store.object(key.gateway).map_or_else(|| "(gone)".to_owned(), ToString::to_string);
-    format!("{gateway} {:?} port {} of address {}", key.transport, key.port, key.address)
+    let fleet = store.object(key.fleet).map_or_else(|| "(gone)".to_owned(), ToString::to_string);
+    format!("{fleet} {:?} port {} of address {}", key.transport, key.port, key.address)
 }
 
 fn dep_in_words(dep: Dep, store: &Store) -> String {
@@ -158,6 +161,7 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Fact(FactKey::Availability(id)) => format!("availability of {}", object(id)),
         Dep::Fact(FactKey::GrantsInto(name)) => format!("ReferenceGrants in {}", store.name(name)),
         Dep::Fact(FactKey::ProxyServiceOf(id)) => format!("proxy Service of {}", object(id)),
+        Dep::Fact(FactKey::GatewaysOf(id)) => format!("Gateways of {}", object(id)),
         Dep::Fact(FactKey::ReferrersOf(id)) => format!("referrers of {}", object(id)),
         Dep::Fact(FactKey::BackendTlsPoliciesOf(id)) => format!("BackendTLSPolicies of {}", object(id)),
         Dep::Fact(FactKey::ListenerSetsOf(id)) => format!("ListenerSets of {}", object(id)),

@@ -7,7 +7,7 @@ use std::{
 
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
 use store::ObjectId;
-use translate::{GatewayOutput, secret::SecretKey};
+use translate::{FleetOutput, secret::SecretKey};
 use xds::resource;
 
 use super::Stages;
@@ -15,14 +15,14 @@ use crate::{Commit, FleetSpec, SocketSpec};
 
 type Changed = (ResourceType, Arc<str>, Option<Arc<Resource>>);
 
-/// Name of a Gateway's fleet before and now.
+/// Name of a fleet before and now.
 type FleetChange = (Option<Arc<str>>, Option<Arc<str>>);
 
 /// Resources that changed in a run, by who needs them.
 #[derive(Debug, Default)]
 pub(crate) struct Publication {
-    gateways: BTreeMap<ObjectId, FleetChange>,
-    of_gateway: BTreeMap<ObjectId, Vec<Changed>>,
+    fleets: BTreeMap<ObjectId, FleetChange>,
+    of_fleet: BTreeMap<ObjectId, Vec<Changed>>,
     of_secret: BTreeMap<SecretKey, Vec<Changed>>,
     moved_secrets: BTreeSet<(SecretKey, ObjectId)>,
 }
@@ -53,24 +53,24 @@ fn last_words(changes: Vec<Changed>) -> BTreeMap<(ResourceType, Arc<str>), Optio
 }
 
 impl Publication {
-    pub(super) fn gateway(&mut self, id: ObjectId, old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) {
-        let fleet = |g: Option<&GatewayOutput>| g.filter(|g| g.managed).map(|g| g.fleet.clone());
-        self.gateways.insert(id, (fleet(old), fleet(new)));
+    pub(super) fn fleet(&mut self, id: ObjectId, old: Option<&FleetOutput>, new: Option<&FleetOutput>) {
+        let name = |g: Option<&FleetOutput>| g.filter(|g| g.managed()).map(|g| g.name.clone());
+        self.fleets.insert(id, (name(old), name(new)));
     }
 
-    /// Gateways whose output changed in this run.
-    pub(super) fn touched_gateways(&self) -> impl Iterator<Item = ObjectId> + '_ {
-        self.gateways.keys().copied()
+    /// Fleets whose output changed in this run.
+    pub(super) fn touched_fleets(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.fleets.keys().copied()
     }
 
-    pub(super) fn gateway_resource(
+    pub(super) fn fleet_resource(
         &mut self,
         id: ObjectId,
         kind: ResourceType,
         old: Option<&Arc<Resource>>,
         new: Option<&Arc<Resource>>,
     ) {
-        self.of_gateway.entry(id).or_default().extend(changed(kind, old, new));
+        self.of_fleet.entry(id).or_default().extend(changed(kind, old, new));
     }
 
     pub(super) fn secret(
@@ -82,18 +82,18 @@ impl Publication {
         self.of_secret.entry(key).or_default().extend(changed(ResourceType::Secret, old, new));
     }
 
-    /// A Gateway may have begun or ceased to need what SDS serves.
-    pub(super) fn secret_moved(&mut self, secret: SecretKey, gateway: ObjectId) {
-        self.moved_secrets.insert((secret, gateway));
+    /// A fleet may have begun or ceased to need what SDS serves.
+    pub(super) fn secret_moved(&mut self, secret: SecretKey, fleet: ObjectId) {
+        self.moved_secrets.insert((secret, fleet));
     }
 
-    /// What a Gateway's proxies need whatever its listeners and routes: the readiness listener in a cluster.
-    pub(super) fn fixed(&mut self, id: ObjectId, old: Option<&GatewayOutput>, new: Option<&GatewayOutput>) {
-        let ready = |g: Option<&GatewayOutput>| {
+    /// What proxies need whatever their listeners and routes: the readiness listener in a cluster.
+    pub(super) fn fixed(&mut self, id: ObjectId, old: Option<&FleetOutput>, new: Option<&FleetOutput>) {
+        let ready = |g: Option<&FleetOutput>| {
             g.and_then(|g| g.ready_listener.as_deref())
                 .map(|address| Arc::new(resource::ready_listener(address)))
         };
-        self.gateway_resource(id, ResourceType::Listener, ready(old).as_ref(), ready(new).as_ref());
+        self.fleet_resource(id, ResourceType::Listener, ready(old).as_ref(), ready(new).as_ref());
     }
 }
 
@@ -103,7 +103,7 @@ impl Stages {
         let mut commit = Commit::default();
         let mut changes: BTreeMap<Arc<str>, Vec<Changed>> = BTreeMap::new();
         let mut fleets = std::mem::take(&mut self.fleets);
-        for (id, (old, new)) in &publication.gateways {
+        for (id, (old, new)) in &publication.fleets {
             match (old, new) {
                 (Some(old), None) => {
                     if fleets.remove(old).is_some_and(|fleet| fleet.spec.wish.is_some()) {
@@ -122,11 +122,11 @@ impl Stages {
                 (None, None) => {}
             }
         }
-        for (gateway, resources) in &publication.of_gateway {
-            self.queue(*gateway, resources.clone(), &mut changes);
+        for (fleet, resources) in &publication.of_fleet {
+            self.queue(*fleet, resources.clone(), &mut changes);
         }
-        for (gateway, resources) in self.moved(publication) {
-            self.queue(gateway, resources, &mut changes);
+        for (fleet, resources) in self.moved(publication) {
+            self.queue(fleet, resources, &mut changes);
         }
         for (secret, resources) in &publication.of_secret {
             self.queue_secret(*secret, &publication.moved_secrets, resources, &mut changes);
@@ -145,17 +145,17 @@ impl Stages {
 
     fn queue(
         &self,
-        gateway: ObjectId,
+        fleet: ObjectId,
         resources: Vec<Changed>,
         changes: &mut BTreeMap<Arc<str>, Vec<Changed>>,
     ) {
-        if let Some(gateway) = self.gateways.get(gateway).filter(|g| g.managed) {
-            changes.entry(gateway.fleet.clone()).or_default().extend(resources);
+        if let Some(fleet) = self.gateways.fleets.get(fleet).filter(|fleet| fleet.managed()) {
+            changes.entry(fleet.name.clone()).or_default().extend(resources);
         }
     }
 
-    /// Queues the changes of what SDS serves for the Gateways that need it. A Gateway that ceased to in this run is told
-    /// that it is gone.
+    /// Queues the changes of what SDS serves for the fleets that need it. A fleet that ceased to in this run is told that
+    /// it is gone.
     fn queue_secret(
         &self,
         key: SecretKey,
@@ -163,36 +163,36 @@ impl Stages {
         resources: &[Changed],
         changes: &mut BTreeMap<Arc<str>, Vec<Changed>>,
     ) {
-        let bound: BTreeSet<ObjectId> = self.secret_use.gateways.members(key).collect();
+        let bound: BTreeSet<ObjectId> = self.secret_use.fleets.members(key).collect();
         let gone: Vec<Changed> =
             resources.iter().map(|(kind, name, _)| (*kind, name.clone(), None)).collect();
-        for gateway in &bound {
-            self.queue(*gateway, resources.to_vec(), changes);
+        for fleet in &bound {
+            self.queue(*fleet, resources.to_vec(), changes);
         }
-        let left = moved.range((key, ObjectId::MIN)..=(key, ObjectId::MAX)).map(|(_, gateway)| *gateway);
-        for gateway in left.filter(|gateway| !bound.contains(gateway)) {
-            self.queue(gateway, gone.clone(), changes);
+        let left = moved.range((key, ObjectId::MIN)..=(key, ObjectId::MAX)).map(|(_, fleet)| *fleet);
+        for fleet in left.filter(|fleet| !bound.contains(fleet)) {
+            self.queue(fleet, gone.clone(), changes);
         }
     }
 
-    /// What SDS serves that a Gateway began or ceased to need, although it did not change.
+    /// What SDS serves that a fleet began or ceased to need, although it did not change.
     fn moved(&self, publication: &Publication) -> Vec<(ObjectId, Vec<Changed>)> {
         let mut out = Vec::new();
-        for (secret, gateway) in &publication.moved_secrets {
-            let bound = self.secret_use.gateways.contains(*secret, *gateway);
+        for (secret, fleet) in &publication.moved_secrets {
+            let bound = self.secret_use.fleets.contains(*secret, *fleet);
             if let Some(resource) = self.secrets.get(*secret) {
                 let change = (ResourceType::Secret, resource.name.clone(), bound.then(|| resource.clone()));
-                out.push((*gateway, vec![change]));
+                out.push((*fleet, vec![change]));
             }
         }
         out
     }
 
     fn spec(&self, id: ObjectId) -> FleetSpec {
-        self.gateways.get(id).map_or_else(FleetSpec::default, |gateway| FleetSpec {
-            gateway: gateway.fleet.clone(),
-            wish: gateway.wish.clone(),
-            sockets: (gateway.sockets.iter())
+        self.gateways.fleets.get(id).map_or_else(FleetSpec::default, |fleet| FleetSpec {
+            gateways: fleet.gateways.iter().map(|gateway| gateway.object.clone()).collect(),
+            wish: fleet.wish.clone(),
+            sockets: (fleet.sockets.iter())
                 .map(|socket| SocketSpec {
                     name: socket.name.clone(),
                     address: socket.address.clone(),

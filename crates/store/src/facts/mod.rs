@@ -141,6 +141,14 @@ impl Fact {
         }
     }
 
+    /// The GatewayClass of a Gateway.
+    pub fn gateway_class(&self) -> Option<ObjectId> {
+        match self {
+            Fact::Gateway(gateway) => Some(gateway.class),
+            _ => None,
+        }
+    }
+
     /// The EnvoyProxy that a GatewayClass or Gateway refers to.
     pub fn parameters(&self) -> Option<ObjectId> {
         match self {

@@ -16,7 +16,8 @@ pub struct Service {
     pub ports: Box<[ServicePort]>,
     /// Zone awareness that the Service asks for; `None` for none.
     pub zones: Option<ir::cluster::Zones>,
-    /// The Gateway whose proxies are behind it, when its labels say that it is an infrastructure Service.
+    /// The Gateway whose proxies are behind it, or the GatewayClass of merged Gateways, when its labels say that it is an
+    /// infrastructure Service.
     pub proxy_of: Option<ObjectId>,
 }
 

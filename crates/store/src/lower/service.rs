@@ -27,8 +27,14 @@ impl Lowering<'_> {
             _ => ServiceKind::ClusterIp,
         };
         let label = |key: &str| service.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
-        let proxy_of = match (label(labels::OWNING_GATEWAY_NAMESPACE), label(labels::OWNING_GATEWAY_NAME)) {
-            (Some(namespace), Some(name)) => Some(self.object(Kind::Gateway, &namespace, &name)),
+        let owner = (
+            label(labels::OWNING_GATEWAY_NAMESPACE),
+            label(labels::OWNING_GATEWAY_NAME),
+            label(labels::OWNING_GATEWAY_CLASS),
+        );
+        let proxy_of = match owner {
+            (Some(namespace), Some(name), None) => Some(self.object(Kind::Gateway, &namespace, &name)),
+            (None, None, Some(class)) => Some(self.object(Kind::GatewayClass, "", &class)),
             _ => None,
         };
         Service {

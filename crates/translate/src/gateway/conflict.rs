@@ -1,8 +1,9 @@
 //! Conflicts between the listeners of a Gateway and its ListenerSets (Gateway API, `Gateway.spec.listeners` and
-//! `ListenerSetSpec.listeners`).
+//! `ListenerSetSpec.listeners`), and between those of merged Gateways.
 //!
 //! Listeners of the Gateway itself that conflict all lose: its author has to decide. Between others precedence decides:
-//! the Gateway before ListenerSets, and of these the first in order.
+//! the Gateway before ListenerSets, and of these the first in order. Of merged Gateways the first in order keeps a
+//! hostname, but protocols that do not go together on a port lose whichever Gateways they are of, as with Envoy Gateway.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use super::listener::{Judged, Protocol};
 use crate::{Finding, Reader};
 
 /// Which listeners can share a port: those of one family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Family {
     Http,
     Tls,
@@ -30,18 +31,31 @@ fn family(protocol: Protocol) -> Option<Family> {
     }
 }
 
-/// Marks listeners that conflict. They are given in the order of precedence; those that are unsound by themselves take
-/// no part.
+/// Marks listeners that conflict. They are given in the order of precedence, each Gateway's together; those that are
+/// unsound by themselves take no part.
 pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) {
     let mut ports: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     for (i, listener) in judged.iter().enumerate().filter(|(_, j)| j.sound()) {
         ports.entry(listener.fact.port).or_default().push(i);
     }
     for on_port in ports.values() {
-        mark_protocols(judged, on_port);
-        mark_hostnames(judged, on_port, reader);
-        mark_single(judged, on_port, Protocol::Tcp);
-        mark_single(judged, on_port, Protocol::Udp);
+        let of_gateways: Vec<&[usize]> =
+            on_port.chunk_by(|a, b| judged[*a].gateway == judged[*b].gateway).collect();
+        let several = of_gateways.len() > 1;
+        for of_gateway in &of_gateways {
+            mark_protocols(judged, of_gateway);
+        }
+        if several {
+            mark_protocols(judged, on_port);
+        }
+        for of_gateway in of_gateways {
+            mark_hostnames(judged, of_gateway, reader);
+            mark_single(judged, of_gateway, Protocol::Tcp);
+            mark_single(judged, of_gateway, Protocol::Udp);
+        }
+        if several {
+            mark_taken(judged, on_port, reader);
+        }
     }
 }
 
@@ -140,6 +154,29 @@ fn mark_single(judged: &mut [Judged<'_>], on_port: &[usize], protocol: Protocol)
             judged[i].fact.port
         );
         judged[i].conflicted = Some(Finding::new(".port", "ProtocolConflict", message));
+    }
+}
+
+/// What a listener of another Gateway has already, whether that one is in conflict or not: hostname and family on a port,
+/// or for TCP and UDP the port. It is no matter of precedence within a Gateway, so the first keeps it.
+fn mark_taken(judged: &mut [Judged<'_>], on_port: &[usize], reader: &Reader<'_>) {
+    let mut first: FxHashMap<(Option<Family>, Option<NameId>), usize> = FxHashMap::default();
+    for i in on_port.iter().copied() {
+        let listener = &judged[i];
+        let key = (family(listener.protocol), listener.fact.hostname);
+        let holder = *first.entry(key).or_insert(i);
+        if judged[holder].gateway == listener.gateway {
+            continue;
+        }
+        let host =
+            listener.fact.hostname.map_or(String::new(), |h| format!(" with hostname {}", reader.name(h)));
+        let message = format!(
+            "Listener {} already has {} port {}{host}; merged Gateways share their ports, so each listener needs a hostname or port of its own",
+            judged[holder].label(),
+            listener.fact.protocol,
+            listener.fact.port
+        );
+        judged[i].conflicted = Some(Finding::new(".hostname", "HostnameConflict", message));
     }
 }
 

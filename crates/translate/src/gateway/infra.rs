@@ -1,9 +1,9 @@
 //! The wish of a Gateway's fleet.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ir::{
-    Kind, ObjectRef,
+    Kind,
     cluster::Address,
     infra::{Identity, Layer4, MetricSink, Owner, ServicePort, Wish},
 };
@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 use store::facts;
 
 use super::{
+    Fleet,
     listener::{Judged, Protocol},
+    member::Member,
     parameters::{INVALID_PARAMETERS, Parameters},
     socket,
 };
@@ -23,40 +25,64 @@ const FIELDS: [&str; 7] =
 /// The same of `telemetry.metrics`.
 const METRICS_FIELDS: [&str; 3] = ["prometheus", "sinks", "matches"];
 
-/// The wish of a Gateway that is served.
+/// The wish of a fleet that is served. Merged Gateways add their labels, annotations and addresses to each other's: of a
+/// label or annotation that several give, the first Gateway's value counts.
 pub(super) fn wish(
-    gateway: &facts::Gateway,
-    object: &ObjectRef,
+    fleet: &Fleet,
+    members: &[Member<'_>],
     judged: &[Judged<'_>],
     parameters: &Parameters,
     metric_sinks: Box<[MetricSink]>,
     reader: &mut Reader<'_>,
 ) -> Arc<Wish> {
+    let served = || members.iter().filter(|member| member.is_served()).map(|member| member.gateway);
+    let mut addresses: Vec<Arc<str>> = Vec::new();
+    for address in served().flat_map(|gateway| gateway.addresses.iter()) {
+        if let Some(value) = address.value.as_ref().filter(|_| &*address.kind == "IPAddress")
+            && !addresses.contains(value)
+        {
+            addresses.push(value.clone());
+        }
+    }
     Arc::new(Wish {
         ports: ports(judged, parameters),
-        labels: gateway.labels.clone(),
-        annotations: gateway.annotations.clone(),
-        addresses: (gateway.addresses.iter())
-            .filter(|address| &*address.kind == "IPAddress")
-            .filter_map(|address| address.value.clone())
-            .collect(),
+        labels: united(served().map(|gateway| &gateway.labels)),
+        annotations: united(served().map(|gateway| &gateway.annotations)),
+        addresses: addresses.into(),
         metric_sinks,
         parameters: cut(&parameters.spec).into(),
         on_hold: false,
-        ..on_hold(gateway, object, reader)
+        ..on_hold(fleet, reader)
     })
 }
 
-/// The wish of a Gateway that is not acceptable: whatever runs, stays.
-pub(super) fn on_hold(gateway: &facts::Gateway, object: &ObjectRef, reader: &mut Reader<'_>) -> Wish {
-    let class_uid = reader.gateway_class(gateway.class).map_or_else(|| "".into(), |class| class.uid.clone());
+type Texts = BTreeMap<Arc<str>, Arc<str>>;
+
+fn united<'a>(all: impl Iterator<Item = &'a Texts>) -> Texts {
+    let mut united = Texts::new();
+    for (key, value) in all.flatten() {
+        united.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    united
+}
+
+/// The wish of a fleet that is not acceptable: whatever runs, stays.
+pub(super) fn on_hold(fleet: &Fleet, reader: &mut Reader<'_>) -> Wish {
+    let uid = reader.gateway_class(fleet.class).map_or_else(|| "".into(), |class| class.uid.clone());
+    let class = Identity { object: reader.object(fleet.class), uid };
+    let owner = match reader.gateway(fleet.id) {
+        Some(gateway) => {
+            Owner::Gateway(Identity { object: reader.object(fleet.id), uid: gateway.uid.clone() })
+        }
+        None => Owner::GatewayClass(class.clone()),
+    };
     Wish {
-        fleet: format!("{}/{}", object.namespace, object.name).into(),
-        owner: Owner::Gateway(Identity { object: object.clone(), uid: gateway.uid.clone() }),
-        class: Identity { object: reader.object(gateway.class), uid: class_uid },
+        fleet: fleet.name.clone(),
+        owner,
+        class,
         ports: [].into(),
-        labels: Default::default(),
-        annotations: Default::default(),
+        labels: Texts::new(),
+        annotations: Texts::new(),
         addresses: [].into(),
         metric_sinks: [].into(),
         parameters: Arc::default(),

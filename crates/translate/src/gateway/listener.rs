@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use ir::{Condition, ConditionStatus, ObjectRef};
-use store::facts::{self, AllowedNamespaces};
+use store::{
+    ObjectId,
+    facts::{self, AllowedNamespaces},
+};
 
 use super::{
     Owner, Place,
     certificates::{self, Certificate},
+    misdirected::Misdirected,
 };
 use crate::{Finding, ListenerId, Reader};
 
@@ -67,7 +71,11 @@ pub struct Judged<'a> {
     pub id: ListenerId,
     /// The Gateway or ListenerSet that it is part of.
     pub owner: ObjectRef,
-    /// Where it stands among the listeners of the Gateway.
+    /// The Gateway that it is part of, by itself or through a ListenerSet.
+    pub gateway: ObjectId,
+    /// What becomes of misdirected requests there.
+    pub(super) mode: Misdirected,
+    /// Where it stands among the listeners of its fleet.
     pub place: Place,
     /// Name in xDS.
     pub xds_name: Arc<str>,
@@ -123,7 +131,7 @@ impl Judged<'_> {
 
     /// What others' messages call it.
     pub fn label(&self) -> String {
-        if self.of_set() {
+        if self.of_set() || self.place.gateway.is_some() {
             format!("{} of {}", self.fact.name, self.owner)
         } else {
             self.fact.name.to_string()
@@ -235,6 +243,8 @@ pub(super) fn judge<'a>(
     let mut judged = Judged {
         id: ListenerId { owner: owner.meta.id, name: fact.id },
         owner: owner.object.clone(),
+        gateway: owner.part.id,
+        mode: owner.part.mode,
         place: owner.place(index),
         xds_name: format!("{}/{}", owner.prefix, fact.name).into(),
         fact,

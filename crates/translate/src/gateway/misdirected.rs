@@ -98,7 +98,7 @@ pub(super) struct Door {
 }
 
 /// The door of each listener.
-pub(super) fn doors(judged: &[Judged<'_>], mode: Misdirected) -> Vec<Door> {
+pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
     let mut first: FxHashMap<_, usize> = FxHashMap::default();
     let mut tables: Vec<usize> = (0..judged.len()).collect();
     // Tables of listeners that connections choose by server name, by port.
@@ -107,7 +107,7 @@ pub(super) fn doors(judged: &[Judged<'_>], mode: Misdirected) -> Vec<Door> {
         // Plain HTTP listeners of a port are told apart by host only.
         let shared = match own.protocol {
             Protocol::Http => Some(Vec::new()),
-            Protocol::Https if mode == Misdirected::Serve => Some(certificates(own)),
+            Protocol::Https if own.mode == Misdirected::Serve => Some(certificates(own)),
             _ => None,
         };
         if let Some(shared) = shared {
@@ -121,7 +121,7 @@ pub(super) fn doors(judged: &[Judged<'_>], mode: Misdirected) -> Vec<Door> {
         let own = &judged[i];
         own.protocol == Protocol::Https
             && own.ready()
-            && mode != Misdirected::Downgrade
+            && own.mode != Misdirected::Downgrade
             && chosen.get(&own.fact.port).is_some_and(|tables| tables.len() > 1)
     };
     (0..judged.len()).map(|i| Door { table: tables[i], guarded: guarded(i) }).collect()

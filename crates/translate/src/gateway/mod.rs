@@ -1,10 +1,14 @@
-//! Stage 1: a Gateway's listeners, judged and grouped into sockets.
+//! Stage 1: the listeners of Gateways, judged and grouped into sockets.
+//!
+//! What is judged together is what one fleet of proxies serves: a Gateway, or all Gateways of a GatewayClass that merges
+//! them. Merged ones are parts of their fleet, as ListenerSets are parts of their Gateway.
 
 mod certificates;
 mod client_side;
 mod conflict;
 mod infra;
 mod listener;
+mod member;
 mod misdirected;
 mod overlap;
 pub(crate) mod parameters;
@@ -15,6 +19,7 @@ mod socket;
 use std::sync::Arc;
 
 use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish};
+use rustc_hash::FxHashMap;
 use store::{
     Infrastructure, NameId, ObjectId,
     facts::{self, AllowedNamespaces},
@@ -22,40 +27,51 @@ use store::{
 
 use self::{
     listener::OVERLAPPING_TLS,
-    misdirected::{Door, Misdirected},
+    member::{Member, Part},
+    misdirected::Door,
 };
-use crate::{ListenerId, Reader, backend_tls::ClientSide};
+use crate::{Finding, ListenerId, Reader, TableKey, backend_tls::ClientSide};
 pub use listener::Judged;
 pub use parameters::Judge;
 pub use sets::ListenerSetOutput;
 pub use socket::{Chain, Socket};
 
-/// What the gateway stage says of one Gateway. Parts that different readers look at are kept apart, so that a rotated
-/// certificate wakes no route.
+/// What the gateway stage says of one fleet of proxies and of the Gateways that it serves. Parts that different readers
+/// look at are kept apart, so that a rotated certificate wakes no route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayOutput {
-    /// The Gateway.
-    pub object: ObjectRef,
-    /// True when its class is ours. Everything else is empty when it is not.
-    pub managed: bool,
-    /// True when proxies serve it: it is ours and acceptable as a whole.
-    pub served: bool,
-    /// Name of the proxy fleet that serves it: `namespace/name`.
-    pub fleet: Arc<str>,
-    /// Its own listeners as routes see them, in the order of the spec.
-    pub listeners: Arc<[AttachListener]>,
-    /// ListenerSets that name it as their parent, ascending by id.
+pub struct FleetOutput {
+    /// Its name: `namespace/name` of the Gateway, or the name of the class whose Gateways are merged.
+    pub name: Arc<str>,
+    /// The Gateways, ascending by id. None for a class whose Gateways are not merged, and for a Gateway that is merged
+    /// with the others of its class: then the other of the two has them.
+    pub gateways: Box<[GatewayOutput]>,
+    /// ListenerSets that name one of them as their parent, ascending by id.
     pub sets: Box<[ListenerSetOutput]>,
+    /// True when proxies serve it: some Gateway is ours and acceptable as a whole.
+    pub served: bool,
     /// What proxies listen on.
     pub sockets: Box<[Socket]>,
     /// Certificates that proxies need for listeners, ascending.
     pub certificates: Box<[ObjectId]>,
-    /// The proxies' own side of TLS to backends.
-    pub client_side: ClientSide,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
     pub wish: Option<Arc<Wish>>,
+}
+
+/// What the gateway stage says of one Gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayOutput {
+    /// Its id.
+    pub id: ObjectId,
+    /// The Gateway.
+    pub object: ObjectRef,
+    /// True when its class is ours. Everything else is empty when it is not.
+    pub managed: bool,
+    /// Its own listeners as routes see them, in the order of the spec.
+    pub listeners: Arc<[AttachListener]>,
+    /// The proxies' own side of TLS from it to backends.
+    pub client_side: ClientSide,
     /// Conditions.
     pub status: GatewayConditions,
 }
@@ -93,9 +109,11 @@ pub struct ListenerConditions {
 pub struct AttachListener {
     /// What it is known by.
     pub id: ListenerId,
+    /// The Gateway that it is part of, by itself or through a ListenerSet.
+    pub gateway: ObjectId,
     /// Name.
     pub name: Arc<str>,
-    /// Where it stands among the listeners of its Gateway.
+    /// Where it stands among the listeners of its fleet.
     pub place: Place,
     /// Port of the Gateway.
     pub port: u16,
@@ -116,9 +134,9 @@ pub struct AttachListener {
     pub narrower: Box<[NameId]>,
     /// True when connections choose it by server name: HTTPS and TLS.
     pub by_name: bool,
-    /// The listener whose route configuration takes its routes; `None` while it is not ready, and for protocols without
-    /// route configurations.
-    pub table: Option<ListenerId>,
+    /// The route configuration that takes its routes; `None` while it is not ready, and for protocols without route
+    /// configurations.
+    pub table: Option<TableKey>,
     /// True when that route configuration answers requests for other listeners' hosts with 421.
     pub guarded: bool,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
@@ -137,15 +155,20 @@ impl AttachListener {
     }
 }
 
-/// Where a listener stands in the list that a Gateway's listeners form (Gateway API, `ListenerSetSpec.listeners`): the
-/// Gateway's own come first, then those of ListenerSets.
+/// Where a listener stands in the list that the listeners of a fleet form: Gateway after Gateway, and of each its own
+/// before those of ListenerSets (Gateway API, `ListenerSetSpec.listeners`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Age, namespace and name of the ListenerSet; `None`, which is less than any, for the Gateway's own.
-    pub set: Option<(i64, Arc<str>, Arc<str>)>,
+    /// The Gateway among those that are merged; `None` where a Gateway has proxies of its own.
+    pub gateway: Option<Age>,
+    /// The ListenerSet; `None`, which is less than any, for the Gateway's own.
+    pub set: Option<Age>,
     /// Index in the list of its owner.
     pub index: u16,
 }
+
+/// What objects go in order by: creation in seconds since 1970, then namespace and name.
+pub type Age = (i64, Arc<str>, Arc<str>);
 
 /// Who has listeners: a Gateway, or a ListenerSet that is attached to it.
 #[derive(Debug)]
@@ -154,6 +177,8 @@ struct Owner<'a> {
     meta: &'a facts::Meta,
     /// How names of its listeners in xDS begin.
     prefix: &'a str,
+    /// What it has from the Gateway.
+    part: &'a Part,
 }
 
 impl Owner<'_> {
@@ -166,7 +191,7 @@ impl Owner<'_> {
     fn place(&self, index: u16) -> Place {
         let ObjectRef { kind, namespace, name } = self.object;
         let set = (*kind == Kind::ListenerSet).then(|| (self.meta.created, namespace.clone(), name.clone()));
-        Place { set, index }
+        Place { gateway: self.part.age.clone(), set, index }
     }
 
     /// A condition of the object's generation.
@@ -187,87 +212,102 @@ impl Owner<'_> {
     }
 }
 
-/// Judges one Gateway. `None` when it does not exist. `judge` says whether parameters can be used.
-pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<GatewayOutput> {
-    let gateway = reader.gateway(id)?;
+/// Judges the Gateways of one fleet: a Gateway, or all of a GatewayClass. `None` when there is no such object. `judge`
+/// says whether parameters can be used.
+pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<FleetOutput> {
     let object = reader.object(id);
-    let fleet: Arc<str> = format!("{}/{}", object.namespace, object.name).into();
-    if !is_ours(gateway, reader) {
-        return Some(GatewayOutput::empty(object, fleet, false));
+    let merged = object.kind == Kind::GatewayClass;
+    let (fleet, gateways) = if merged {
+        let gateways = reader.gateways_of(id);
+        if gateways.is_empty() && reader.gateway_class(id).is_none() {
+            return None;
+        }
+        (Fleet { id, name: object.name.clone(), class: id, merged }, gateways)
+    } else {
+        let gateway = reader.gateway(id)?;
+        let name = format!("{}/{}", object.namespace, object.name).into();
+        (Fleet { id, name, class: gateway.class, merged }, vec![gateway])
+    };
+    if !is_ours(fleet.class, reader) {
+        let output = FleetOutput::empty(&fleet);
+        let foreign = (!merged).then(|| GatewayOutput::empty(id, object, false));
+        return Some(FleetOutput { gateways: foreign.into_iter().collect(), ..output });
     }
+    if parameters::merge_gateways(fleet.class, reader) != merged || gateways.is_empty() {
+        return Some(FleetOutput::empty(&fleet));
+    }
+    Some(judged(&fleet, gateways, reader, judge))
+}
+
+/// A fleet of proxies by what it serves.
+#[derive(Debug)]
+struct Fleet {
+    /// The Gateway or GatewayClass.
+    id: ObjectId,
+    name: Arc<str>,
+    class: ObjectId,
+    /// True when all Gateways of the class share it.
+    merged: bool,
+}
+
+/// Judges the Gateways of a fleet, in the order of precedence.
+fn judged<'a>(
+    fleet: &Fleet,
+    gateways: Vec<&'a facts::Gateway>,
+    reader: &mut Reader<'a>,
+    judge: Judge,
+) -> FleetOutput {
     let in_cluster = reader.settings().infrastructure == Infrastructure::Kubernetes;
-    let sets = sets::of(gateway, &object, reader);
-    if let Some(finding) = unsupported_address(gateway) {
-        return Some(refused(gateway, object, fleet, sets, finding, in_cluster, reader));
-    }
-    let usable = parameters::of_gateway(gateway, reader, judge).and_then(|parameters| {
+    // Merged Gateways have no say in how their proxies run.
+    let own = gateways.first().filter(|_| !fleet.merged).and_then(|gateway| gateway.parameters.as_ref());
+    let usable = parameters::of_fleet(fleet.class, own, reader, judge).and_then(|parameters| {
         let sinks = if in_cluster { infra::metric_sinks(&parameters, reader)? } else { [].into() };
         Ok((parameters, sinks))
     });
+    let members: Vec<Member<'_>> =
+        gateways.into_iter().map(|gateway| Member::new(fleet, gateway, reader)).collect();
+    let served = members.iter().any(Member::is_served);
     // Without usable parameters nothing of the infrastructure changes, but what runs goes on serving, and goes on
     // following its listeners and routes: a typing error in one place must not stop traffic.
     let (parameters, sinks, unusable) = match usable {
         Ok((parameters, sinks)) => (parameters, sinks, None),
         Err(finding) => (parameters::Parameters::defaults(), [].into(), Some(finding)),
     };
-    let owner = Owner { object: &object, meta: &gateway.meta, prefix: &fleet };
-    let mut judged = owner.judge(&gateway.listeners, reader);
-    for set in &sets {
-        judged.extend(set.owner().judge(set.listeners(), reader));
+    let mut judged: Vec<Judged<'_>> = Vec::new();
+    for member in &members {
+        judged.extend(member.judge(reader));
     }
     conflict::mark(&mut judged, reader);
-    let (mode, unknown_mode) = Misdirected::of(gateway, reader);
-    let overlapping = overlap::mark(&mut judged, mode, reader);
-    let doors = misdirected::doors(&judged, mode);
-    let listeners = attach_listeners(gateway, &object, (&judged, &doors), reader);
-    let sockets = socket::group(gateway, (&judged, &doors, mode), &parameters, reader);
+    let mut overlapping = overlap::mark(&mut judged, reader);
+    let doors = misdirected::doors(&judged);
+    let listeners = attach_listeners(fleet, &members, (&judged, &doors), reader);
+    let sockets = socket::group(fleet, &members, (&judged, &doors), &parameters, reader);
     let wish = in_cluster.then(|| match unusable {
-        Some(_) => infra::on_hold(gateway, &object, reader).into(),
-        None => infra::wish(gateway, &object, &judged, &parameters, sinks, reader),
+        None if served => infra::wish(fleet, &members, &judged, &parameters, sinks, reader),
+        _ => infra::on_hold(fleet, reader).into(),
     });
     let certificates = served_certificates(&judged);
     let (mut judged, mut listeners) = (judged.into_iter(), listeners.into_iter());
-    let own = gateway.listeners.len();
-    let mut status = conditions(&owner, judged.by_ref().take(own).collect());
-    let own = listeners.by_ref().take(own).collect();
-    let mut outputs: Vec<ListenerSetOutput> = (sets.into_iter())
-        .map(|set| {
-            let count = set.listeners().len();
-            set.output(judged.by_ref().take(count).collect(), listeners.by_ref().take(count).collect())
-        })
-        .collect();
-    let (client_side, unresolved) = client_side::of_gateway(gateway, &object, &parameters, reader);
-    resolved_refs(gateway, &owner, unresolved, &mut status);
-    status.conditions.extend(overlapping.map(|finding| {
-        let message = finding.message.to_string();
-        owner.condition(OVERLAPPING_TLS, ConditionStatus::True, finding.reason, message)
-    }));
-    status.problems.extend(unknown_mode.map(|finding| ir::Problem {
-        severity: ir::Severity::Warning,
-        ..crate::status::problem(&object, "", finding)
-    }));
-    if let Some(finding) = unusable {
-        for set in &mut outputs {
-            set.parent_is_not_accepted(&object);
-        }
-        not_accepted(&object, gateway.meta.generation, finding, &mut status);
+    let (mut gateways, mut sets) = (Vec::with_capacity(members.len()), Vec::new());
+    for member in members {
+        let count = member.listeners();
+        let (own, attached) = (judged.by_ref().take(count), listeners.by_ref().take(count));
+        let overlapping = overlapping.remove(&member.part.id);
+        let findings = (unusable.clone(), overlapping);
+        gateways.push(member.output((own, attached), findings, &parameters, &mut sets, reader));
     }
-    status.attached_sets = sets::count(&outputs);
-    outputs.sort_unstable_by_key(|set| set.id);
-    Some(GatewayOutput {
-        status,
-        object,
-        managed: true,
-        served: true,
-        fleet,
-        listeners: own,
-        sets: outputs.into(),
+    gateways.sort_unstable_by_key(|gateway| gateway.id);
+    sets.sort_unstable_by_key(|set| set.id);
+    FleetOutput {
+        name: fleet.name.clone(),
+        gateways: gateways.into(),
+        sets: sets.into(),
+        served,
         sockets,
         certificates,
-        client_side,
-        ready_listener: in_cluster.then(|| parameters.bind_address().0.into()),
+        ready_listener: (in_cluster && served).then(|| parameters.bind_address().0.into()),
         wish,
-    })
+    }
 }
 
 /// The certificates of listeners that are ready, ascending, each once.
@@ -279,65 +319,65 @@ fn served_certificates(judged: &[Judged<'_>]) -> Box<[ObjectId]> {
     ids.into()
 }
 
-impl GatewayOutput {
-    fn empty(object: ObjectRef, fleet: Arc<str>, managed: bool) -> Self {
-        GatewayOutput {
-            object,
-            managed,
-            served: false,
-            fleet,
-            listeners: [].into(),
+impl FleetOutput {
+    fn empty(fleet: &Fleet) -> Self {
+        FleetOutput {
+            name: fleet.name.clone(),
+            gateways: [].into(),
             sets: [].into(),
+            served: false,
             sockets: [].into(),
             certificates: [].into(),
-            client_side: ClientSide::default(),
             ready_listener: None,
             wish: None,
-            status: GatewayConditions::default(),
         }
     }
 
-    /// One of its ListenerSets.
+    /// True when some Gateway of it is ours.
+    pub fn managed(&self) -> bool {
+        self.gateways.iter().any(|gateway| gateway.managed)
+    }
+
+    /// One of its Gateways.
+    pub fn gateway(&self, id: ObjectId) -> Option<&GatewayOutput> {
+        let at = self.gateways.binary_search_by_key(&id, |gateway| gateway.id).ok()?;
+        self.gateways.get(at)
+    }
+
+    /// One of the ListenerSets.
     pub fn set(&self, id: ObjectId) -> Option<&ListenerSetOutput> {
         let at = self.sets.binary_search_by_key(&id, |set| set.id).ok()?;
         self.sets.get(at)
     }
 
-    /// All listeners: its own and those of its ListenerSets.
+    /// The listeners of a Gateway or ListenerSet.
+    pub fn listeners_of(&self, owner: ObjectId) -> &[AttachListener] {
+        let own = self.gateway(owner).map(|gateway| &gateway.listeners);
+        own.or_else(|| self.set(owner).map(|set| &set.listeners)).map_or(&[], |listeners| listeners)
+    }
+
+    /// All listeners: those of Gateways and of their ListenerSets.
     pub fn all_listeners(&self) -> impl Iterator<Item = &AttachListener> {
-        self.listeners.iter().chain(self.sets.iter().flat_map(|set| set.listeners.iter()))
+        let own = self.gateways.iter().flat_map(|gateway| gateway.listeners.iter());
+        own.chain(self.sets.iter().flat_map(|set| set.listeners.iter()))
     }
 }
 
-/// The output of a Gateway that is ours and cannot be accepted.
-fn refused(
-    gateway: &facts::Gateway,
-    object: ObjectRef,
-    fleet: Arc<str>,
-    sets: Vec<sets::Set<'_>>,
-    finding: crate::Finding,
-    in_cluster: bool,
-    reader: &mut Reader<'_>,
-) -> GatewayOutput {
-    let wish = in_cluster.then(|| infra::on_hold(gateway, &object, reader).into());
-    let mut output = GatewayOutput::empty(object, fleet, true);
-    output.wish = wish;
-    output.status.generation = gateway.meta.generation;
-    let mut outputs: Vec<ListenerSetOutput> =
-        sets.into_iter().map(|set| set.without_parent(&output.object)).collect();
-    outputs.sort_unstable_by_key(|set| set.id);
-    output.sets = outputs.into();
-    not_accepted(&output.object, gateway.meta.generation, finding, &mut output.status);
-    output
+impl GatewayOutput {
+    fn empty(id: ObjectId, object: ObjectRef, managed: bool) -> Self {
+        GatewayOutput {
+            id,
+            object,
+            managed,
+            listeners: [].into(),
+            client_side: ClientSide::default(),
+            status: GatewayConditions::default(),
+        }
+    }
 }
 
 /// Says why a Gateway or ListenerSet is not accepted, in place of what its listeners gave.
-fn not_accepted(
-    object: &ObjectRef,
-    generation: i64,
-    finding: crate::Finding,
-    status: &mut GatewayConditions,
-) {
+fn not_accepted(object: &ObjectRef, generation: i64, finding: Finding, status: &mut GatewayConditions) {
     status.conditions.retain(|condition| condition.kind != "Accepted");
     let accepted = Condition {
         kind: "Accepted",
@@ -354,7 +394,7 @@ fn not_accepted(
 fn resolved_refs(
     gateway: &facts::Gateway,
     owner: &Owner<'_>,
-    finding: Option<crate::Finding>,
+    finding: Option<Finding>,
     status: &mut GatewayConditions,
 ) {
     const KIND: &str = "ResolvedRefs";
@@ -370,41 +410,32 @@ fn resolved_refs(
     status.problems.extend(finding.map(|finding| crate::status::problem(owner.object, KIND, finding)));
 }
 
-/// True when the Gateway's class names our controller. In standalone mode a class that does not exist counts as ours.
-fn is_ours(gateway: &facts::Gateway, reader: &mut Reader<'_>) -> bool {
+/// True when a class names our controller. In standalone mode one that does not exist counts as ours.
+fn is_ours(class: ObjectId, reader: &mut Reader<'_>) -> bool {
     let settings = reader.settings();
-    match reader.gateway_class(gateway.class) {
+    match reader.gateway_class(class) {
         Some(class) => class.controller_name == settings.controller_name,
         None => settings.implicit_gateway_class,
     }
 }
 
-fn unsupported_address(gateway: &facts::Gateway) -> Option<crate::Finding> {
-    let (i, facts::Address { kind, .. }) = gateway
-        .addresses
-        .iter()
-        .enumerate()
-        .find(|(_, address)| !matches!(&*address.kind, "IPAddress" | "Hostname"))?;
-    Some(crate::Finding::new(
-        format!("spec.addresses[{i}].type"),
-        "UnsupportedAddress",
-        format!("addresses of type {kind} are not supported; use IPAddress or Hostname"),
-    ))
-}
-
 fn attach_listeners(
-    gateway: &facts::Gateway,
-    object: &ObjectRef,
+    fleet: &Fleet,
+    members: &[Member<'_>],
     (judged, doors): (&[Judged<'_>], &[Door]),
     reader: &Reader<'_>,
 ) -> Vec<AttachListener> {
+    let members: FxHashMap<ObjectId, &Member<'_>> =
+        members.iter().map(|member| (member.part.id, member)).collect();
     let mut narrower = siblings::narrower(judged, reader);
     (judged.iter().zip(doors).zip(&mut narrower))
-        .map(|((own, door), narrower)| {
-            let listener = own.fact;
+        .filter_map(|((own, door), narrower)| {
+            let (listener, member) = (own.fact, members.get(&own.gateway)?);
             let by_host = matches!(own.protocol, listener::Protocol::Http | listener::Protocol::Https);
-            AttachListener {
+            let table = TableKey { fleet: fleet.id, listener: judged[door.table].id };
+            Some(AttachListener {
                 id: own.id,
+                gateway: own.gateway,
                 name: listener.name.clone(),
                 place: own.place.clone(),
                 port: listener.port,
@@ -416,15 +447,15 @@ fn attach_listeners(
                 namespaces: listener.namespaces.clone(),
                 narrower: std::mem::take(narrower).into(),
                 by_name: misdirected::by_name(own),
-                table: Some(judged[door.table].id).filter(|_| by_host && own.ready()),
+                table: Some(table).filter(|_| by_host && own.ready()),
                 guarded: door.guarded,
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
-                    object: object.clone(),
+                    object: member.object.clone(),
                     section: Some(listener.name.clone()),
-                    annotations: gateway.meta.annotations.clone(),
+                    annotations: member.gateway.meta.annotations.clone(),
                 },
-            }
+            })
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use store::NameIndex;
+use store::{NameIndex, ObjectId};
 
 use super::{
     listener::{Judged, OVERLAPPING_CERTIFICATES, OVERLAPPING_HOSTNAMES, Protocol},
@@ -17,8 +17,11 @@ const NAMED: usize = 5;
 /// Other listeners by index, each with an own name and the one of theirs that it overlaps.
 type Partners<'a> = BTreeMap<usize, (&'a str, &'a str)>;
 
-/// Marks HTTPS listeners of one port whose hostnames or certificates overlap. Returns what the Gateway shall say.
-pub(super) fn mark(judged: &mut [Judged<'_>], mode: Misdirected, reader: &Reader<'_>) -> Option<Finding> {
+/// Two listeners in words, with how they overlap.
+type Pair = (&'static str, String);
+
+/// Marks HTTPS listeners of one port whose hostnames or certificates overlap. Returns what their Gateways shall say.
+pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) -> BTreeMap<ObjectId, Finding> {
     let mut ports: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     for (i, listener) in judged.iter().enumerate() {
         if listener.protocol == Protocol::Https && listener.ready() {
@@ -26,7 +29,7 @@ pub(super) fn mark(judged: &mut [Judged<'_>], mode: Misdirected, reader: &Reader
         }
     }
     let mut findings: Vec<(usize, Finding)> = Vec::new();
-    let mut pairs = Vec::new();
+    let mut pairs: BTreeMap<ObjectId, (Misdirected, Vec<Pair>)> = BTreeMap::new();
     for on_port in ports.values().filter(|on_port| on_port.len() > 1) {
         let certificates = by_certificate(judged, on_port);
         let hostnames = by_hostname(judged, on_port, reader);
@@ -38,15 +41,22 @@ pub(super) fn mark(judged: &mut [Judged<'_>], mode: Misdirected, reader: &Reader
             if partners.is_empty() {
                 continue;
             }
-            let others = partners.keys().filter(|j| **j > i).map(|j| judged[*j].label());
-            pairs.extend(others.map(|other| (reason, format!("{} and {other}", judged[i].label()))));
-            findings.push((i, finding(judged, reason, partners, mode)));
+            for j in partners.keys().copied().filter(|j| *j > i) {
+                let pair = format!("{} and {}", judged[i].label(), judged[j].label());
+                let mut gateways = vec![&judged[i], &judged[j]];
+                gateways.dedup_by_key(|listener| listener.gateway);
+                for Judged { gateway, mode, .. } in gateways {
+                    let (_, of_gateway) = pairs.entry(*gateway).or_insert_with(|| (*mode, Vec::new()));
+                    of_gateway.push((reason, pair.clone()));
+                }
+            }
+            findings.push((i, finding(judged, reason, partners, judged[i].mode)));
         }
     }
     for (i, finding) in findings {
         judged[i].overlapping = Some(finding);
     }
-    of_gateway(pairs, mode)
+    pairs.into_iter().map(|(gateway, (mode, pairs))| (gateway, of_gateway(pairs, mode))).collect()
 }
 
 /// Partners of each listener by the names in their certificates.
@@ -119,20 +129,17 @@ fn finding(
     Finding::new(field, reason, format!("{what} overlap with those of {}. {consequence}", listed(others)))
 }
 
-/// What the condition of the Gateway says: all pairs.
-fn of_gateway(pairs: Vec<(&'static str, String)>, mode: Misdirected) -> Option<Finding> {
+/// What the condition of a Gateway says: all pairs that a listener of it is in.
+fn of_gateway(pairs: Vec<Pair>, mode: Misdirected) -> Finding {
     let by_certificate = pairs.iter().any(|(reason, _)| *reason == OVERLAPPING_CERTIFICATES);
     let reason = if by_certificate { OVERLAPPING_CERTIFICATES } else { OVERLAPPING_HOSTNAMES };
-    if pairs.is_empty() {
-        return None;
-    }
     let pairs = pairs.into_iter().map(|(_, pair)| pair).collect();
     let message = format!(
         "The TLS configurations of these listeners overlap: {}; their conditions name what they share. {}",
         listed(pairs),
         mode.consequence(by_certificate)
     );
-    Some(Finding::new("spec.listeners", reason, message))
+    Finding::new("spec.listeners", reason, message)
 }
 
 /// Things in a row, with an end when there are too many.

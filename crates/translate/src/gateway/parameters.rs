@@ -78,26 +78,28 @@ pub(crate) fn are_absent(class: &facts::GatewayClass, reader: &mut Reader<'_>) -
     target.is_some_and(|id| reader.envoy_proxy(id).is_none())
 }
 
-/// The parameters of a Gateway: its own over those of its class over those of the configuration file.
-pub(crate) fn of_gateway(
-    gateway: &facts::Gateway,
+/// The parameters of a fleet: those that its Gateway names itself over those of the class over those of the configuration
+/// file.
+pub(super) fn of_fleet(
+    class: ObjectId,
+    own: Option<&facts::ParametersRef>,
     reader: &mut Reader<'_>,
     judge: Judge,
 ) -> Result<Parameters, Finding> {
     const FIELD: &str = "spec.infrastructure.parametersRef";
-    let class = reader.gateway_class(gateway.class);
-    if let Some(class) = class {
-        of_class(class, reader, judge).map_err(|finding| {
-            let class = reader.object(gateway.class);
+    let fact = reader.gateway_class(class);
+    if let Some(fact) = fact {
+        of_class(fact, reader, judge).map_err(|finding| {
+            let class = reader.object(class);
             invalid(
                 "spec.gatewayClassName",
                 format!("The parameters of {class} cannot be used: {}", finding.message),
             )
         })?;
     }
-    let of_class = level(class.and_then(|class| class.parameters.as_ref()), FIELD, reader)?;
-    let own = level(gateway.parameters.as_ref(), FIELD, reader)?;
-    let unchecked = own.is_some() || class.is_none();
+    let of_class = level(fact.and_then(|class| class.parameters.as_ref()), FIELD, reader)?;
+    let own = level(own, FIELD, reader)?;
+    let unchecked = own.is_some() || fact.is_none();
     let parameters = merged(own, of_class, reader).map_err(|message| invalid(FIELD, message))?;
     if unchecked {
         check(&parameters, FIELD, reader, judge)?;
@@ -105,19 +107,51 @@ pub(crate) fn of_gateway(
     Ok(parameters)
 }
 
-/// Merged Gateways share proxies, which a Gateway's own EnvoyProxy has no say in.
-fn check_merging(parameters: &Parameters, field: &str, reader: &mut Reader<'_>) -> Result<(), Finding> {
-    if !parameters.merges_gateways() {
-        return Ok(());
+/// Whether all Gateways of a class share one fleet of proxies: what the EnvoyProxy of the class says of it, else what the
+/// configuration file does. No `mergeType` has a say in it (as with Envoy Gateway), nor has the EnvoyProxy of a Gateway.
+///
+/// An EnvoyProxy that the class names and that is not there says nothing any more. Proxies that serve merged Gateways
+/// then go on to, as whatever runs does while parameters cannot be used: the Service before them tells that they run.
+pub(super) fn merge_gateways(class: ObjectId, reader: &mut Reader<'_>) -> bool {
+    if reader.settings().installation.mode == DeployMode::GatewayNamespace {
+        return false;
     }
-    let message = if parameters.spec.get("mergeBackends").is_some() {
-        "mergeGateways and mergeBackends cannot both be enabled"
-    } else if reader.settings().installation.mode == DeployMode::GatewayNamespace {
-        "mergeGateways needs proxies in the namespace of the control plane, but the configuration puts them beside their Gateways (provider.kubernetes.deploy.type: GatewayNamespace)"
-    } else {
-        "mergeGateways is not supported yet; without it each Gateway has proxies and addresses of its own"
+    let flag = |spec: &Value| spec.get("mergeGateways").and_then(Value::as_bool);
+    let of_base = reader.settings().installation.base.as_deref().and_then(flag).unwrap_or(false);
+    let Some(reference) = reader.gateway_class(class).and_then(|class| class.parameters.as_ref()) else {
+        return of_base;
     };
-    Err(invalid(field, message))
+    match reference.target.and_then(|id| reader.envoy_proxy(id)) {
+        Some(proxy) => flag(&proxy.spec).unwrap_or(of_base),
+        None => of_base || !reader.proxy_services_of(class).is_empty(),
+    }
+}
+
+/// Why merged Gateways of a class are not served: backends cannot be merged beside them.
+pub(super) fn merged_backends(class: ObjectId, reader: &mut Reader<'_>) -> Option<Finding> {
+    let base = reader.settings().installation.base.as_deref();
+    let reference = reader.gateway_class(class).and_then(|class| class.parameters.as_ref());
+    let proxy = reference.and_then(|reference| reference.target).and_then(|id| reader.envoy_proxy(id));
+    let (level, _) = [
+        ("the EnvoyProxy of the GatewayClass", proxy.map(|proxy| &*proxy.spec)),
+        ("envoyProxy of the configuration file", base),
+    ]
+    .into_iter()
+    .find(|(_, spec)| spec.is_some_and(|spec| spec.get("mergeBackends").is_some()))?;
+    let message = format!(
+        "mergeGateways and mergeBackends cannot both be enabled; remove mergeBackends from {level}, or mergeGateways"
+    );
+    Some(invalid("spec.gatewayClassName", message))
+}
+
+/// Merged Gateways have no namespace in common.
+fn check_merging(parameters: &Parameters, field: &str, reader: &mut Reader<'_>) -> Result<(), Finding> {
+    let mode = reader.settings().installation.mode;
+    if mode == DeployMode::GatewayNamespace && parameters.merges_gateways() {
+        let message = "mergeGateways needs proxies in the namespace of the control plane, but the configuration puts them beside their Gateways (provider.kubernetes.deploy.type: GatewayNamespace)";
+        return Err(invalid(field, message));
+    }
+    Ok(())
 }
 
 fn invalid(field: &str, message: impl Into<String>) -> Finding {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ir::{ConditionStatus, ObjectRef};
 use store::{ObjectId, facts};
 
-use super::{AttachListener, GatewayConditions, Judged, Owner, not_accepted, of_listeners};
+use super::{AttachListener, GatewayConditions, Judged, Owner, member::Part, not_accepted, of_listeners};
 use crate::{Finding, Reader, namespaces};
 
 /// What the gateway stage says of a ListenerSet.
@@ -29,13 +29,19 @@ pub(super) struct Set<'a> {
     fact: &'a facts::ListenerSet,
     object: ObjectRef,
     prefix: String,
+    part: Part,
     /// Why it is not attached.
     refused: Option<Finding>,
 }
 
 /// The ListenerSets of a Gateway in the order of precedence: by age, then by namespace and name (Gateway API,
 /// `ListenerSetSpec.listeners`).
-pub(super) fn of<'a>(gateway: &facts::Gateway, object: &ObjectRef, reader: &mut Reader<'a>) -> Vec<Set<'a>> {
+pub(super) fn of<'a>(
+    gateway: &facts::Gateway,
+    object: &ObjectRef,
+    part: &Part,
+    reader: &mut Reader<'a>,
+) -> Vec<Set<'a>> {
     let mut sets: Vec<Set<'a>> = (reader.listener_sets_of(gateway.meta.id).into_iter())
         .map(|fact| {
             let set = reader.object(fact.meta.id);
@@ -54,7 +60,7 @@ pub(super) fn of<'a>(gateway: &facts::Gateway, object: &ObjectRef, reader: &mut 
                 )
             });
             let prefix = format!("{}/{}/{}/{}", object.namespace, object.name, set.namespace, set.name);
-            Set { fact, object: set, prefix, refused }
+            Set { fact, object: set, prefix, part: part.clone(), refused }
         })
         .collect();
     sets.sort_by(|a, b| (a.fact.meta.created, &a.object).cmp(&(b.fact.meta.created, &b.object)));
@@ -72,7 +78,7 @@ pub(super) fn count(sets: &[ListenerSetOutput]) -> u32 {
 
 impl<'a> Set<'a> {
     pub(super) fn owner(&self) -> Owner<'_> {
-        Owner { object: &self.object, meta: &self.fact.meta, prefix: &self.prefix }
+        Owner { object: &self.object, meta: &self.fact.meta, prefix: &self.prefix, part: &self.part }
     }
 
     /// The listeners that it adds to the Gateway.

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use ir::listener::{DownstreamTls, ListenerRef, Transport};
-use store::{Infrastructure, facts};
+use rustc_hash::FxHashMap;
+use store::{Infrastructure, ObjectId, facts};
 
 use super::{
+    Fleet,
     listener::{Judged, Protocol},
-    misdirected::{Door, Misdirected},
+    member::Member,
+    misdirected::Door,
     parameters::Parameters,
 };
 use crate::{ListenerId, Reader, SocketKey};
@@ -17,7 +20,7 @@ const PRIVILEGED_PORT_OFFSET: u16 = 10_000;
 /// First port that needs no privilege.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
-/// One socket of the proxies of a Gateway, before it is known which HTTP filters its routes need.
+/// One socket of a fleet, before it is known which HTTP filters its routes need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// What it is known by.
@@ -76,13 +79,14 @@ pub enum Chain {
 /// A socket stands where its first listener stands in the spec, HTTP and HTTPS before TCP and TLS before UDP: that
 /// order gives sockets their names.
 pub(super) fn group(
-    gateway: &facts::Gateway,
-    (judged, doors, mode): (&[Judged<'_>], &[Door], Misdirected),
+    fleet: &Fleet,
+    members: &[Member<'_>],
+    (judged, doors): (&[Judged<'_>], &[Door]),
     parameters: &Parameters,
     reader: &mut Reader<'_>,
 ) -> Box<[Socket]> {
     let settings = reader.settings();
-    let addresses = addresses(gateway, parameters, &settings.infrastructure);
+    let addresses = Addresses::of(members, parameters, &settings.infrastructure);
     let ipv4_compat = settings.infrastructure == Infrastructure::Kubernetes && parameters.bind_address().1;
     let exclusive = settings.infrastructure != Infrastructure::Kubernetes;
     let mut order: Vec<usize> = (0..judged.len()).filter(|i| judged[*i].ready()).collect();
@@ -97,21 +101,23 @@ pub(super) fn group(
         let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
         let (xds_name, door) = (&listener.xds_name, doors[i]);
         let routes = &judged[door.table];
-        for (address, n) in addresses.iter().zip(0u16..) {
-            let key = SocketKey { gateway: gateway.meta.id, address: n, port, transport };
+        for (nth, (n, address)) in addresses.of_gateway(listener.gateway).enumerate() {
+            let key = SocketKey { fleet: fleet.id, address: n, port, transport };
             let existing = sockets.iter().position(|building| building.socket.key == key);
             let index = existing.unwrap_or_else(|| {
                 // The name must be unique: further addresses of a Gateway add themselves to it.
-                let name = if n == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
+                let name = if nth == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
                 let (address, listeners, chains) = (address.clone(), [].into(), [].into());
                 let socket = Socket { key, name, address, exclusive, ipv4_compat, listeners, chains };
                 sockets.push(Building { socket, listeners: Vec::new(), chains: Vec::new() });
                 sockets.len() - 1
             });
             let building = &mut sockets[index];
-            building
-                .listeners
-                .push(ListenerRef { owner: listener.owner.clone(), name: listener.fact.name.clone() });
+            building.listeners.push(ListenerRef {
+                owner: listener.owner.clone(),
+                name: listener.fact.name.clone(),
+                gateway: reader.object(listener.gateway),
+            });
             let chains = &mut building.chains;
             // Plain HTTP listeners of a port share the first one's chain.
             if listener.protocol == Protocol::Http
@@ -119,7 +125,7 @@ pub(super) fn group(
             {
                 continue;
             }
-            chains.push(chain(listener, (routes, port), (door, mode), reader));
+            chains.push(chain(listener, (routes, port), door, reader));
         }
     }
     let finish = |b: Building| Socket { listeners: b.listeners.into(), chains: b.chains.into(), ..b.socket };
@@ -144,7 +150,7 @@ fn rank(protocol: Protocol) -> u8 {
 fn chain(
     listener: &Judged<'_>,
     (routes, port): (&Judged<'_>, u16),
-    (door, mode): (Door, Misdirected),
+    door: Door,
     reader: &Reader<'_>,
 ) -> Chain {
     let tls = |alpn: Box<[Arc<str>]>| DownstreamTls {
@@ -159,7 +165,7 @@ fn chain(
                 name: listener.xds_name.clone(),
                 routes: routes.xds_name.clone(),
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
-                tls: secure.then(|| tls(mode.alpn(None, listener))),
+                tls: secure.then(|| tls(listener.mode.alpn(None, listener))),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
                 guarded: door.guarded,
             }
@@ -174,8 +180,43 @@ fn chain(
     }
 }
 
-/// Addresses to bind: in a cluster all of the Pod's; on a host those of the Gateway, else the configured one.
-fn addresses(
+/// Addresses that proxies bind.
+struct Addresses {
+    /// Each once.
+    all: Vec<Arc<str>>,
+    /// Indexes of those of each Gateway.
+    of_gateway: FxHashMap<ObjectId, Vec<u16>>,
+}
+
+impl Addresses {
+    fn of(members: &[Member<'_>], parameters: &Parameters, infrastructure: &Infrastructure) -> Addresses {
+        let mut addresses = Addresses { all: Vec::new(), of_gateway: FxHashMap::default() };
+        for member in members {
+            let own = of_gateway(member.gateway, parameters, infrastructure).into_iter();
+            let indexes = own.filter_map(|address| addresses.index(address)).collect();
+            addresses.of_gateway.insert(member.part.id, indexes);
+        }
+        addresses
+    }
+
+    fn index(&mut self, address: Arc<str>) -> Option<u16> {
+        let known = self.all.iter().position(|there| *there == address);
+        let index = known.unwrap_or_else(|| {
+            self.all.push(address);
+            self.all.len() - 1
+        });
+        u16::try_from(index).ok()
+    }
+
+    fn of_gateway(&self, gateway: ObjectId) -> impl Iterator<Item = (u16, &Arc<str>)> {
+        let indexes = self.of_gateway.get(&gateway).into_iter().flatten();
+        indexes.map(|index| (*index, &self.all[usize::from(*index)]))
+    }
+}
+
+/// Addresses to bind for a Gateway: in a cluster all of the Pod's; on a host those of the Gateway, else the configured
+/// one.
+fn of_gateway(
     gateway: &facts::Gateway,
     parameters: &Parameters,
     infrastructure: &Infrastructure,

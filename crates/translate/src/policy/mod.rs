@@ -142,17 +142,17 @@ impl<'a> Policies<'a> {
         &self,
         kind: Kind,
         (route, rule): (ObjectId, Option<&str>),
-        (gateway, listener): (ObjectId, &AttachListener),
+        listener: &AttachListener,
         reader: &mut Reader<'_>,
     ) -> Option<Applied<'a>> {
         let own = rule.and_then(|rule| target::holder(kind, route, Some(rule), reader));
         match own.or_else(|| target::holder(kind, route, None, reader)) {
             Some(policy) => {
                 let merged = reader.policy(policy).is_some_and(|policy| policy.merge.is_some());
-                let parent = if merged { target::closest(kind, gateway, listener, reader) } else { None };
+                let parent = if merged { target::closest(kind, listener, reader) } else { None };
                 self.applied(policy, parent.map(|(parent, _)| parent), reader)
             }
-            None => self.of_listener(kind, (gateway, listener), reader),
+            None => self.of_listener(kind, listener, reader),
         }
     }
 
@@ -160,10 +160,10 @@ impl<'a> Policies<'a> {
     pub fn of_listener(
         &self,
         kind: Kind,
-        (gateway, listener): (ObjectId, &AttachListener),
+        listener: &AttachListener,
         reader: &mut Reader<'_>,
     ) -> Option<Applied<'a>> {
-        let (policy, _) = target::closest(kind, gateway, listener, reader)?;
+        let (policy, _) = target::closest(kind, listener, reader)?;
         self.applied(policy, None, reader)
     }
 
@@ -258,7 +258,7 @@ impl Work {
     ) {
         // One that is not ours, or not there, may be another controller's: nothing is said of it.
         let Some(gateway) = scope::gateway_of(target, reader) else { return };
-        let Some(listeners) = gateways.listeners(reader, gateway, target) else { return };
+        let Some((_, listeners)) = gateways.listeners(reader, gateway, target) else { return };
         let listener = listeners.iter().find(|l| Some(&l.name) == section);
         let scope = Scope { object: target, section: section.cloned() };
         let mut place = Place::new(scope::ancestor(&scope, reader));
@@ -328,8 +328,8 @@ impl Work {
         gateways: GatewayTable<'_>,
     ) {
         for index in &parent.counted {
-            let Some(listener) = gateways.listener(reader, parent.gateway, *index) else { continue };
-            let closest = target::closest(self.kind.kind(), parent.gateway, listener, reader);
+            let Some(listener) = gateways.listener(reader, parent.fleet, *index) else { continue };
+            let closest = target::closest(self.kind.kind(), listener, reader);
             let invalid = self.version(closest.as_ref().map(|(policy, _)| *policy), reader);
             let scope = Scope { object: listener.id.owner, section: Some(listener.name.clone()) };
             let mut place = Place::new(scope::ancestor(&scope, reader));

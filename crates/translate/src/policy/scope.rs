@@ -86,8 +86,8 @@ impl Relations {
 }
 
 /// The scopes around a listener, the most specific one first.
-pub(super) fn around_listener(gateway: ObjectId, listener: &AttachListener) -> Vec<Scope> {
-    let owner = listener.id.owner;
+pub(super) fn around_listener(listener: &AttachListener) -> Vec<Scope> {
+    let (gateway, owner) = (listener.gateway, listener.id.owner);
     let mut scopes = vec![
         Scope { object: owner, section: Some(listener.name.clone()) },
         Scope { object: owner, section: None },

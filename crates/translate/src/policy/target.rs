@@ -49,11 +49,10 @@ pub(super) fn holder(
 /// The policy of the most specific scope around a listener that has one, with that scope.
 pub(super) fn closest(
     kind: Kind,
-    gateway: ObjectId,
     listener: &AttachListener,
     reader: &mut Reader<'_>,
 ) -> Option<(ObjectId, Scope)> {
-    scope::around_listener(gateway, listener).into_iter().find_map(|scope| {
+    scope::around_listener(listener).into_iter().find_map(|scope| {
         let policy = holder(kind, scope.object, scope.section.as_deref(), reader)?;
         Some((policy, scope))
     })

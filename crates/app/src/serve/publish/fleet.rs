@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ir::{ConditionStatus, Kind, ObjectRef};
-use pipeline::{FleetSpec, Pipeline, SocketSpec};
+use ir::{ConditionStatus, ObjectRef};
+use pipeline::{Pipeline, SocketSpec};
 use provider::kubernetes::{FleetState as Infrastructure, Node};
 use server::FeedStatus;
 use store::Fact;
@@ -24,14 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What is remembered of one fleet.
 #[derive(Debug, Default)]
 pub(super) struct FleetRecord {
-    /// The class of its Gateway.
+    /// The class of its Gateways.
     pub(super) class: Option<Arc<str>>,
-    /// Whether its Gateway asks for addresses.
-    pub(super) asks_address: bool,
     /// Why its infrastructure cannot be rendered.
     pub(super) failure: Option<String>,
-    /// The last judgement.
-    pub(super) verdict: Option<Verdict>,
+    /// The last judgement of each Gateway.
+    pub(super) verdicts: BTreeMap<ObjectRef, Verdict>,
     /// Its sockets by name, with the time until which a new one is waited for.
     sockets: BTreeMap<Arc<str>, Option<Instant>>,
 }
@@ -49,22 +47,28 @@ pub(super) struct Inputs<'a> {
     pub(super) feed: Option<FeedStatus>,
     pub(super) refusals: &'a Refusals,
     pub(super) errors: &'a [String],
-    pub(super) asks_hostname: bool,
+    pub(super) gateways: &'a [Asked],
+}
+
+/// A Gateway of a fleet with what it asks for.
+pub(super) struct Asked {
+    pub(super) gateway: ObjectRef,
+    /// IP addresses.
+    pub(super) address: bool,
+    /// An address by name.
+    pub(super) hostname: bool,
 }
 
 impl FleetRecord {
     /// Notes what the fleet listens on. What is there at the start is taken for old, so that a new process changes no
     /// status.
     pub(super) fn note_sockets(&mut self, sockets: &[SocketSpec], started: bool) {
-        let until = (started && self.was_programmed()).then(|| Instant::now() + PATIENCE);
+        let programmed = self.verdicts.values().any(is_programmed);
+        let until = (started && programmed).then(|| Instant::now() + PATIENCE);
         let before = std::mem::take(&mut self.sockets);
         self.sockets = (sockets.iter())
             .map(|socket| (socket.name.clone(), before.get(&socket.name).copied().unwrap_or(until)))
             .collect();
-    }
-
-    fn was_programmed(&self) -> bool {
-        self.verdict.as_ref().is_some_and(|verdict| verdict.programmed.status == ConditionStatus::True)
     }
 
     /// When the patience with some socket ends.
@@ -72,8 +76,18 @@ impl FleetRecord {
         self.sockets.values().filter_map(|until| *until).filter(|until| *until > now).min()
     }
 
-    /// Judges the fleet anew; true when the result is another one than before.
-    pub(super) fn judge(&mut self, inputs: &Inputs<'_>, now: Instant) -> bool {
+    /// Judges the Gateways of the fleet anew, and returns those that are judged otherwise than before.
+    pub(super) fn judge(&mut self, inputs: &Inputs<'_>, now: Instant) -> Vec<ObjectRef> {
+        let verdicts: BTreeMap<ObjectRef, Verdict> = (inputs.gateways.iter())
+            .map(|asked| (asked.gateway.clone(), self.verdict(asked, inputs, now)))
+            .collect();
+        let before = std::mem::replace(&mut self.verdicts, verdicts);
+        let changed =
+            self.verdicts.iter().filter(|(gateway, verdict)| before.get(*gateway) != Some(*verdict));
+        changed.map(|(gateway, _)| gateway.clone()).collect()
+    }
+
+    fn verdict(&self, asked: &Asked, inputs: &Inputs<'_>, now: Instant) -> Verdict {
         let failure = self.failure.as_deref().or(inputs.errors.first().map(String::as_str));
         let known = Known {
             infrastructure: inputs.infrastructure,
@@ -81,44 +95,48 @@ impl FleetRecord {
             nodes: inputs.nodes,
             ready_on: inputs.ready_on,
             feed: inputs.feed.as_ref(),
-            asks_address: self.asks_address,
-            asks_hostname: inputs.asks_hostname,
+            asks_address: asked.address,
+            asks_hostname: asked.hostname,
             failure,
-            programmed: self.was_programmed(),
+            programmed: self.verdicts.get(&asked.gateway).is_some_and(is_programmed),
         };
         let mut addresses = known.addresses();
         let found = known.programmed(&mut addresses);
-        let programmed = inputs.refusals.gateway(inputs.name).unwrap_or(found);
-        let mut listeners = inputs.refusals.sockets(inputs.name, inputs.sockets);
+        let programmed =
+            inputs.refusals.gateway(inputs.name, inputs.sockets, &asked.gateway).unwrap_or(found);
+        let mut listeners = inputs.refusals.sockets(inputs.name, inputs.sockets, &asked.gateway);
         if inputs.feed.as_ref().is_some_and(|feed| feed.streams > 0) {
             for socket in inputs.sockets {
                 let waits =
                     self.sockets.get(&socket.name).copied().flatten().is_some_and(|until| until > now);
                 if waits && !inputs.refusals.accepts(inputs.name, &socket.name) {
                     let word = Word::no("Pending", "Proxies have not taken the listener yet");
-                    listeners
-                        .extend(socket.listeners.iter().map(|listener| (listener.clone(), word.clone())));
+                    let own = socket.listeners.iter().filter(|listener| listener.gateway == asked.gateway);
+                    listeners.extend(own.map(|listener| (listener.clone(), word.clone())));
                 }
             }
         }
-        let verdict = Some(Verdict { addresses, programmed, listeners });
-        let changed = self.verdict != verdict;
-        self.verdict = verdict;
-        changed
+        Verdict { addresses, programmed, listeners }
     }
 }
 
-/// The Gateway that a fleet serves.
-pub(super) fn gateway(spec: &FleetSpec) -> Option<ObjectRef> {
-    let (namespace, name) = spec.gateway.split_once('/')?;
-    Some(ObjectRef::new(Kind::Gateway, namespace, name))
+fn is_programmed(verdict: &Verdict) -> bool {
+    verdict.programmed.status == ConditionStatus::True
 }
 
-/// Whether a Gateway asks for an address by name.
-pub(super) fn asks_hostname(pipeline: &Pipeline, gateway: &ObjectRef) -> bool {
+/// What each of some Gateways asks for.
+pub(super) fn asked(pipeline: &Pipeline, gateways: &[ObjectRef]) -> Vec<Asked> {
     let store = pipeline.store();
-    match store.find(gateway).and_then(|id| store.fact(id)) {
-        Some(Fact::Gateway(gateway)) => gateway.addresses.iter().any(|address| &*address.kind == "Hostname"),
-        _ => false,
-    }
+    let asked = |gateway: &ObjectRef| {
+        let addresses = match store.find(gateway).and_then(|id| store.fact(id)) {
+            Some(Fact::Gateway(fact)) => &fact.addresses[..],
+            _ => &[],
+        };
+        Asked {
+            gateway: gateway.clone(),
+            address: addresses.iter().any(|address| &*address.kind == "IPAddress" && address.value.is_some()),
+            hostname: addresses.iter().any(|address| &*address.kind == "Hostname"),
+        }
+    };
+    gateways.iter().map(asked).collect()
 }

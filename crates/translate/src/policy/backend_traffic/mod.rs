@@ -109,12 +109,12 @@ pub fn of_cluster<'a>(
     (gateways, routes, attached): (GatewayTable<'_>, RouteTable<'_>, AttachTable<'_>),
 ) -> Option<&'a Traffic> {
     let rule = routes.plan(reader, key.plan)?.section.clone();
-    let parents = attached.parents(reader, key.plan.route).iter().filter(|p| p.gateway == key.gateway);
+    let parents = attached.parents(reader, key.plan.route).iter().filter(|p| p.fleet == key.fleet);
     let listener = parents
         .flat_map(|p| p.bindings.iter())
-        .filter_map(|binding| gateways.listener(reader, key.gateway, binding.listener))
+        .filter_map(|binding| gateways.listener(reader, key.fleet, binding.listener))
         .min_by_key(|listener| &listener.place)?;
     let rule = (key.plan.route, rule.as_deref());
-    let applied = policies.of_rule(KIND, rule, (key.gateway, listener), reader)?;
+    let applied = policies.of_rule(KIND, rule, listener, reader)?;
     applied.version.get::<Traffic>().filter(|_| applied.version.findings.is_empty())
 }
