@@ -11,6 +11,7 @@ mod https;
 mod layer4;
 mod listener_sets;
 mod live;
+mod merged_gateways;
 mod misdirected;
 mod protocols;
 mod surface;

@@ -3,7 +3,10 @@
 use std::{fs, sync::Arc, sync::LazyLock};
 
 use admission::{Admission, UnknownFields};
-use ir::Problem;
+use ir::{
+    Problem,
+    infra::{DeployMode, Installation},
+};
 use pipeline::{ChangeSet, Infrastructure, Pipeline, Settings};
 
 use crate::root;
@@ -36,7 +39,8 @@ impl Translated {
 }
 
 /// In a cluster, with every class ours and every namespace there unless the case says otherwise in a line such as
-/// `# settings: host no-backend no-implicit-class no-implicit-namespaces local-backends partial-input`.
+/// `# settings: host no-backend no-implicit-class no-implicit-namespaces local-backends partial-input beside-gateways
+/// merge-gateways merge-backends`.
 fn settings(text: &str) -> Settings {
     let line = text.lines().find_map(|line| line.strip_prefix("# settings:")).unwrap_or_default();
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -47,9 +51,30 @@ fn settings(text: &str) -> Settings {
         "no-implicit-namespaces",
         "local-backends",
         "partial-input",
+        "beside-gateways",
+        "merge-gateways",
+        "merge-backends",
     ];
     assert!(words.iter().all(|word| known.contains(word)), "unknown setting in {line:?}");
+    // What the configuration file says in `envoyProxy`.
+    let mut base = serde_json::Map::new();
+    if words.contains(&"merge-gateways") {
+        base.insert("mergeGateways".to_owned(), true.into());
+    }
+    if words.contains(&"merge-backends") {
+        base.insert("mergeBackends".to_owned(), serde_json::json!({}));
+    }
+    let installation = Installation {
+        mode: if words.contains(&"beside-gateways") {
+            DeployMode::GatewayNamespace
+        } else {
+            DeployMode::ControllerNamespace
+        },
+        base: (!base.is_empty()).then(|| Arc::new(base.into())),
+        ..Installation::default()
+    };
     Settings {
+        installation: installation.into(),
         infrastructure: if words.contains(&"host") {
             Infrastructure::Host { listen: "127.0.0.1".into() }
         } else {

@@ -30,6 +30,21 @@ pub(crate) const KINDS: [Kind; 20] = [
     Kind::ClusterTrustBundle,
     Kind::BackendTrafficPolicy,
 ];
+/// Kinds that say what merged Gateways serve: with fewer kinds, Gateways meet more often.
+pub(crate) const MERGING: [Kind; 12] = [
+    Kind::Gateway,
+    Kind::HttpRoute,
+    Kind::GatewayClass,
+    Kind::EnvoyProxy,
+    Kind::Gateway,
+    Kind::ListenerSet,
+    Kind::TlsRoute,
+    Kind::Secret,
+    Kind::Service,
+    Kind::Gateway,
+    Kind::TcpRoute,
+    Kind::BackendTrafficPolicy,
+];
 /// Names of everything.
 pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
 /// Namespaces.
@@ -295,6 +310,7 @@ impl<'a> Choices<'a> {
         let mut spec = json!({});
         self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
         self.maybe(&mut spec, "concurrency", |c| (1 + c.pick(2)).into());
+        self.maybe(&mut spec, "mergeGateways", |c| (c.pick(3) > 0).into());
         self.maybe(&mut spec, "backendTLS", Self::client_side);
         self.maybe(&mut spec, "provider", |c| {
             json!({"type": "Kubernetes", "kubernetes": {
@@ -560,11 +576,15 @@ impl<'a> Choices<'a> {
 
     fn service(&mut self, metadata: &mut Value) -> Value {
         let ports = self.ports();
-        if self.pick(8) == 7 {
-            metadata["labels"] = json!({
-                "gateway.envoyproxy.io/owning-gateway-namespace": self.namespace(),
-                "gateway.envoyproxy.io/owning-gateway-name": self.name(),
-            });
+        match self.pick(8) {
+            7 => {
+                metadata["labels"] = json!({
+                    "gateway.envoyproxy.io/owning-gateway-namespace": self.namespace(),
+                    "gateway.envoyproxy.io/owning-gateway-name": self.name(),
+                });
+            }
+            6 => metadata["labels"] = json!({"gateway.envoyproxy.io/owning-gatewayclass": self.name()}),
+            _ => {}
         }
         let mut spec = json!({"ports": ports});
         match self.pick(8) {

@@ -3,26 +3,29 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use api::Object;
-use ir::{Kind, ObjectRef, resource::ResourceType, status::Status};
+use ir::{Kind, ObjectRef, infra::Installation, resource::ResourceType, status::Status};
 use pipeline::{ChangeSet, Commit, Infrastructure, Pipeline, Settings};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::objects::{Choices, EXPIRY, KINDS, NAMES, NAMESPACES, reference};
+use crate::objects::{Choices, EXPIRY, KINDS, MERGING, NAMES, NAMESPACES, reference};
 
 /// One edit, as the choices that it is made from. Smaller numbers stand for simpler choices, so that a failing run
 /// shrinks to objects with little in them.
 #[derive(Clone)]
-struct Edit(Vec<u8>);
+struct Edit {
+    choices: Vec<u8>,
+    kinds: &'static [Kind],
+}
 
 impl fmt::Debug for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut choices = Choices::new(&self.0);
+        let mut choices = Choices::new(&self.choices);
         match choices.pick(16) {
             12..=14 => write!(f, "delete the object at {} modulo their number", choices.pick(256)),
             15 => f.write_str("settings or time"),
             _ => {
-                let kind = KINDS[choices.pick(KINDS.len())];
+                let kind = self.kinds[choices.pick(self.kinds.len())];
                 write!(f, "{}", choices.object(kind))
             }
         }
@@ -95,7 +98,7 @@ impl Told {
 
 /// Applies one edit to what is declared, and to the change set.
 fn edit(edit: &Edit, declared: &mut BTreeMap<ObjectRef, Value>, now: &mut i64, changes: &mut ChangeSet) {
-    let mut choices = Choices::new(&edit.0);
+    let mut choices = Choices::new(&edit.choices);
     let action = choices.pick(16);
     match action {
         12..=14 if !declared.is_empty() => {
@@ -117,7 +120,7 @@ fn edit(edit: &Edit, declared: &mut BTreeMap<ObjectRef, Value>, now: &mut i64, c
             }
         },
         _ => {
-            let kind = KINDS[choices.pick(KINDS.len())];
+            let kind = edit.kinds[choices.pick(edit.kinds.len())];
             let document = choices.object(kind);
             let object = Object::from_json(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
             let key = reference(&object);
@@ -140,13 +143,21 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         implicit_gateway_class: choices.pick(2) == 0,
         implicit_namespaces: choices.pick(2) == 0,
         allow_local_backends: choices.pick(2) == 1,
+        installation: installation(choices.pick(2) == 1),
         ..Settings::default()
     }
 }
 
+/// An installation whose configuration file has the Gateways of every class merged, or says nothing of it.
+fn installation(merged: bool) -> Arc<Installation> {
+    let base = merged.then(|| json!({"mergeGateways": true}).into());
+    Installation { base, ..Installation::default() }.into()
+}
+
 /// A store with enough in it that the first edits already meet something.
-fn start() -> Settings {
+fn start(merged: bool) -> Settings {
     Settings {
+        installation: installation(merged),
         enable_backend: true,
         implicit_gateway_class: true,
         implicit_namespaces: true,
@@ -154,9 +165,9 @@ fn start() -> Settings {
     }
 }
 
-fn run(commits: &[Vec<Edit>]) {
-    let mut pipeline = Pipeline::new(start());
-    let empty = Pipeline::new(start()).store().sizes();
+fn run(commits: &[Vec<Edit>], start: &Settings) {
+    let mut pipeline = Pipeline::new(start.clone());
+    let empty = Pipeline::new(start.clone()).store().sizes();
     let mut declared = BTreeMap::new();
     let mut now = EXPIRY - 100_000;
     let mut told = Told::default();
@@ -187,8 +198,8 @@ fn run(commits: &[Vec<Edit>]) {
     assert_eq!(pipeline.explain("", ""), []);
 }
 
-fn commits(length: usize) -> impl Strategy<Value = Vec<Vec<Edit>>> {
-    let edit = prop::collection::vec(any::<u8>(), 90).prop_map(Edit);
+fn commits(length: usize, kinds: &'static [Kind]) -> impl Strategy<Value = Vec<Vec<Edit>>> {
+    let edit = prop::collection::vec(any::<u8>(), 90).prop_map(move |choices| Edit { choices, kinds });
     prop::collection::vec(prop::collection::vec(edit, 1..4), 1..length)
 }
 
@@ -196,8 +207,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 12000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn edits_end_where_a_fresh_start_ends(commits in commits(40)) {
-        run(&commits);
+    fn edits_end_where_a_fresh_start_ends(commits in commits(40, &KINDS)) {
+        run(&commits, &start(false));
+    }
+
+    #[test]
+    fn edits_of_merged_gateways_end_where_a_fresh_start_ends(commits in commits(40, &MERGING)) {
+        run(&commits, &start(true));
     }
 }
 
