@@ -230,6 +230,46 @@ fn class(fake: &Fake, name: &str, controller: &str) {
     );
 }
 
+/// A fleet of merged Gateways.
+fn fleet_of_class(class: &str, objects: Option<Vec<Value>>) -> Fleet {
+    let owner = ("gateway.envoyproxy.io/owning-gatewayclass".to_owned(), class.to_owned());
+    let mut selector = labels(class);
+    selector.retain(|name, _| !name.contains("owning-gateway"));
+    selector.extend([owner]);
+    let objects = objects.map(|mut objects| {
+        for object in &mut objects {
+            object["metadata"]["labels"] = json!(selector);
+        }
+        objects
+    });
+    Fleet { name: class.into(), selector, objects, ..fleet(class, None) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fleet_of_a_class_takes_the_place_of_its_gateways_fleets_and_goes_with_merging() {
+    let fake = Fake::new();
+    class(&fake, "merging", CONTROLLER);
+    class(&fake, "parted", CONTROLLER);
+    own(&fake, "one", "merging");
+    own(&fake, "two", "parted");
+    let running = started(&fake);
+    let fleets = running.leader.fleets();
+    fleets.set(fleet("one", Some(objects("one", "v1"))));
+    fleets.set(fleet("two", Some(objects("two", "v1"))));
+    fleets.set(fleet_of_class("parted", Some(objects("parted", "v1"))));
+    let there = |name: &str| fake.get(&path("deployments", &format!("envoy-{name}"))).is_some();
+    fake.until("applied", |_| ["one", "two", "parted"].into_iter().all(there)).await;
+    running.kill();
+    // While nobody led, one class began to merge its Gateways and the other ceased to.
+    let running = Running::new(fake.client(), settings("next"));
+    running.leader.fleets().set(fleet_of_class("merging", Some(objects("merging", "v1"))));
+    running.leader.fleets().set(fleet("two", Some(objects("two", "v1"))));
+    running.leader.synced();
+    pass(20.0).await;
+    let names = ["merging", "one", "parted", "two"];
+    assert_eq!(names.map(there), [true, false, false, true]);
+}
+
 async fn left_over(mode: DeployMode) -> Vec<&'static str> {
     let fake = Fake::new();
     class(&fake, "ours", CONTROLLER);

@@ -31,7 +31,7 @@ pub(crate) const KINDS: [Kind; 20] = [
     Kind::BackendTrafficPolicy,
 ];
 /// Kinds that say what merged Gateways serve: with fewer kinds, Gateways meet more often.
-pub(crate) const MERGING: [Kind; 12] = [
+pub(crate) const MERGING: [Kind; 14] = [
     Kind::Gateway,
     Kind::HttpRoute,
     Kind::GatewayClass,
@@ -44,6 +44,8 @@ pub(crate) const MERGING: [Kind; 12] = [
     Kind::Gateway,
     Kind::TcpRoute,
     Kind::BackendTrafficPolicy,
+    Kind::Backend,
+    Kind::BackendTlsPolicy,
 ];
 /// Names of everything.
 pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];

@@ -151,7 +151,7 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
 /// An installation whose configuration file has the Gateways of every class merged, or says nothing of it.
 fn installation(merged: bool) -> Arc<Installation> {
     let base = merged.then(|| json!({"mergeGateways": true}).into());
-    Installation { base, ..Installation::default() }.into()
+    Installation { base, controller_namespace: NAMESPACES[0].into(), ..Installation::default() }.into()
 }
 
 /// A store with enough in it that the first edits already meet something.

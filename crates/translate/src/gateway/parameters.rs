@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ir::infra::{DeployMode, Installation};
 use serde_json::{Map, Value};
-use store::{ObjectId, facts};
+use store::{Infrastructure, ObjectId, facts};
 
 use crate::{Finding, Reader};
 
@@ -110,20 +110,28 @@ pub(super) fn of_fleet(
 /// Whether all Gateways of a class share one fleet of proxies: what the EnvoyProxy of the class says of it, else what the
 /// configuration file does. No `mergeType` has a say in it (as with Envoy Gateway), nor has the EnvoyProxy of a Gateway.
 ///
-/// An EnvoyProxy that the class names and that is not there says nothing any more. Proxies that serve merged Gateways
-/// then go on to, as whatever runs does while parameters cannot be used: the Service before them tells that they run.
+/// An EnvoyProxy that the class names and that is not there says nothing any more. In a cluster proxies then stay as they
+/// are, as whatever runs does while parameters cannot be used: the Service before merged ones, in the namespace of the
+/// control plane, tells that they run.
 pub(super) fn merge_gateways(class: ObjectId, reader: &mut Reader<'_>) -> bool {
-    if reader.settings().installation.mode == DeployMode::GatewayNamespace {
+    let settings = reader.settings();
+    let installation = &settings.installation;
+    if installation.mode == DeployMode::GatewayNamespace {
         return false;
     }
     let flag = |spec: &Value| spec.get("mergeGateways").and_then(Value::as_bool);
-    let of_base = reader.settings().installation.base.as_deref().and_then(flag).unwrap_or(false);
+    let of_base = installation.base.as_deref().and_then(flag).unwrap_or(false);
     let Some(reference) = reader.gateway_class(class).and_then(|class| class.parameters.as_ref()) else {
         return of_base;
     };
     match reference.target.and_then(|id| reader.envoy_proxy(id)) {
         Some(proxy) => flag(&proxy.spec).unwrap_or(of_base),
-        None => of_base || !reader.proxy_services_of(class).is_empty(),
+        None if settings.infrastructure == Infrastructure::Kubernetes && !settings.partial_input => {
+            let services = reader.proxy_services_of(class);
+            let namespace = |service: &facts::Service| reader.object(service.meta.id).namespace;
+            services.into_iter().any(|service| namespace(service) == installation.controller_namespace)
+        }
+        None => of_base,
     }
 }
 

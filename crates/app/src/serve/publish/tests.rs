@@ -130,8 +130,13 @@ fn cluster() -> Fake {
     fake
 }
 
-/// A fleet that runs.
+/// The fleet of a Gateway that runs.
 fn observed(available: u32) -> Observed {
+    observed_as("default/eg", available)
+}
+
+/// A fleet that runs.
+fn observed_as(fleet: &str, available: u32) -> Observed {
     let service = ProxyService {
         namespace: "envoy-gateway-system".into(),
         name: "envoy-default-eg".into(),
@@ -153,7 +158,7 @@ fn observed(available: u32) -> Observed {
         available,
     };
     let state = FleetState { services: vec![Arc::new(service)], workloads: vec![Arc::new(workload)] };
-    let fleets = [(Arc::from("default/eg"), state)].into();
+    let fleets = [(Arc::from(fleet), state)].into();
     Observed { fleets: Arc::new(fleets), ..Observed::default() }
 }
 
@@ -256,4 +261,72 @@ async fn a_new_target_is_given_everything() {
     next.until_programmed("True").await;
     next.rest().await;
     assert_eq!(next.fake.calls(WRITES, "/status").len(), 3);
+}
+
+/// The EnvoyProxy of the class.
+fn proxy(merged: bool) -> Value {
+    json!({
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+        "metadata": { "name": "proxy", "namespace": "default", "generation": 1 },
+        "spec": { "mergeGateways": merged },
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn merged_gateways_share_infrastructure_that_outlives_their_parameters() {
+    const OTHER: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/other";
+    let mut plant = Plant::new(&cluster(), "one", None);
+    plant.cold_start();
+    plant.rest().await;
+    let deployments = |plant: &Plant| -> Vec<String> {
+        let paths = plant.fake.paths().into_iter();
+        paths.filter_map(|path| Some(path.split_once("/deployments/")?.1.to_owned())).collect()
+    };
+    assert_eq!(deployments(&plant), ["envoy-default-eg-e41e7b31"]);
+
+    let [(_, mut class), (_, mut other), _] = objects();
+    class["spec"]["parametersRef"] = json!({
+        "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "proxy", "namespace": "default",
+    });
+    other["metadata"]["name"] = "other".into();
+    other["spec"]["listeners"][0]["hostname"] = "other.example.com".into();
+    plant.fake.put(OTHER, other.clone());
+    plant.commit(&[class, other, proxy(true)]);
+    plant.publisher.observe(observed_as("ours", 1));
+    plant.publisher.refresh(&plant.pipeline);
+    plant.until_programmed("True").await;
+    plant.rest().await;
+    let shared = deployments(&plant);
+    assert_eq!(shared.len(), 1, "{shared:?}");
+    assert!(shared[0].starts_with("envoy-ours-"), "{shared:?}");
+    for gateway in [GATEWAY, OTHER] {
+        let programmed = plant.condition(gateway, "/status/conditions", "Programmed");
+        assert_eq!(programmed["status"], "True", "{gateway}: {programmed}");
+        let status = plant.fake.get(gateway).unwrap()["status"].clone();
+        assert_eq!(status["addresses"], json!([{ "type": "IPAddress", "value": "10.0.0.7" }]));
+    }
+    let finalizers = plant.fake.get(CLASS).unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers, json!(["gateway-exists-finalizer.gateway.networking.k8s.io"]));
+
+    // The Service that was made comes by the watch, and tells that merged proxies run when the parameters are gone.
+    let service = plant.fake.paths().into_iter().find(|path| path.contains("/services/envoy-ours-")).unwrap();
+    let service = plant.fake.get(&service).unwrap();
+    plant.commit(&[service]);
+    let gone = ir::ObjectRef::new(ir::Kind::EnvoyProxy, "default", "proxy");
+    let commit = plant.pipeline.commit(ChangeSet { delete: vec![gone], ..ChangeSet::default() });
+    plant.publisher.committed(&plant.pipeline, &commit);
+    plant.rest().await;
+    assert_eq!(deployments(&plant), shared);
+    for gateway in [GATEWAY, OTHER] {
+        let accepted = plant.condition(gateway, "/status/conditions", "Accepted");
+        assert_eq!(accepted["reason"], "InvalidParameters", "{gateway}: {accepted}");
+        assert_eq!(plant.condition(gateway, "/status/conditions", "Programmed")["status"], "True");
+    }
+
+    plant.commit(&[proxy(false)]);
+    plant.rest().await;
+    let mut apart = deployments(&plant);
+    apart.sort();
+    assert_eq!(apart.len(), 2, "{apart:?}");
+    assert!(apart.iter().all(|name| name.starts_with("envoy-default-")), "{apart:?}");
 }
