@@ -509,6 +509,9 @@ fn touch_gateways(
     statuses: &mut BTreeSet<ObjectId>,
 ) {
     for (id, old, new) in both(old, new, |fleet| &fleet.gateways, |gateway: &GatewayOutput| gateway.id) {
+        if old == new {
+            continue;
+        }
         // The attachment of routes depends on whether the Gateway is ours at all, too.
         if old.map(|g| (g.managed, &g.listeners)) != new.map(|g| (g.managed, &g.listeners)) {
             touched.push(Dep::Listeners(id));

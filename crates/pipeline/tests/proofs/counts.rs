@@ -315,3 +315,58 @@ fn a_listener_set_wakes_what_depends_on_it() {
     );
     assert_eq!(pipeline.audit(), []);
 }
+
+fn merged_gateway(i: usize) -> Value {
+    let mut document = gateway("a");
+    document["metadata"]["name"] = format!("eg{i}").into();
+    document["spec"]["listeners"][0]["hostname"] = format!("h{i}.example.com").into();
+    document
+}
+
+fn route_of_merged(i: usize) -> Value {
+    let mut document = route(Hosts::Own, i, "/");
+    document["spec"]["parentRefs"] = json!([{"name": format!("eg{i}")}]);
+    document["spec"]["rules"][0]["backendRefs"][0]["name"] = "s0".into();
+    document
+}
+
+#[test]
+fn a_merged_gateway_wakes_what_depends_on_it() {
+    const GATEWAYS: usize = 200;
+    let installation = ir::infra::Installation {
+        base: Some(std::sync::Arc::new(json!({"mergeGateways": true}))),
+        ..ir::infra::Installation::default()
+    };
+    let mut pipeline = Pipeline::new(Settings {
+        implicit_gateway_class: true,
+        implicit_namespaces: true,
+        installation: installation.into(),
+        ..Settings::default()
+    });
+    let mut documents = vec![service(0), slice(0, &["10.0.0.1"])];
+    for i in 0..GATEWAYS {
+        documents.extend([merged_gateway(i), route_of_merged(i)]);
+    }
+    let apply_all = documents.iter().map(object).collect();
+    pipeline.commit(ChangeSet { apply: apply_all, ..ChangeSet::default() });
+    assert_eq!(pipeline.fleets().keys().map(|name| &**name).collect::<Vec<_>>(), ["eg"]);
+
+    // The Gateway, and the class that it joins.
+    let commit = apply(&mut pipeline, &merged_gateway(1000));
+    assert!(work(&commit).values().all(|run| *run <= 2), "{:?}", work(&commit));
+    assert_eq!(sent(&commit).0, Vec::<String>::new(), "without routes it adds nothing to the table");
+    let commit = apply(&mut pipeline, &route_of_merged(1000));
+    assert!(work(&commit).values().all(|run| *run <= 2), "{:?}", work(&commit));
+    assert_eq!(commit.statuses.len(), 2, "the route and attachedRoutes of its Gateway");
+
+    // One that others stand behind goes, and takes along its route's virtual host alone.
+    let gone = ObjectRef::new(Kind::Gateway, "default", "eg1");
+    let commit = pipeline.commit(ChangeSet { delete: vec![gone], ..ChangeSet::default() });
+    assert!(work(&commit).values().all(|run| *run <= 3), "{:?}", work(&commit));
+    let name = "httproute/default/r1/rule/0";
+    assert_eq!(
+        sent(&commit).0,
+        [format!("-cds {name}"), format!("-eds {name}"), "rds default/eg0/http".to_owned()]
+    );
+    assert_eq!(pipeline.audit(), []);
+}
