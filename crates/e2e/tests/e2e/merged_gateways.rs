@@ -55,6 +55,11 @@ async fn a_merged_gateway_comes_and_goes_while_another_serves() {
         let reply = gateway.answers(http, "one.example.com", "/", 200, &[404, 503]).await;
         assert_eq!(reply.backend(), "b");
         answers_over_tls(https, "one.example.com", "b").await;
+        eventually("a request over the connection of another Gateway is refused", async || {
+            let (mut client, _) = Client::tls(https, "one.example.com", "h2").await?;
+            (client.try_send(get("two.example.com", "/")).await?.status == 421).then_some(())
+        })
+        .await;
         gateway.remove("one.yaml");
         gateway.answers(http, "one.example.com", "/", 404, &[200, 503]).await;
         let status = gateway.status("Gateway", "two").await;
