@@ -41,14 +41,11 @@ pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) -> BTreeMap<O
             if partners.is_empty() {
                 continue;
             }
-            for j in partners.keys().copied().filter(|j| *j > i) {
-                let pair = format!("{} and {}", judged[i].label(), judged[j].label());
-                let mut gateways = vec![&judged[i], &judged[j]];
-                gateways.dedup_by_key(|listener| listener.gateway);
-                for Judged { gateway, mode, .. } in gateways {
-                    let (_, of_gateway) = pairs.entry(*gateway).or_insert_with(|| (*mode, Vec::new()));
-                    of_gateway.push((reason, pair.clone()));
-                }
+            let (gateway, mode) = (judged[i].gateway, judged[i].mode);
+            // Within a Gateway each pair is told once, of those with others' listeners each Gateway tells.
+            for j in partners.keys().copied().filter(|j| *j > i || judged[*j].gateway != gateway) {
+                let pair = format!("{} and {}", judged[i.min(j)].label(), judged[i.max(j)].label());
+                pairs.entry(gateway).or_insert_with(|| (mode, Vec::new())).1.push((reason, pair));
             }
             findings.push((i, finding(judged, reason, partners, judged[i].mode)));
         }
