@@ -10,6 +10,7 @@
 mod figures;
 mod outages;
 mod replicas;
+mod roles;
 mod rolling;
 mod statuses;
 mod takeover;

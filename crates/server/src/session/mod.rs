@@ -5,6 +5,10 @@
 //!
 //! Order (make before break): secrets, clusters, endpoints, then listeners and routes as far as the clusters that
 //! they name are warm, then removals once no body that is in force or on its way needs what they take.
+//!
+//! Envoy drains a listener or chain that goes and routes by its table meanwhile, and one that comes back under the name
+//! begins with that table. So a table that goes is not taken away: it is sent without what has ended, and stays in
+//! force until the proxy lets it go.
 
 mod batch;
 mod clusters;
@@ -57,6 +61,9 @@ pub struct Session {
     seq: u64,
     started: Instant,
     polled: Instant,
+    /// Route configurations that are gone from the target and that the proxy still asks for: it drains what routes by
+    /// them.
+    draining: BTreeSet<Arc<str>>,
     /// Route configurations that rest between two sends.
     resting: BTreeSet<(Instant, Arc<str>)>,
     /// Listeners to send again, and how often that was tried.
@@ -96,6 +103,7 @@ impl Session {
             seq: 0,
             started: now,
             polled: now,
+            draining: BTreeSet::new(),
             resting: BTreeSet::new(),
             retries: BTreeSet::new(),
             attempts: FxHashMap::default(),
