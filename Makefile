@@ -69,8 +69,10 @@ test-testbed: ## The test bed itself: a real API server, Pods as processes (need
 test-kubernetes: ## A whole installation under test in a bed of its own (needs root and Go; else it is skipped)
 	$(call in_bed,RUST_TEST_THREADS=1 e2e/kubernetes $(PYTHON) tools/rust-tests $(KUBERNETES))
 
-bench-kubernetes: ## Figures of a whole installation (needs root and Go)
-	@FERROGATE_FIGURES=1 RUST_TEST_NOCAPTURE=1 $(MAKE) --no-print-directory test-kubernetes
+bench-kubernetes: ## Figures of a whole installation, written to docs/benchmarks.md (needs root and Go)
+	$(CARGO) build --release --package ferrogate
+	$(call in_bed,FERROGATE="$(abspath $(CARGO_TARGET_DIR))/release/ferrogate" FERROGATE_FIGURES="$(abspath docs/benchmarks.md)" \
+	  RUST_TEST_NOCAPTURE=1 e2e/kubernetes $(PYTHON) tools/rust-tests $(KUBERNETES) -- figures)
 
 test-conformance: ## The official conformance suite in both deploy modes (needs root and Go; else it is skipped)
 	$(call in_bed,{ e2e/conform; first=$$?; MODE=GatewayNamespace e2e/conform && [ $$first -eq 0 ]; })
