@@ -92,6 +92,14 @@ impl Controller {
         .await;
     }
 
+    /// What a command in a Pod prints.
+    pub async fn run(&self, pod: &str, command: &[&str]) -> String {
+        let pod = format!("{NAMESPACE}/{pod}");
+        let words: Vec<&str> = ["enter", &pod, NAME].into_iter().chain(command.iter().copied()).collect();
+        let output = self.bed.testbed(&words).await;
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
     /// What each replica serves to the proxies of a Gateway, but for where these proxies themselves are.
     ///
     /// # Panics

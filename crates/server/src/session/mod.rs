@@ -59,6 +59,8 @@ pub struct Session {
     events: Vec<Event>,
     /// Number of the last response.
     seq: u64,
+    /// Bytes of resources sent.
+    bytes: u64,
     started: Instant,
     polled: Instant,
     /// Route configurations that are gone from the target and that the proxy still asks for: it drains what routes by
@@ -101,6 +103,7 @@ impl Session {
             tags: Tags::default(),
             events: Vec::new(),
             seq: 0,
+            bytes: 0,
             started: now,
             polled: now,
             draining: BTreeSet::new(),
@@ -162,6 +165,11 @@ impl Session {
     /// The revision that the stream works towards.
     pub fn revision(&self) -> u64 {
         self.target.revision()
+    }
+
+    /// Bytes of resources sent so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Everything up to this revision is in force at the proxy: sent and accepted, or refused. `None` before the
