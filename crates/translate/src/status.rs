@@ -1,6 +1,6 @@
 //! Stage 8: status of each object, from the outputs that xDS is made from.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use engine::Counts;
 use ir::{
@@ -12,7 +12,7 @@ use store::{ObjectId, facts::BackendTlsPolicy};
 
 use crate::{
     AttachOutput, AttachTable, Dep, Finding, GatewayOutput, GatewayTable, ListenerId, ParentOutput, Reader,
-    RouteOutput, RouteTable, backend_tls,
+    RouteOutput, RouteTable, Unserved, backend_tls,
     gateway::{GatewayConditions, Judge, parameters},
     policy,
     route::RouteFindings,
@@ -192,8 +192,8 @@ pub fn route(
     let mut problems = route_problems(attached, output);
     let parents = (attached.parents.iter())
         .map(|parent| {
-            let unserved = routes.unserved_rules(reader, gateways, id, parent.gateway);
-            let unserved: Vec<Finding> = unserved.into_iter().flat_map(unserved_findings).collect();
+            let unserved = routes.unserved(reader, gateways, id, parent.gateway);
+            let unserved: Vec<Finding> = unserved.iter().flat_map(Unserved::findings).collect();
             for finding in &unserved {
                 let problem = problem(&output.object, "ResolvedRefs", finding.clone());
                 if !problems.contains(&problem) {
@@ -204,14 +204,6 @@ pub fn route(
         })
         .collect();
     Some(Status { object: output.object.clone(), body: StatusBody::Route { parents }, problems })
-}
-
-/// Rules that a Gateway cannot serve, because it cannot show backends the certificate that it should.
-fn unserved_findings((rules, message): (&[u16], Arc<str>)) -> impl Iterator<Item = Finding> {
-    rules.iter().map(move |rule| {
-        let field = format!("spec.rules[{rule}].backendRefs");
-        Finding::new(field, "InvalidBackendTLS", format!("Rule {rule}: the Gateway's EnvoyProxy: {message}"))
-    })
 }
 
 fn parent_status(

@@ -13,7 +13,7 @@ use super::{
     BackendKind, ClusterPlan, Destination, Head, Layer4, Origin, RouteFindings, RouteKind, RouteOutput, Slot,
     backends::{self, Referrer, Speaks},
 };
-use crate::{Finding, Reader};
+use crate::{Finding, Reader, TlsPart};
 
 /// A kind of routes of connections or datagrams.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl RouteKind for Layer4Kind {
             layer4: None,
             plans: [].into(),
             policies: [].into(),
-            tls_rules: [].into(),
+            over_tls: [].into(),
             rule_names: route.rules.iter().filter_map(|rule| rule.name.clone()).collect(),
             findings: RouteFindings::default(),
             object,
@@ -91,6 +91,9 @@ impl RouteKind for Layer4Kind {
         work.policies.sort_unstable();
         work.policies.dedup();
         output.policies = work.policies.into();
+        if work.destinations.iter().any(|destination| destination.tls.is_some()) {
+            output.over_tls = [TlsPart::Rule(0)].into();
+        }
         output.plans = [ClusterPlan {
             rule: 0,
             section,

@@ -24,7 +24,7 @@ use store::{
     facts::{Meta, ParentRef},
 };
 
-use crate::{Finding, Reader};
+use crate::{Finding, Reader, TlsPart};
 pub use backends::{BackendKind, Destination};
 pub use rules::filters;
 
@@ -100,8 +100,8 @@ pub struct RouteOutput {
     pub plans: Box<[ClusterPlan]>,
     /// BackendTLSPolicies that have a say in them, ascending.
     pub policies: Box<[ObjectId]>,
-    /// Rules that send requests to a backend over TLS, by index, ascending.
-    pub tls_rules: Box<[u16]>,
+    /// What of it reaches a backend over TLS, each part once.
+    pub over_tls: Box<[TlsPart]>,
     /// What is wrong.
     pub findings: RouteFindings,
 }
