@@ -19,6 +19,9 @@ use crate::{
     trust::{self, Referrer, Untrusted},
 };
 
+/// Reason of a backend that cannot be reached over TLS as it should be.
+pub(crate) const INVALID_BACKEND_TLS: &str = "InvalidBackendTLS";
+
 /// TLS towards one backend, whichever Gateway uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendTls {

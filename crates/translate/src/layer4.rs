@@ -16,6 +16,7 @@ use crate::{
     GatewayTable, Host, ListenerId, Reader, RouteTable,
     gateway::{Chain, Socket},
     host::covers,
+    route::Layer4,
 };
 
 /// The host that stands for every host.
@@ -108,11 +109,7 @@ impl Work<'_> {
             (None, true) => "tls-passthrough",
             (None, false) => "tcp",
         };
-        let unserved = self.routes.unserved(reader, self.gateways, id, self.socket.key.gateway);
-        let target = match unserved.is_some_and(|unserved| unserved.has_rule(0)) {
-            true => TcpTarget::Cluster(EMPTY_CLUSTER.into()),
-            false => route.target.clone(),
-        };
+        let target = self.target(id, route, tls.is_none() && *by_server_name, reader);
         let network = match self.socket.key.transport {
             Transport::Tcp => Network::Tcp { target, stat_prefix: self.stat_prefix(prefix) },
             Transport::Udp => udp(target.cluster().clone()),
@@ -123,6 +120,19 @@ impl Work<'_> {
             tls: tls.clone(),
             network,
         });
+    }
+
+    /// Where connections of a route go; those that should be sent over TLS with a certificate that is not there are
+    /// closed. `encrypted` tells that the client's own TLS goes on to the backend.
+    fn target(&self, id: ObjectId, route: &Layer4, encrypted: bool, reader: &mut Reader<'_>) -> TcpTarget {
+        if let Some(target) = route.passed_through.as_ref().filter(|_| encrypted) {
+            return target.clone();
+        }
+        let unserved = self.routes.unserved(reader, self.gateways, id, self.socket.key.gateway);
+        match unserved.is_some_and(|unserved| unserved.has_rule(0)) {
+            true => TcpTarget::Cluster(EMPTY_CLUSTER.into()),
+            false => route.target.clone(),
+        }
     }
 
     /// Adds chains that close connections: for the hostname of a listener that no route of it takes, where a broader

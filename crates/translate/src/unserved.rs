@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::{ClusterPlan, Finding, Slot, backend_tls::Broken};
+use crate::{
+    ClusterPlan, Finding, Slot,
+    backend_tls::{Broken, INVALID_BACKEND_TLS},
+};
 
 /// A part of a route that reaches a backend over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ impl TlsPart {
             Slot::Mirror(filter) => {
                 TlsPart::Mirror { rule: plan.rule, filter, cluster: plan.name.clone() }
             }
-            Slot::Rule | Slot::Backend(_) => TlsPart::Rule(plan.rule),
+            Slot::Rule | Slot::Backend(_) | Slot::PassedThrough => TlsPart::Rule(plan.rule),
         }
     }
 }
@@ -64,7 +67,7 @@ impl<'a> Unserved<'a> {
                     format!("Mirror of rule {rule}"),
                 ),
             };
-            Some(Finding::new(field, "InvalidBackendTLS", format!("{what}: {message}")))
+            Some(Finding::new(field, INVALID_BACKEND_TLS, format!("{what}: {message}")))
         })
     }
 }

@@ -17,7 +17,7 @@ use store::{
 use super::{Slot, filters};
 use crate::{
     Finding, Reader,
-    backend_tls::{self, BackendTls, Unusable},
+    backend_tls::{self, BackendTls, INVALID_BACKEND_TLS, Unusable},
 };
 
 /// One backend of a cluster.
@@ -88,19 +88,26 @@ pub(super) enum Speaks {
     Grpc,
     /// Bytes of connections or datagrams, whatever they are: they go to ports of this transport.
     Bytes(Transport),
+    /// Connections that the client has encrypted for the backend: they get no TLS of ours.
+    Encrypted,
 }
 
 impl Speaks {
     fn transport(self) -> Transport {
         match self {
-            Speaks::Http | Speaks::Grpc => Transport::Tcp,
+            Speaks::Http | Speaks::Grpc | Speaks::Encrypted => Transport::Tcp,
             Speaks::Bytes(transport) => transport,
         }
     }
 
+    /// True where there are requests, which can be answered in the place of a backend and whose protocol matters.
+    fn has_requests(self) -> bool {
+        matches!(self, Speaks::Http | Speaks::Grpc)
+    }
+
     fn protocol(self) -> Protocol {
         match self {
-            Speaks::Http | Speaks::Bytes(_) => Protocol::Http1,
+            Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => Protocol::Http1,
             Speaks::Grpc => Protocol::Http2,
         }
     }
@@ -109,7 +116,7 @@ impl Speaks {
     /// what Gateway API asks for there (GRPCRouteRule.backendRefs), and of 500 as `UNKNOWN`.
     fn status_of_invalid(self) -> u16 {
         match self {
-            Speaks::Http | Speaks::Bytes(_) => 500,
+            Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => 500,
             Speaks::Grpc => 503,
         }
     }
@@ -486,7 +493,7 @@ fn service_import(
     let protocol = protocol(named, port, speaks).map_err(of_policy)?;
     let warning = reader.service(import.service).and_then(|service| {
         let own = service.ports.iter().find(|p| p.port == number && p.protocol == port.protocol)?;
-        disagreement(named, port, own).filter(|_| !matches!(speaks, Speaks::Bytes(_)))
+        disagreement(named, port, own).filter(|_| speaks.has_requests())
     });
     Ok(Resolved {
         destination: Destination {
@@ -557,8 +564,7 @@ fn endpoints(
     reader: &mut Reader<'_>,
 ) -> Result<BackendKind, Problem> {
     // There is no answer to give in the place of a backend's to a connection: it is closed, or goes to another backend.
-    let answers = !matches!(speaks, Speaks::Bytes(_));
-    if answers && weight > 0 && !reader.available(id, &port.name) {
+    if speaks.has_requests() && weight > 0 && !reader.available(id, &port.name) {
         return Err(Problem {
             reason: "EndpointsNotFound",
             message: format!("{named} has no endpoints for port {}", port.port),
@@ -585,7 +591,7 @@ fn endpoints(
 
 /// The protocol towards a port. Values that are not known say nothing (GEP-1911).
 fn protocol(named: &ObjectRef, port: &ServicePort, speaks: Speaks) -> Result<Protocol, Problem> {
-    match port.app_protocol.as_deref().filter(|_| !matches!(speaks, Speaks::Bytes(_))) {
+    match port.app_protocol.as_deref().filter(|_| speaks.has_requests()) {
         Some("kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c") => Ok(Protocol::Http2),
         Some(
             value @ ("kubernetes.io/ws"
@@ -608,7 +614,7 @@ fn spoken(named: &ObjectRef, speaks: Speaks, asked: Protocol, value: &str) -> Re
     Ok(asked)
 }
 
-/// TLS towards a backend that gets requests or connections. `section` is the name of its port, for a Backend the number.
+/// TLS towards a backend that gets requests or connections which are not encrypted yet. `section` is the name of its port, for a Backend the number.
 fn tls(
     id: ObjectId,
     section: Option<&Arc<str>>,
@@ -616,11 +622,11 @@ fn tls(
     weight: u32,
     reader: &mut Reader<'_>,
 ) -> Result<Option<Arc<BackendTls>>, Problem> {
-    if weight == 0 || speaks.transport() == Transport::Udp {
+    if weight == 0 || speaks == Speaks::Encrypted || speaks.transport() == Transport::Udp {
         return Ok(None);
     }
     backend_tls::of(id, section.map(|section| &**section), reader).map_err(|Unusable { message, policy }| {
-        Problem { policy, ..Problem::new("InvalidBackendTLS", message) }
+        Problem { policy, ..Problem::new(INVALID_BACKEND_TLS, message) }
     })
 }
 

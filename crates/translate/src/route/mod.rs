@@ -113,6 +113,8 @@ pub struct Layer4 {
     pub name: Arc<str>,
     /// Where to.
     pub target: TcpTarget,
+    /// Where to from listeners that pass TLS through, if that differs: TLS of ours is never put around the client's.
+    pub passed_through: Option<TcpTarget>,
 }
 
 /// Age and generation of a route.
@@ -148,6 +150,8 @@ pub enum Slot {
     Backend(u16),
     /// The cluster of one mirror, by its index in `filters`.
     Mirror(u16),
+    /// The one cluster of all backends of a TLSRoute, for listeners that pass TLS through.
+    PassedThrough,
 }
 
 /// A cluster that a rule needs.
