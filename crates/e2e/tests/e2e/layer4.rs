@@ -152,8 +152,11 @@ async fn tls_echo(port: u16, name: &str) -> Result<String, String> {
     Ok(reply.backend().to_owned())
 }
 
+/// Rounds of six changes each of the test under load.
+const ROUNDS: usize = 34;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_connections_succeed_while_routes_change() {
+async fn new_connections_and_datagrams_live_through_two_hundred_changes() {
     let echoes = Echoes::start(&["a", "b"]).await;
     let (one, two) = (Backends::start(&["one"]).await, Backends::start(&["two"]).await);
     let (tcp, tls, udp) = (free_port(), free_port(), free_port());
@@ -184,8 +187,9 @@ async fn new_connections_succeed_while_routes_change() {
     clients.client(move || tcp_echo(tcp));
     clients.client(move || tls_echo(tls, "stable.example.com"));
     clients.client(move || tls_echo(tls, "swap.example.com"));
+    clients.client(move || udp_echo(udp));
     let mut changes = 0;
-    for round in 0..10 {
+    for round in 0..ROUNDS {
         let (echo, backend) = [("b", "two"), ("a", "one")][round % 2];
         // The same route with other backends: its cluster stays.
         gateway.write("tcp.yaml", &tcp_route("tcp", echo));
@@ -211,8 +215,8 @@ async fn new_connections_succeed_while_routes_change() {
         changes += 6;
     }
     let (good, bad) = clients.stop().await;
-    println!("{changes} changes, {good} connections, {} bad", bad.len());
-    assert!(changes >= 50);
+    println!("{changes} changes, {good} connections and datagrams, {} bad", bad.len());
+    assert!(changes >= 200);
     assert!(good > 200, "clients were at work: {good}");
     assert_eq!(bad, Vec::<String>::new());
     assert_eq!(gateway.json("/problems").await, json!([]));
