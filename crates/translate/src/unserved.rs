@@ -28,9 +28,7 @@ impl TlsPart {
     /// The part that a cluster serves.
     pub(crate) fn of(plan: &ClusterPlan) -> TlsPart {
         match plan.slot {
-            Slot::Mirror(filter) => {
-                TlsPart::Mirror { rule: plan.rule, filter, cluster: plan.name.clone() }
-            }
+            Slot::Mirror(filter) => TlsPart::Mirror { rule: plan.rule, filter, cluster: plan.name.clone() },
             Slot::Rule | Slot::Backend(_) | Slot::PassedThrough => TlsPart::Rule(plan.rule),
         }
     }
