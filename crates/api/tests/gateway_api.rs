@@ -97,7 +97,9 @@ fn without_meaning(path: &str, value: &Value) -> bool {
 #[test]
 fn crds_are_those_of_gateway_api() {
     let Some(folder) = published() else {
-        println!("SKIPPED: the Go module of Gateway API is not here; `go mod download` in e2e/conformance gets it");
+        println!(
+            "SKIPPED: the Go module of Gateway API is not here; `go mod download` in e2e/conformance gets it"
+        );
         return;
     };
     let (mut equal, mut differ) = (0, Vec::new());
