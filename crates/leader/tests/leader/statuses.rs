@@ -105,9 +105,8 @@ async fn a_status_that_is_known_costs_one_write_and_one_that_is_right_costs_noth
 #[tokio::test(start_paused = true)]
 async fn a_status_is_written_in_the_version_in_which_its_kind_is_served() {
     let fake = Fake::new();
-    let path = |version: &str| {
-        format!("/apis/gateway.networking.k8s.io/{version}/namespaces/shop/tlsroutes/web")
-    };
+    let path =
+        |version: &str| format!("/apis/gateway.networking.k8s.io/{version}/namespaces/shop/tlsroutes/web");
     let old = ["v1alpha2", "v1alpha3"].map(path);
     fake.put(&old[0], json!({ "kind": "TLSRoute", "metadata": {}, "spec": {} }));
     let running = started(&fake);
