@@ -266,9 +266,9 @@ async fn streams_and_calls_live_through_two_hundred_changes() {
         + &m::service("svc")
         + &m::grpc_route("svc", "eg", &["svc.example.com"], &m::to_service("svc"));
     // As in a rollout, an endpoint comes with a slice of its own before the other goes with its slice.
-    let slice = |backend: &str| m::slice("svc", &format!("svc-{backend}"), backends.port(backend), "ready: true");
-    let files =
-        [("base.yaml", &*base), ("calls.yaml", &*calls("a")), ("slice-a.yaml", &*slice("a"))];
+    let slice =
+        |backend: &str| m::slice("svc", &format!("svc-{backend}"), backends.port(backend), "ready: true");
+    let files = [("base.yaml", &*base), ("calls.yaml", &*calls("a")), ("slice-a.yaml", &*slice("a"))];
     let gateway = Gateway::start(&files).await;
     eventually("calls are answered", async || {
         let mut channel = Channel::connect(port).await;
