@@ -82,7 +82,10 @@ async fn send(space: &Space, at: SocketAddr, round: usize, watched: &mut Watched
         };
         late.extend(receivers.iter().filter(too_late).map(|pod| format!("request {key}: {pod}")));
         let deployment = space.get("Deployment", COPIES).await.unwrap_or_default();
-        if settled.is_none() && deployment["status"]["updatedReplicas"] == 2 && watched.left.len() >= 2 * (round + 1) {
+        if settled.is_none()
+            && deployment["status"]["updatedReplicas"] == 2
+            && watched.left.len() >= 2 * (round + 1)
+        {
             settled = Some(Instant::now());
         }
         tokio::time::sleep(PAUSE).await;
