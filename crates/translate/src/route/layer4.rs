@@ -11,7 +11,7 @@ use store::{ObjectId, facts};
 
 use super::{
     BackendKind, ClusterPlan, Destination, Head, Layer4, Origin, RouteFindings, RouteKind, RouteOutput, Slot,
-    backends::{self, Referrer, Speaks},
+    resolve::{Referrer, Resolved, Speaks, resolve},
 };
 use crate::{Finding, Reader, TlsPart, backend_tls::INVALID_BACKEND_TLS};
 
@@ -161,9 +161,9 @@ impl Work<'_> {
             for (i, backend) in rule.backends.iter().enumerate() {
                 let region = format!("{}/backend/{position}", self.name).into();
                 position += 1;
-                match backends::resolve(referrer, &backend.backend, backend.weight, None, reader) {
+                match resolve(referrer, &backend.backend, backend.weight, None, reader) {
                     Ok(_) if backend.weight == 0 => {}
-                    Ok(backends::Resolved { destination, zones, .. }) => {
+                    Ok(Resolved { destination, zones, .. }) => {
                         self.policies.extend(destination.policy());
                         self.destinations.push(Destination { region, ..destination });
                         self.zones = zones;

@@ -3,7 +3,7 @@
 use ir::route::{PathMatch, StringMatch};
 use store::facts;
 
-use super::backends::Speaks;
+use super::resolve::Speaks;
 use crate::Finding;
 
 /// Limit of a compiled regular expression in bytes of our own check. Envoy compiles with RE2, whose program for the

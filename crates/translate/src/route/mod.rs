@@ -9,6 +9,7 @@ mod grpc;
 mod http;
 mod layer4;
 mod matches;
+mod resolve;
 mod rules;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use store::{
 };
 
 use crate::{Finding, Reader, TlsPart};
-pub use backends::{BackendKind, Destination};
+pub use resolve::{BackendKind, Destination};
 pub use rules::filters;
 
 /// A kind of routes.

@@ -13,10 +13,10 @@ use store::{
 };
 
 use super::{
-    BackendKind, ClusterPlan, Destination, Origin, RouteFindings, RouteOutput, Slot,
-    backends::{self, Referrer, Resolved, Speaks},
+    BackendKind, ClusterPlan, Destination, Origin, RouteFindings, RouteOutput, Slot, backends,
     filters::{self as route_filters, Filters},
     matches,
+    resolve::{Referrer, Resolved, Speaks, resolve},
 };
 use crate::{Finding, Reader, TlsPart};
 
@@ -151,7 +151,7 @@ impl Work<'_> {
         for (i, filter) in (0u16..).zip(facts) {
             let facts::Filter::Mirror { backend, fraction } = filter else { continue };
             let field = format!("spec.rules[{index}].filters[{i}].requestMirror.backendRef");
-            let resolved = backends::resolve(&self.referrer(), backend, 1, None, reader);
+            let resolved = resolve(&self.referrer(), backend, 1, None, reader);
             let finding =
                 |reason, message| Finding::new(field, reason, format!("Mirror of rule {index}: {message}"));
             let (destination, protocol, zones) = match resolved {
