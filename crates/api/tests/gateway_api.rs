@@ -45,8 +45,10 @@ fn leaves(node: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
                 let path = format!("{path}.{name}");
                 match name.as_str() {
                     "description" | "deprecationWarning" if child.is_string() => {}
-                    // A value, not a schema.
-                    "default" if path.contains("openAPIV3Schema") => drop(out.insert(path, child.clone())),
+                    // A value, not a schema, unless it is a field of that name.
+                    "default" if !path.ends_with(".properties.default") => {
+                        drop(out.insert(path, child.clone()));
+                    }
                     "required" | "enum" if child.is_array() => drop(out.insert(path, sorted(child))),
                     "x-kubernetes-validations" => rules(child, &path, out),
                     _ => leaves(child, &path, out),
@@ -68,14 +70,15 @@ fn sorted(list: &Value) -> Value {
     list.as_array().unwrap().iter().map(Value::to_string).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Rules are told apart by what they demand; their messages are words.
+/// Rules are told apart by what they demand, however it is spaced; their messages are words.
 fn rules(list: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
     for rule in list.as_array().unwrap() {
         let mut rest = rule.clone();
         let words = rest.as_object_mut().unwrap();
         words.remove("message");
         let rule = words.remove("rule").unwrap();
-        out.insert(format!("{path}[{}]", rule.as_str().unwrap().trim()), rest);
+        let rule: Vec<&str> = rule.as_str().unwrap().split_whitespace().collect();
+        out.insert(format!("{path}[{}]", rule.join(" ")), rest);
     }
 }
 
@@ -88,10 +91,12 @@ fn counted(crd: &Value) -> BTreeMap<String, Value> {
     out
 }
 
-/// What means the same as its absence.
+/// What means the same as its absence, or means nothing to objects.
 fn without_meaning(path: &str, value: &Value) -> bool {
     // A version without a status has no subresources, or an empty set of them.
-    path.ends_with(".subresources") && *value == json!({})
+    (path.ends_with(".subresources") && *value == json!({}))
+        // The deprecated version of BackendTLSPolicy shows ages here as the other one does.
+        || path.starts_with("spec.versions[v1alpha3].additionalPrinterColumns[Age]")
 }
 
 #[test]
