@@ -340,7 +340,7 @@ impl Stages {
             let id = change.key;
             let (old, new) = (change.old, change.new);
             let rules = |r: &RouteOutput| {
-                (r.rules.clone(), r.tls_rules.clone(), r.rule_names.clone(), r.origin.created)
+                (r.rules.clone(), r.over_tls.clone(), r.rule_names.clone(), r.origin.created)
             };
             if old.map(rules) != new.map(rules) {
                 touched.push(Dep::Rules(id));

@@ -13,9 +13,10 @@ use ir::{
 use store::ObjectId;
 
 use crate::{
-    Host, ListenerId, Reader, RouteTable,
+    GatewayTable, Host, ListenerId, Reader, RouteTable,
     gateway::{Chain, Socket},
     host::covers,
+    route::Layer4,
 };
 
 /// The host that stands for every host.
@@ -39,9 +40,9 @@ pub fn chains<'a>(
     socket: &Socket,
     bound: impl Fn(ListenerId) -> Vec<(ObjectId, &'a [Host])>,
     reader: &mut Reader<'_>,
-    routes: RouteTable<'_>,
+    (gateways, routes): (GatewayTable<'_>, RouteTable<'_>),
 ) -> Layer4Chains {
-    let mut work = Work { socket, taken: BTreeMap::new(), out: Layer4Chains::default() };
+    let mut work = Work { socket, gateways, routes, taken: BTreeMap::new(), out: Layer4Chains::default() };
     for (i, chain) in socket.chains.iter().enumerate() {
         work.out.chains.push(Vec::new());
         if let Chain::Http { server_name, .. } = chain {
@@ -51,7 +52,7 @@ pub fn chains<'a>(
     for (i, chain) in socket.chains.iter().enumerate() {
         if let Chain::Layer4 { listener, .. } = chain {
             for (route, hosts) in by_age(bound(*listener), reader, routes) {
-                work.route(i, route, hosts, reader, routes);
+                work.route(i, route, hosts, reader);
             }
         }
     }
@@ -78,22 +79,17 @@ fn by_age<'a>(
 
 struct Work<'s> {
     socket: &'s Socket,
+    gateways: GatewayTable<'s>,
+    routes: RouteTable<'s>,
     /// Server names that a chain matches, with the index in the socket's `chains` of the listener that has it.
     taken: BTreeMap<Arc<str>, usize>,
     out: Layer4Chains,
 }
 
 impl Work<'_> {
-    fn route(
-        &mut self,
-        index: usize,
-        id: ObjectId,
-        hosts: &[Host],
-        reader: &mut Reader<'_>,
-        routes: RouteTable<'_>,
-    ) {
+    fn route(&mut self, index: usize, id: ObjectId, hosts: &[Host], reader: &mut Reader<'_>) {
         let Chain::Layer4 { tls, by_server_name, .. } = &self.socket.chains[index] else { return };
-        let Some((_, route)) = routes.layer4(reader, id) else { return };
+        let Some((_, route)) = self.routes.layer4(reader, id) else { return };
         if tls.is_some() && matches!(route.target, TcpTarget::ServerName(_)) {
             // The host would get in plain text what the client sent encrypted.
             return;
@@ -113,11 +109,10 @@ impl Work<'_> {
             (None, true) => "tls-passthrough",
             (None, false) => "tcp",
         };
+        let target = self.target(id, route, tls.is_none() && *by_server_name, reader);
         let network = match self.socket.key.transport {
-            Transport::Tcp => {
-                Network::Tcp { target: route.target.clone(), stat_prefix: self.stat_prefix(prefix) }
-            }
-            Transport::Udp => udp(route.target.cluster().clone()),
+            Transport::Tcp => Network::Tcp { target, stat_prefix: self.stat_prefix(prefix) },
+            Transport::Udp => udp(target.cluster().clone()),
         };
         self.out.chains[index].push(FilterChain {
             name: route.name.clone(),
@@ -125,6 +120,19 @@ impl Work<'_> {
             tls: tls.clone(),
             network,
         });
+    }
+
+    /// Where connections of a route go; those that should be sent over TLS with a certificate that is not there are
+    /// closed. `encrypted` tells that the client's own TLS goes on to the backend.
+    fn target(&self, id: ObjectId, route: &Layer4, encrypted: bool, reader: &mut Reader<'_>) -> TcpTarget {
+        if let Some(target) = route.passed_through.as_ref().filter(|_| encrypted) {
+            return target.clone();
+        }
+        let unserved = self.routes.unserved(reader, self.gateways, id, self.socket.key.gateway);
+        match unserved.is_some_and(|unserved| unserved.has_rule(0)) {
+            true => TcpTarget::Cluster(EMPTY_CLUSTER.into()),
+            false => route.target.clone(),
+        }
     }
 
     /// Adds chains that close connections: for the hostname of a listener that no route of it takes, where a broader

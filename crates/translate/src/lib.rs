@@ -22,6 +22,7 @@ pub mod route;
 pub mod secret;
 pub mod status;
 mod trust;
+mod unserved;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
 pub use gateway::{AttachListener, GatewayOutput, ListenerSetOutput, Place};
@@ -33,6 +34,7 @@ pub use reader::{
 };
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;
+pub use unserved::{TlsPart, Unserved};
 
 use std::borrow::Cow;
 

@@ -14,7 +14,7 @@ use store::{
 };
 
 use crate::{
-    AttachListener, AttachOutput, Finding, GatewayOutput, Host, ParentOutput, RouteOutput, Slot,
+    AttachListener, AttachOutput, Finding, GatewayOutput, Host, ParentOutput, RouteOutput, Slot, Unserved,
     backend_tls::ClientSide,
     gateway::{Socket, parameters::INVALID_PARAMETERS},
 };
@@ -499,20 +499,22 @@ impl<'a> RouteTable<'a> {
         self.0.get(route).map_or(&[], |r| &r.rules)
     }
 
-    /// Why rules of a route that go over TLS cannot be served by a Gateway, with their indexes; `None` when they can.
-    pub fn unserved_rules(
+    /// What of a route a Gateway must not serve, because it cannot show backends the certificate that it should;
+    /// `None` when it may serve all of it.
+    pub fn unserved(
         &self,
         reader: &mut Reader<'_>,
-        gateways: GatewayTable<'_>,
+        gateways: GatewayTable<'a>,
         route: ObjectId,
         gateway: ObjectId,
-    ) -> Option<(&'a [u16], Arc<str>)> {
+    ) -> Option<Unserved<'a>> {
         reader.record(Dep::Rules(route));
-        let rules = &self.0.get(route)?.tls_rules;
-        if rules.is_empty() {
+        let parts = &self.0.get(route)?.over_tls;
+        if parts.is_empty() {
             return None;
         }
-        gateways.client_side(reader, gateway).broken.clone().map(|message| (&**rules, message))
+        let broken = gateways.client_side(reader, gateway).broken.as_ref()?;
+        Some(Unserved { parts, broken })
     }
 
     /// The names of all rules of a route, in the order of the spec; rules without a name are left out.

@@ -11,10 +11,10 @@ use std::{
 use bytes::Bytes;
 use ir::{
     listener::HttpFilter,
-    route::{Action, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
+    route::{Action, Forward, Mirror, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
 };
 use translate::{
-    AttachListener, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable,
+    AttachListener, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable, Unserved,
     policy::backend_traffic::{self, Traffic},
     precedence::{OrderKey, Origin},
     route,
@@ -64,9 +64,8 @@ pub fn unit(
         Host::Name(name) => reader.name(name).clone(),
     };
     let gateway = virtual_host.table.gateway;
-    let unserved =
-        routes.unserved_rules(reader, gateways, key.route, gateway).map_or(&[][..], |(rules, _)| rules);
-    let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved)).collect();
+    let unserved = routes.unserved(reader, gateways, key.route, gateway);
+    let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved.as_ref())).collect();
     let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
     let mut matches = Vec::new();
     let mut filters = BTreeSet::new();
@@ -110,13 +109,20 @@ pub fn unit(
     Some(Entries { routes: encoded.into(), clusters: clusters.into(), matches: matches.into(), filters })
 }
 
-/// A rule as a Gateway serves it: with 500 in the place of backends that it must not reach.
-fn served<'a>(rule: &'a Rule, unserved: &[u16]) -> Cow<'a, Rule> {
-    if unserved.contains(&rule.index) {
-        Cow::Owned(Rule { action: Action::Direct { status: 500 }, ..rule.clone() })
-    } else {
-        Cow::Borrowed(rule)
+/// A rule as a Gateway serves it: with 500 in the place of backends that it must not reach, and without copies to them.
+fn served<'a>(rule: &'a Rule, unserved: Option<&Unserved<'_>>) -> Cow<'a, Rule> {
+    let Some(unserved) = unserved else { return Cow::Borrowed(rule) };
+    if unserved.has_rule(rule.index) {
+        return Cow::Owned(Rule { action: Action::Direct { status: 500 }, ..rule.clone() });
     }
+    let Action::Forward(forward) = &rule.action else { return Cow::Borrowed(rule) };
+    let mirrors = forward.mirrors.iter().filter(|mirror| !unserved.has_mirror(&mirror.cluster));
+    let mirrors: Box<[Mirror]> = mirrors.cloned().collect();
+    if mirrors.len() == forward.mirrors.len() {
+        return Cow::Borrowed(rule);
+    }
+    let action = Action::Forward(Box::new(Forward { mirrors, ..Forward::clone(forward) }));
+    Cow::Owned(Rule { action, ..rule.clone() })
 }
 
 fn encode_match(

@@ -8,6 +8,7 @@
 )]
 
 mod figures;
+mod mirrors;
 mod outages;
 mod replicas;
 mod roles;

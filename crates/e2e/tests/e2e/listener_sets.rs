@@ -21,8 +21,11 @@ fn http_for(name: &str, port: u16, host: &str) -> String {
     format!("{}  hostname: \"{host}\"\n", m::http(name, port))
 }
 
+/// Rounds of four changes each of the test under load.
+const ROUNDS: usize = 50;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn listener_sets_come_and_go_under_traffic() {
+async fn two_hundred_times_listener_sets_come_and_go_under_traffic() {
     let backends = Backends::start(&["a", "b"]).await;
     let (http, https, own) = (free_port(), free_port(), free_port());
     let listeners = http_for("http", http, "shop.example.com")
@@ -45,7 +48,19 @@ async fn listener_sets_come_and_go_under_traffic() {
     clients.http1_fresh(http, "shop.example.com", "/fresh");
     clients.h2c(http, "shop.example.com", "/h2c");
     clients.tls(https, "shop.example.com", "/tls", "h2");
-    for _ in 0..6 {
+    // A sibling that shares the Gateway's ports, and another that stays all the time.
+    let sibling = |name: &str| {
+        let host = format!("{name}.example.com");
+        m::listener_set(name, "shop", &http_for("http", http, &host)) + &route(name, name, &[], &m::to("b"))
+    };
+    gateway.write("stays.yaml", &sibling("stays"));
+    gateway.answers(http, "stays.example.com", "/", 200, &[404]).await;
+    clients.http1(http, "stays.example.com", "/");
+    clients.http1_fresh(http, "stays.example.com", "/fresh");
+    let mut changes = 0;
+    for _ in 0..ROUNDS {
+        gateway.write("beside.yaml", &sibling("beside"));
+        gateway.answers(http, "beside.example.com", "/", 200, &[404]).await;
         gateway.write("set.yaml", &set);
         let reply = gateway.answers(http, "team.example.com", "/", 200, &[404]).await;
         assert_eq!(reply.backend(), "b");
@@ -62,12 +77,17 @@ async fn listener_sets_come_and_go_under_traffic() {
         })
         .await;
         let status = gateway.status("Gateway", "shop").await;
-        assert_eq!(status["attachedListenerSets"], 1, "{status}");
+        assert_eq!(status["attachedListenerSets"], 3, "{status}");
         gateway.remove("set.yaml");
         gateway.answers(http, "team.example.com", "/", 404, &[200]).await;
         eventually("the port is closed", async || Client::try_http1(own).await.is_none().then_some(())).await;
+        gateway.remove("beside.yaml");
+        gateway.answers(http, "beside.example.com", "/", 404, &[200]).await;
+        changes += 4;
     }
     let report = clients.stop().await;
+    println!("{changes} changes, {} requests, {} bad", report.good, report.bad.len());
+    assert!(changes >= 200);
     assert_eq!(report.bad, Vec::<String>::new());
     assert!(report.good > 200, "clients were at work: {}", report.good);
     assert_eq!(gateway.json("/audit").await, serde_json::json!([]));

@@ -255,7 +255,7 @@ impl Stages {
                     });
                 }
                 let bound = |listener| layer4.routes(listener);
-                let chains = translate::layer4::chains(socket, bound, &mut reader, routes);
+                let chains = translate::layer4::chains(socket, bound, &mut reader, (gateways, routes));
                 let listener = listener::of_socket(socket, reader.object(gateway), chains.chains, |table| {
                     features.get(TableKey { gateway, listener: table })
                 });

@@ -3,7 +3,7 @@
 use ir::route::{PathMatch, StringMatch};
 use store::facts;
 
-use super::backends::Speaks;
+use super::resolve::Speaks;
 use crate::Finding;
 
 /// Limit of a compiled regular expression in bytes of our own check. Envoy compiles with RE2, whose program for the
@@ -14,7 +14,7 @@ const REGEX_SIZE_LIMIT: usize = 1 << 20;
 /// without one of its matches would take fewer requests than its author wrote.
 pub(super) fn check(index: u16, rule: &facts::Rule, speaks: Speaks) -> Result<(), Finding> {
     let path_field = match speaks {
-        Speaks::Http | Speaks::Bytes(_) => "path.value",
+        Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => "path.value",
         // The expressions of service and method, put together.
         Speaks::Grpc => "method",
     };
