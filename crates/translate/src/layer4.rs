@@ -13,9 +13,10 @@ use ir::{
 use store::ObjectId;
 
 use crate::{
-    Host, ListenerId, Reader, RouteTable,
+    GatewayTable, Host, ListenerId, Policies, Reader, RouteTable,
     gateway::{Chain, Socket},
     host::covers,
+    policy::backend_traffic::layer4::{self as policy, ChainTraffic},
 };
 
 /// The host that stands for every host.
@@ -30,6 +31,17 @@ pub struct Layer4Chains {
     pub routes: BTreeSet<ObjectId>,
 }
 
+/// The outputs of earlier stages that filter chains are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables<'a> {
+    /// Gateways.
+    pub gateways: GatewayTable<'a>,
+    /// Routes.
+    pub routes: RouteTable<'a>,
+    /// Policies.
+    pub policies: Policies<'a>,
+}
+
 /// Makes the filter chains of a socket. `bound` gives the routes of a listener with their hosts.
 ///
 /// Envoy refuses a listener in which two chains match the same server name, so each name goes to one route: that of the
@@ -39,7 +51,7 @@ pub fn chains<'a>(
     socket: &Socket,
     bound: impl Fn(ListenerId) -> Vec<(ObjectId, &'a [Host])>,
     reader: &mut Reader<'_>,
-    routes: RouteTable<'_>,
+    tables: Tables<'_>,
 ) -> Layer4Chains {
     let mut work = Work { socket, taken: BTreeMap::new(), out: Layer4Chains::default() };
     for (i, chain) in socket.chains.iter().enumerate() {
@@ -50,8 +62,8 @@ pub fn chains<'a>(
     }
     for (i, chain) in socket.chains.iter().enumerate() {
         if let Chain::Layer4 { listener, .. } = chain {
-            for (route, hosts) in by_age(bound(*listener), reader, routes) {
-                work.route(i, route, hosts, reader, routes);
+            for (route, hosts) in by_age(bound(*listener), reader, tables.routes) {
+                work.route(i, route, hosts, reader, tables);
             }
         }
     }
@@ -90,10 +102,10 @@ impl Work<'_> {
         id: ObjectId,
         hosts: &[Host],
         reader: &mut Reader<'_>,
-        routes: RouteTable<'_>,
+        tables: Tables<'_>,
     ) {
-        let Chain::Layer4 { tls, by_server_name, .. } = &self.socket.chains[index] else { return };
-        let Some((_, route)) = routes.layer4(reader, id) else { return };
+        let Chain::Layer4 { listener, tls, by_server_name, .. } = &self.socket.chains[index] else { return };
+        let Some((_, route)) = tables.routes.layer4(reader, id) else { return };
         if tls.is_some() && matches!(route.target, TcpTarget::ServerName(_)) {
             // The host would get in plain text what the client sent encrypted.
             return;
@@ -113,11 +125,21 @@ impl Work<'_> {
             (None, true) => "tls-passthrough",
             (None, false) => "tcp",
         };
-        let network = match self.socket.key.transport {
-            Transport::Tcp => {
-                Network::Tcp { target: route.target.clone(), stat_prefix: self.stat_prefix(prefix) }
+        let gateway = self.socket.key.gateway;
+        let traffic = match tables.gateways.listener(reader, gateway, *listener) {
+            Some(listener) => {
+                let rule = (id, route.section.as_deref());
+                policy::of_chain(rule, (gateway, listener), reader, tables.policies)
             }
-            Transport::Udp => udp(route.target.cluster().clone()),
+            None => ChainTraffic::default(),
+        };
+        let network = match self.socket.key.transport {
+            Transport::Tcp => Network::Tcp {
+                target: route.target.clone(),
+                stat_prefix: traffic.stat_name.unwrap_or_else(|| self.stat_prefix(prefix)),
+                by_source: traffic.by_source,
+            },
+            Transport::Udp => udp(route.target.cluster().clone(), traffic.by_source),
         };
         self.out.chains[index].push(FilterChain {
             name: route.name.clone(),
@@ -157,8 +179,9 @@ impl Work<'_> {
             Transport::Tcp => Network::Tcp {
                 target: TcpTarget::Cluster(EMPTY_CLUSTER.into()),
                 stat_prefix: self.stat_prefix("tcp"),
+                by_source: false,
             },
-            Transport::Udp => udp(EMPTY_CLUSTER.into()),
+            Transport::Udp => udp(EMPTY_CLUSTER.into(), false),
         };
         self.out.chains[index].push(FilterChain { name, server_names, tls: None, network });
     }
@@ -168,6 +191,6 @@ impl Work<'_> {
     }
 }
 
-fn udp(cluster: Arc<str>) -> Network {
-    Network::Udp { cluster, stat_prefix: "service".into() }
+fn udp(cluster: Arc<str>, by_source: bool) -> Network {
+    Network::Udp { cluster, stat_prefix: "service".into(), by_source }
 }

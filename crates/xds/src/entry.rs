@@ -11,10 +11,12 @@ use std::{
 use bytes::Bytes;
 use ir::{
     listener::HttpFilter,
-    route::{Action, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
+    route::{Action, PathMatch, RouteMatch, Rule, StringMatch, Target, ValueMatch},
+    traffic::RouteTraffic,
 };
+use store::ObjectId;
 use translate::{
-    AttachListener, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable,
+    AttachListener, EntryKey, GatewayTable, Host, PlanKey, Policies, Reader, RouteTable, Slot,
     policy::backend_traffic::{self, Traffic},
     precedence::{OrderKey, Origin},
     route,
@@ -82,7 +84,11 @@ pub fn unit(
             .map(|_| Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) });
         let rule: &Rule = refused.as_ref().unwrap_or(rule);
         let traffic = traffic.filter(|_| refused.is_none()).and_then(|version| version.get::<Traffic>());
+        let split = traffic.and_then(|traffic| split(rule, traffic, key.route, reader, routes));
+        let rule: &Rule = split.as_ref().unwrap_or(rule);
+        let traffic = traffic.map(|traffic| &traffic.route);
         filters.extend(route::filters(rule, object.kind));
+        filters.extend(traffic.into_iter().flat_map(|traffic| backend_traffic::filters(traffic, rule)));
         clusters.extend(encode::clusters_of(rule).cloned());
         let mut entry = 0;
         for matched in rule.matches.iter() {
@@ -119,8 +125,24 @@ fn served<'a>(rule: &'a Rule, unserved: &[u16]) -> Cow<'a, Rule> {
     }
 }
 
+/// A rule whose backends have a cluster each; `None` where they share one.
+fn split(
+    rule: &Rule,
+    traffic: &Traffic,
+    route: ObjectId,
+    reader: &mut Reader<'_>,
+    routes: RouteTable<'_>,
+) -> Option<Rule> {
+    let Action::Forward(forward) = &rule.action else { return None };
+    if !matches!(forward.target, Target::Cluster(_)) || !traffic.by_zone() {
+        return None;
+    }
+    let plan = routes.plan(reader, PlanKey { route, rule: rule.index, slot: Slot::Rule })?;
+    backend_traffic::splits(traffic, plan).then(|| backend_traffic::split(rule, plan))
+}
+
 fn encode_match(
-    (rule, traffic): (&Rule, Option<&Traffic>),
+    (rule, traffic): (&Rule, Option<&RouteTraffic>),
     matched: &RouteMatch,
     host: &str,
     listener: &AttachListener,
@@ -129,7 +151,6 @@ fn encode_match(
     if let Some(preflight) = encode::cors_preflight_field(rule, matched, host) {
         push(preflight);
     }
-    let traffic = traffic.map(|traffic| &traffic.route);
     push(encode::route_field(rule, traffic, matched, host, listener.port, listener.tls));
 }
 

@@ -53,6 +53,8 @@ pub enum BackendKind {
         service: ObjectId,
         /// Transport of the port.
         transport: Transport,
+        /// Number of the port of the Service.
+        port: u16,
         /// Name of the port in EndpointSlices.
         port_name: Arc<str>,
         /// True when its slices hold host names.
@@ -578,6 +580,7 @@ fn endpoints(
     Ok(BackendKind::Service {
         service: id,
         transport: speaks.transport(),
+        port: port.port,
         port_name: port.name.clone(),
         dns: addresses == Some(Addresses::Hosts),
     })

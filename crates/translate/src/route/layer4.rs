@@ -86,6 +86,7 @@ impl RouteKind for Layer4Kind {
                 output.object.name
             )
             .into(),
+            section: section.clone(),
             target: work.target(),
         });
         work.policies.sort_unstable();

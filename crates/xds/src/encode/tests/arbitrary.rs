@@ -291,8 +291,16 @@ fn chain() -> impl Strategy<Value = FilterChain> {
                 Network::Http(Http { route_configuration, stat_prefix, filters, notes_connection })
             }
         ),
-        (tcp_target(), text()).prop_map(|(target, stat_prefix)| Network::Tcp { target, stat_prefix }),
-        (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Udp { cluster, stat_prefix }),
+        (tcp_target(), text(), any::<bool>()).prop_map(|(target, stat_prefix, by_source)| Network::Tcp {
+            target,
+            stat_prefix,
+            by_source
+        }),
+        (text(), text(), any::<bool>()).prop_map(|(cluster, stat_prefix, by_source)| Network::Udp {
+            cluster,
+            stat_prefix,
+            by_source
+        }),
     ];
     let tls = (list(), list()).prop_map(|(certificates, alpn)| DownstreamTls { certificates, alpn });
     (text(), list(), option::of(tls), network).prop_map(|(name, server_names, tls, network)| FilterChain {
