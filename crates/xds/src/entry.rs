@@ -90,9 +90,10 @@ pub fn unit(
         filters.extend(route::filters(rule, object.kind));
         filters.extend(traffic.into_iter().flat_map(|traffic| backend_traffic::filters(traffic, rule)));
         clusters.extend(encode::clusters_of(rule).cloned());
+        let connects = traffic.is_some_and(RouteTraffic::connects);
         let mut entry = 0;
         for matched in rule.matches.iter() {
-            matches.push(hash_of(matched));
+            matches.push(hash_of(matched, connects));
             let mut push = |bytes: Vec<u8>| {
                 let origin = Origin {
                     created,
@@ -155,8 +156,8 @@ fn encode_match(
 }
 
 /// A hash of what a match asks for, whichever position it has in its rule. Order counts nowhere, and case not in the
-/// names of headers; a prefix is the same with a slash at its end.
-fn hash_of(matched: &RouteMatch) -> u64 {
+/// names of headers; a prefix is the same with a slash at its end. CONNECT requests match by nothing else.
+fn hash_of(matched: &RouteMatch, connects: bool) -> u64 {
     let path = match &matched.path {
         PathMatch::Prefix(prefix) => PathMatch::Prefix(prefix.trim_end_matches('/').into()),
         other => other.clone(),
@@ -169,7 +170,7 @@ fn hash_of(matched: &RouteMatch) -> u64 {
         values.sort_unstable();
         values
     };
-    let asked = (path, &matched.method, headers, sorted(&matched.query), sorted(&matched.cookies));
+    let asked = (connects, path, &matched.method, headers, sorted(&matched.query), sorted(&matched.cookies));
     let mut hasher = Xxh3::new();
     asked.hash(&mut hasher);
     hasher.finish()

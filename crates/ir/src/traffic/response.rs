@@ -49,7 +49,8 @@ pub enum Replacement {
         /// Headers to add or set.
         headers: Box<[HeaderValue]>,
     },
-    /// A redirect. What is `None` is as in the request.
+    /// The answer to another request, which the proxy sends along the routes itself: clients are not sent anywhere. What
+    /// is `None` is as in the original request.
     Redirect {
         /// Scheme.
         scheme: Option<Arc<str>>,
@@ -59,7 +60,7 @@ pub enum Replacement {
         path: Option<Arc<str>>,
         /// Port.
         port: Option<u16>,
-        /// 301 or 302.
+        /// Status code of what clients get: 301 or 302.
         status: u32,
     },
 }

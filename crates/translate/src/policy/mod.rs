@@ -297,7 +297,8 @@ impl Work {
                 self.kind.refuse(&**settings, target, listener, listeners)
             });
             if let Some(parent) = scope::around(&scope, gateway) {
-                self.relations.push(Relation { gateway, parent, child: scope.clone(), merged: false });
+                let child = scope.clone();
+                self.relations.push(Relation { gateway, parent, child, route: false, merged: false });
             }
             place.scope = Some((gateway, scope));
         }
@@ -332,6 +333,7 @@ impl Work {
                 gateway: parent.gateway,
                 parent: scope,
                 child: whole.clone(),
+                route: true,
                 merged: false,
             });
             place.overriding.clone_from(&overriding);
@@ -366,6 +368,7 @@ impl Work {
                         gateway: parent.gateway,
                         parent: of,
                         child: route.clone(),
+                        route: true,
                         merged: true,
                     });
                     place.merged = Some(reader.object(policy));

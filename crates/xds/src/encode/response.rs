@@ -32,6 +32,7 @@ use envoy_api::{
             },
             on_match,
         },
+        regex_matcher::{EngineType, GoogleRe2},
         string_matcher::MatchPattern,
     },
     xds_types::CelExpression,
@@ -134,7 +135,8 @@ fn string(value: &StringMatch) -> StringMatcher {
         StringMatch::Prefix(text) => MatchPattern::Prefix(text.to_string()),
         StringMatch::Suffix(text) => MatchPattern::Suffix(text.to_string()),
         StringMatch::Regex(regex) => {
-            MatchPattern::SafeRegex(RegexMatcher { regex: regex.to_string(), ..Default::default() })
+            let engine_type = Some(EngineType::GoogleRe2(GoogleRe2 {}));
+            MatchPattern::SafeRegex(RegexMatcher { regex: regex.to_string(), engine_type })
         }
     };
     StringMatcher { match_pattern: Some(pattern), ..Default::default() }

@@ -56,7 +56,8 @@ fn kib_a_second(direction: &str, limit: &BandwidthLimitValue, findings: &mut Fin
     let kib = limit.value.bytes().map(|bytes| bytes / (seconds * KIB)).filter(|kib| *kib > 0);
     if kib.is_none() {
         let least = seconds * KIB;
-        let message = format!("{} a {unit} is below the least, {least} bytes (1Ki a second)", limit.value.0);
+        let message =
+            format!("{} per {unit} is below the least, {least} bytes (1Ki per second)", limit.value.0);
         findings.add(&format!("spec.bandwidthLimit.{direction}.limit.value"), message);
     }
     kib

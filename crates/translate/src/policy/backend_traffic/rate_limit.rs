@@ -34,7 +34,7 @@ pub(super) fn read(spec: &RateLimitSpec, findings: &mut Findings) -> Option<Loca
     if global {
         findings.add(
             "spec.rateLimit.global",
-            "needs a rate-limit service, and the EnvoyGateway configuration has none (rateLimit); use rateLimit.local",
+            "needs the rate-limit service, which Ferrogate does not run yet; use rateLimit.local",
         );
     }
     let local = local?;

@@ -141,10 +141,7 @@ fn body(spec: &CustomResponseBody, owner: &Policy, reader: &mut Reader<'_>) -> R
         return Err(wrong(format!("ConfigMap {namespace}/{name} does not exist")));
     };
     text(map).ok_or_else(|| {
-        wrong(format!(
-            "ConfigMap {} has neither the key {BODY_KEY} nor another one",
-            reader.object(map.meta.id)
-        ))
+        wrong(format!("{} has neither the key {BODY_KEY} nor another one", reader.object(map.meta.id)))
     })
 }
 
