@@ -10,6 +10,7 @@ pub mod attach;
 pub mod backend;
 pub mod backend_tls;
 pub mod destination;
+mod expression;
 mod features;
 pub mod gateway;
 pub mod host;

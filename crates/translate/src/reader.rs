@@ -32,7 +32,7 @@ pub enum Dep {
     Socket(SocketKey),
     /// The conditions of a Gateway or ListenerSet and its listeners.
     GatewayStatus(ObjectId),
-    /// The proxies' own side of TLS from a Gateway to backends.
+    /// How a Gateway's proxies reach backends: their own side of TLS, and whether by cluster IP.
     ClientSide(ObjectId),
     /// Where a route is attached.
     Attached(ObjectId),
@@ -464,6 +464,12 @@ impl<'a> GatewayTable<'a> {
         static NOTHING: LazyLock<ClientSide> = LazyLock::new(ClientSide::default);
         reader.record(Dep::ClientSide(gateway));
         self.0.get(gateway).map_or(&NOTHING, |g| &g.client_side)
+    }
+
+    /// How a Gateway's proxies reach Services, where no policy says otherwise.
+    pub(crate) fn routing(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> ir::traffic::Routing {
+        reader.record(Dep::ClientSide(gateway));
+        self.0.get(gateway).map(|g| g.routing).unwrap_or_default()
     }
 
     /// One socket of a Gateway.

@@ -14,3 +14,4 @@ mod live;
 mod misdirected;
 mod protocols;
 mod surface;
+mod traffic_policies;

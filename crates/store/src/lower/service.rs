@@ -24,7 +24,7 @@ impl Lowering<'_> {
                 ServiceKind::ExternalName(text(spec.external_name.as_deref().unwrap_or_default()))
             }
             (_, Some("None")) => ServiceKind::Headless,
-            _ => ServiceKind::ClusterIp,
+            (_, address) => ServiceKind::ClusterIp(address.and_then(|address| address.parse().ok())),
         };
         let label = |key: &str| service.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
         let proxy_of = match (label(labels::OWNING_GATEWAY_NAMESPACE), label(labels::OWNING_GATEWAY_NAME)) {
@@ -55,6 +55,7 @@ impl Lowering<'_> {
         ServiceImport {
             meta: self.meta(Kind::ServiceImport, &import.metadata),
             service: self.object(Kind::Service, &own, name),
+            address: import.spec.ips.first().and_then(|address| address.parse().ok()),
             ports: (import.spec.ports.iter())
                 .filter_map(|p| {
                     Some(ServicePort {

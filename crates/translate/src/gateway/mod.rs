@@ -14,7 +14,7 @@ mod socket;
 
 use std::sync::Arc;
 
-use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish};
+use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish, traffic::Routing};
 use store::{
     Infrastructure, NameId, ObjectId,
     facts::{self, AllowedNamespaces},
@@ -52,6 +52,8 @@ pub struct GatewayOutput {
     pub certificates: Box<[ObjectId]>,
     /// The proxies' own side of TLS to backends.
     pub client_side: ClientSide,
+    /// How its proxies reach Services, where no policy says otherwise.
+    pub routing: Routing,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
@@ -265,6 +267,7 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         sockets,
         certificates,
         client_side,
+        routing: parameters.routing(),
         ready_listener: in_cluster.then(|| parameters.bind_address().0.into()),
         wish,
     })
@@ -291,6 +294,7 @@ impl GatewayOutput {
             sockets: [].into(),
             certificates: [].into(),
             client_side: ClientSide::default(),
+            routing: Routing::default(),
             ready_listener: None,
             wish: None,
             status: GatewayConditions::default(),

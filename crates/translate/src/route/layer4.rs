@@ -82,6 +82,7 @@ impl RouteKind for Layer4Kind {
                 output.object.name
             )
             .into(),
+            section: section.clone(),
             target: work.target(),
             passed_through: passed_through.as_ref().map(Work::target),
         });

@@ -112,6 +112,8 @@ pub struct RouteOutput {
 pub struct Layer4 {
     /// Name of its filter chains: `tcproute/<namespace>/<name>`.
     pub name: Arc<str>,
+    /// Name of its rule; `None` for a TLSRoute, whose rules are one.
+    pub section: Option<Arc<str>>,
     /// Where to.
     pub target: TcpTarget,
     /// Where to from listeners that pass TLS through, if that differs: TLS of ours is never put around the client's.

@@ -51,6 +51,8 @@ pub enum BackendKind {
         service: ObjectId,
         /// Transport of the port.
         transport: Transport,
+        /// Number of the port of the Service.
+        port: u16,
         /// Name of the port in EndpointSlices.
         port_name: Arc<str>,
         /// True when its slices hold host names.
@@ -351,6 +353,7 @@ impl Wanted<'_> {
         Ok(BackendKind::Service {
             service: self.id,
             transport: self.speaks.transport(),
+            port: port.port,
             port_name: port.name.clone(),
             dns: addresses == Some(Addresses::Hosts),
         })
