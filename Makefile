@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 600
 export CARGO PYTHON CARGO_TARGET_DIR
 
 # The stages of `make test`, in order: each is a target of this file that reports its counts.
-STAGES := lint test-unit test-wire test-e2e corpus test-fuzz
+STAGES := lint test-unit test-wire test-e2e corpus test-fuzz test-testbed test-kubernetes test-conformance
 # Crates whose tests are a stage of their own.
 WIRE := server
 E2E := e2e
@@ -18,7 +18,7 @@ summary = $(PYTHON) tools/test-summary
 
 .DEFAULT_GOAL := help
 .PHONY: help run tools test test-unit test-wire test-e2e test-fuzz corpus fuzz bench lint clean \
-  testbed test-testbed test-kubernetes bench-kubernetes conformance play
+  testbed test-testbed test-kubernetes bench-kubernetes test-conformance conformance play
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,23 +57,28 @@ testbed: ## Build the Kubernetes test bed (Go; the first time 15 minutes of CPU)
 	@e2e/testbed/install
 	e2e/build
 
-test-testbed: testbed ## The test bed itself: a real API server, Pods as processes (needs root)
-	@e2e/test
+# A command in a test bed of its own, once all that it needs is built. Where no bed can be brought up, the stage says
+# what is missing and counts nothing.
+in_bed = @if e2e/testbed/able; then \
+  $(MAKE) --no-print-directory tools testbed && $(PYTHON) tools/rust-tests --build && $(1); \
+  else echo "0 passed, 0 failed"; fi
 
-# What is installed, run and taken down in a test bed of its own; where one cannot be, the stage says so.
-installed = @if e2e/testbed/able; then \
-  $(MAKE) --no-print-directory tools testbed && $(PYTHON) tools/rust-tests --build && \
-  RUST_TEST_THREADS=1 e2e/kubernetes $(PYTHON) tools/rust-tests $(KUBERNETES); else echo "0 passed, 0 failed"; fi
+test-testbed: ## The test bed itself: a real API server, Pods as processes (needs root and Go; else it is skipped)
+	$(call in_bed,e2e/test)
 
-test-kubernetes: ## A whole installation under test in a bed of its own (needs root, Go and nft; else it is skipped)
-	$(installed)
+test-kubernetes: ## A whole installation under test in a bed of its own (needs root and Go; else it is skipped)
+	$(call in_bed,RUST_TEST_THREADS=1 e2e/kubernetes $(PYTHON) tools/rust-tests $(KUBERNETES))
 
-bench-kubernetes: ## Figures of a whole installation (needs root, Go and nft)
-	@FERROGATE_FIGURES=1 RUST_TEST_NOCAPTURE=1 $(MAKE) --no-print-directory test-kubernetes
+bench-kubernetes: ## Figures of a whole installation, written to docs/benchmarks.md (needs root and Go)
+	$(CARGO) build --release --package ferrogate
+	$(call in_bed,FERROGATE="$(abspath $(CARGO_TARGET_DIR))/release/ferrogate" FERROGATE_FIGURES="$(abspath docs/benchmarks.md)" \
+	  RUST_TEST_NOCAPTURE=1 e2e/kubernetes $(PYTHON) tools/rust-tests $(KUBERNETES) -- figures)
 
-conformance: tools testbed ## The official conformance suite in a test bed (needs root); MODE=GatewayNamespace for the other mode
-	@$(PYTHON) tools/rust-tests --build
-	@REPORT=docs/conformance/$(if $(filter GatewayNamespace,$(MODE)),gateway-namespace,default).yaml e2e/conform
+test-conformance: ## The official conformance suite in both deploy modes (needs root and Go; else it is skipped)
+	$(call in_bed,{ e2e/conform; first=$$?; MODE=GatewayNamespace e2e/conform && [ $$first -eq 0 ]; })
+
+conformance: ## The suite, and its report to docs/conformance; MODE=GatewayNamespace for the other mode
+	$(call in_bed,REPORT=docs/conformance/$(if $(filter GatewayNamespace,$(MODE)),gateway-namespace,default).yaml e2e/conform)
 
 play: tools testbed ## A cluster on this machine with Ferrogate in it and the quickstart applied, until Ctrl-C
 	@$(PYTHON) tools/rust-tests --build

@@ -42,15 +42,9 @@ fn complete(mut crd: CustomResourceDefinition, kind: &KindInfo) -> CustomResourc
             this.schema = serde_json::from_value(kind.schema_of(version))
                 .ok()
                 .map(|schema| CustomResourceValidation { open_api_v3_schema: Some(schema) });
-            if kind.is_deprecated(version) {
-                this.deprecated = Some(true);
-                this.deprecation_warning =
-                    Some(format!("{} in {}/{version} is deprecated; use v1", kind.name, kind.group));
-            }
             this.name = (*version).to_owned();
             this.storage = *version == kind.storage;
-            // Gateway API deprecates the experimental versions of a kind that has become stable.
-            if version.contains("alpha") && kind.versions.contains(&"v1") {
+            if kind.is_deprecated(version) {
                 this.deprecated = Some(true);
                 this.deprecation_warning = Some(format!("{version} of {} is deprecated; use v1", kind.name));
             }

@@ -10,7 +10,7 @@ use crate::{
     common::{
         Condition, GatewayDefaultScope, LabelSelector, ObjectReference, RouteGroupKind, SecretObjectReference,
     },
-    listener::Listener,
+    listener::{HTTPS_TERMINATES, Listener, PLAIN_WITHOUT_TLS, PORTS_WITHOUT_HOSTNAME, TLS_HAS_MODE},
     text::{AddressType, AnnotationValue, Group, Kind, LabelValue, ObjectName, SectionName},
 };
 
@@ -37,22 +37,8 @@ pub struct GatewaySpec {
     /// Ports and host names that take traffic. Port, protocol and host name together are unique.
     #[schemars(length(min = 1, max = 64))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    #[x_kube(validation = (
-        "self.all(l, l.protocol in ['HTTP', 'TCP', 'UDP'] ? !has(l.tls) : true)",
-        "tls must not be set on listeners of protocol HTTP, TCP or UDP"
-    ))]
-    #[x_kube(validation = (
-        "self.all(l, (l.protocol == 'HTTPS' && has(l.tls)) ? (l.tls.mode == '' || l.tls.mode == 'Terminate') : true)",
-        "tls.mode must be Terminate on listeners of protocol HTTPS"
-    ))]
-    #[x_kube(validation = (
-        "self.all(l, (l.protocol == 'TLS' ? has(l.tls) && has(l.tls.mode) && l.tls.mode != '' : true))",
-        "tls.mode must be set on listeners of protocol TLS"
-    ))]
-    #[x_kube(validation = (
-        "self.all(l, l.protocol in ['TCP', 'UDP'] ? (!has(l.hostname) || l.hostname == '') : true)",
-        "hostname must not be set on listeners of protocol TCP or UDP"
-    ))]
+    #[x_kube(validation = PLAIN_WITHOUT_TLS, validation = HTTPS_TERMINATES)]
+    #[x_kube(validation = TLS_HAS_MODE, validation = PORTS_WITHOUT_HOSTNAME)]
     #[x_kube(validation = (
         "self.all(l1, self.exists_one(l2, l1.name == l2.name))",
         "names of listeners must be unique within the Gateway"

@@ -14,83 +14,66 @@ use crate::{
     text::{Hostname, SectionName},
 };
 
-/// Where connections to a listener go.
-#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "TCPRoute", root = "TcpRoute", namespaced)]
-#[kube(
-    plural = "tcproutes",
-    status = "RouteStatus",
-    category = "gateway-api",
-    derive = "PartialEq",
-    schema = "disabled"
-)]
-#[kube(printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#)]
-#[serde(rename_all = "camelCase")]
-pub struct TcpRouteSpec {
-    /// What the route attaches to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "crate::common::parent_refs")]
-    pub parent_refs: Vec<ParentReference>,
-    /// Default Gateways that the route attaches to, besides `parentRefs`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub use_default_gateways: Option<GatewayDefaultScope>,
-    /// Where connections go.
-    #[schemars(length(min = 1, max = 1), extend("x-kubernetes-list-type" = "atomic"))]
-    pub rules: Vec<Layer4RouteRule>,
+/// Makes the spec of a kind: what all three have, the fields of its own, and its rules.
+macro_rules! layer4_kind {
+    (
+        $(#[$about:meta])* $spec:ident: $kind:tt, $root:tt, $plural:tt;
+        $(own { $($field:tt)* })?
+        $(#[$about_rules:meta])* rules
+    ) => {
+        $(#[$about])*
+        #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+        #[kube(group = "gateway.networking.k8s.io", version = "v1", kind = $kind, root = $root, namespaced)]
+        #[kube(
+            plural = $plural,
+            status = "RouteStatus",
+            category = "gateway-api",
+            derive = "PartialEq",
+            schema = "disabled"
+        )]
+        #[kube(printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $spec {
+            /// What the route attaches to.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            #[schemars(schema_with = "crate::common::parent_refs")]
+            pub parent_refs: Vec<ParentReference>,
+            /// Default Gateways that the route attaches to, besides `parentRefs`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub use_default_gateways: Option<GatewayDefaultScope>,
+            $($($field)*)?
+            $(#[$about_rules])*
+            #[schemars(length(min = 1, max = 1), extend("x-kubernetes-list-type" = "atomic"))]
+            pub rules: Vec<Layer4RouteRule>,
+        }
+    };
 }
 
-/// Where TLS connections to a listener go, chosen by the server name (SNI) that the client asks for.
-#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "TLSRoute", root = "TlsRoute", namespaced)]
-#[kube(
-    plural = "tlsroutes",
-    status = "RouteStatus",
-    category = "gateway-api",
-    derive = "PartialEq",
-    schema = "disabled"
-)]
-#[kube(printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#)]
-#[serde(rename_all = "camelCase")]
-pub struct TlsRouteSpec {
-    /// What the route attaches to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "crate::common::parent_refs")]
-    pub parent_refs: Vec<ParentReference>,
-    /// Default Gateways that the route attaches to, besides `parentRefs`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub use_default_gateways: Option<GatewayDefaultScope>,
-    /// Server names that a connection must ask for one of; those of the listener when empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1024), extend("x-kubernetes-list-type" = "atomic"))]
-    pub hostnames: Vec<Hostname>,
+layer4_kind! {
+    /// Where connections to a listener go.
+    TcpRouteSpec: "TCPRoute", "TcpRoute", "tcproutes";
     /// Where connections go.
-    #[schemars(length(min = 1, max = 1), extend("x-kubernetes-list-type" = "atomic"))]
-    pub rules: Vec<Layer4RouteRule>,
+    rules
 }
 
-/// Where datagrams to a listener go.
-#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "UDPRoute", root = "UdpRoute", namespaced)]
-#[kube(
-    plural = "udproutes",
-    status = "RouteStatus",
-    category = "gateway-api",
-    derive = "PartialEq",
-    schema = "disabled"
-)]
-#[kube(printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#)]
-#[serde(rename_all = "camelCase")]
-pub struct UdpRouteSpec {
-    /// What the route attaches to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "crate::common::parent_refs")]
-    pub parent_refs: Vec<ParentReference>,
-    /// Default Gateways that the route attaches to, besides `parentRefs`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub use_default_gateways: Option<GatewayDefaultScope>,
+layer4_kind! {
+    /// Where TLS connections to a listener go, chosen by the server name (SNI) that the client asks for.
+    TlsRouteSpec: "TLSRoute", "TlsRoute", "tlsroutes";
+    own {
+        /// Server names that a connection must ask for one of; those of the listener when empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(max = 1024), extend("x-kubernetes-list-type" = "atomic"))]
+        pub hostnames: Vec<Hostname>,
+    }
+    /// Where connections go.
+    rules
+}
+
+layer4_kind! {
+    /// Where datagrams to a listener go.
+    UdpRouteSpec: "UDPRoute", "UdpRoute", "udproutes";
     /// Where datagrams go.
-    #[schemars(length(min = 1, max = 1), extend("x-kubernetes-list-type" = "atomic"))]
-    pub rules: Vec<Layer4RouteRule>,
+    rules
 }
 
 /// A rule of a TCPRoute, TLSRoute or UDPRoute: it has no matches, so it takes all that the route takes.

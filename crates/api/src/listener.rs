@@ -11,6 +11,24 @@ use crate::{
     text::{AnnotationValue, Hostname, ProtocolType, SectionName},
 };
 
+/// Rules for the listeners of a Gateway or ListenerSet.
+pub(crate) const PLAIN_WITHOUT_TLS: (&str, &str) = (
+    "self.all(l, l.protocol in ['HTTP', 'TCP', 'UDP'] ? !has(l.tls) : true)",
+    "tls must not be set on listeners of protocol HTTP, TCP or UDP",
+);
+pub(crate) const HTTPS_TERMINATES: (&str, &str) = (
+    "self.all(l, (l.protocol == 'HTTPS' && has(l.tls)) ? (l.tls.mode == '' || l.tls.mode == 'Terminate') : true)",
+    "tls.mode must be Terminate on listeners of protocol HTTPS",
+);
+pub(crate) const TLS_HAS_MODE: (&str, &str) = (
+    "self.all(l, (l.protocol == 'TLS' ? has(l.tls) && has(l.tls.mode) && l.tls.mode != '' : true))",
+    "tls.mode must be set on listeners of protocol TLS",
+);
+pub(crate) const PORTS_WITHOUT_HOSTNAME: (&str, &str) = (
+    "self.all(l, l.protocol in ['TCP', 'UDP'] ? (!has(l.hostname) || l.hostname == '') : true)",
+    "hostname must not be set on listeners of protocol TCP or UDP",
+);
+
 /// A place that takes traffic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -30,8 +30,10 @@ fn main() -> Result<()> {
         }
         [] => {
             let all = measure_all(&[1, 100, 1_000, 10_000])?;
-            let text = report::markdown(&all)?;
+            let mut text = report::markdown(&all)?;
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks.md");
+            let before = std::fs::read_to_string(&file).unwrap_or_default();
+            text.push_str(report::of_installation(&before));
             std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
             print!("{text}");
             report::check(&all)?;

@@ -29,11 +29,16 @@ pub(crate) fn markdown(all: &[Measured]) -> Result<String> {
     Ok(out)
 }
 
+/// What another command measured and wrote behind all else: the figures of a whole installation.
+pub(crate) fn of_installation(report: &str) -> &str {
+    report.find("\n## A whole installation").map_or("", |at| &report[at..])
+}
+
 const HEAD: &str = "# Benchmarks
 
 What translation costs: Gateway API objects in, encoded xDS resources and status out. One Gateway; each HTTPRoute has
 a path, a Service and an EndpointSlice with three endpoints. CPU time is that of the whole process, all threads.
-Written by `make bench`; do not edit.
+Written by `make bench`, the last section by `make bench-kubernetes`; do not edit.
 
 ";
 

@@ -70,6 +70,52 @@ impl Controller {
         .await;
     }
 
+    /// The image that it runs.
+    ///
+    /// # Panics
+    /// When there is no controller.
+    pub async fn image(&self) -> String {
+        let deployment = self.space().get("Deployment", NAME).await.expect("the installation");
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+    }
+
+    /// Rolls it to another image.
+    pub async fn upgrade(&self, image: &str) {
+        let containers = json!([{ "name": NAME, "image": image }]);
+        let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        let api = self.space().api_in("Deployment", NAMESPACE);
+        api.patch(NAME, &PatchParams::default(), &Patch::Strategic(&patch)).await.unwrap();
+        eventually("the controller is rolled out", async || {
+            let deployment = self.space().get("Deployment", NAME).await?;
+            space::is_rolled_out(&deployment).then_some(())
+        })
+        .await;
+    }
+
+    /// What a command in a Pod prints.
+    pub async fn run(&self, pod: &str, command: &[&str]) -> String {
+        let pod = format!("{NAMESPACE}/{pod}");
+        let words: Vec<&str> = ["enter", &pod, NAME].into_iter().chain(command.iter().copied()).collect();
+        let output = self.bed.testbed(&words).await;
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// What each replica serves to the proxies of a Gateway, but for where these proxies themselves are.
+    ///
+    /// # Panics
+    /// When a replica does not answer.
+    pub async fn served(&self, gateway: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        for pod in self.pods().await {
+            let mut served = self.admin(&pod, "/xds").await.expect("the admin port answers")[gateway].take();
+            // The cluster of a fleet's own proxies has the name of the fleet.
+            let endpoints = served["endpoints"].as_array_mut().expect("endpoints");
+            endpoints.retain(|endpoints| endpoints["clusterName"] != gateway);
+            all.push(served);
+        }
+        all
+    }
+
     /// Kills the process of a Pod, if it runs, as by SIGKILL from outside; its Pod starts another.
     pub async fn kill(&self, pod: &str) {
         self.bed.testbed(&["signal", &format!("{NAMESPACE}/{pod}"), NAME, "KILL"]).await;

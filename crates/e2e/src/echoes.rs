@@ -40,6 +40,12 @@ impl Echoes {
         self.ports.iter().map(|(name, (tcp, _))| crate::manifest::backend(name, *tcp)).collect()
     }
 
+    /// The UDP port of a backend.
+    #[must_use]
+    pub fn udp_port(&self, name: &str) -> u16 {
+        self.ports[name].1
+    }
+
     /// `Backend` objects for the UDP ports, named `udp-` and the backend's name.
     #[must_use]
     pub fn udp_manifest(&self) -> String {

@@ -229,6 +229,16 @@ pub fn backend_tls_policy(service: &str, validation: &str) -> String {
     )
 }
 
+/// A BackendTrafficPolicy for one object, given by kind and name; `says` is YAML, a map without indentation.
+#[must_use]
+pub fn backend_traffic_policy(name: &str, (kind, target): (&str, &str), says: &str) -> String {
+    format!(
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: BackendTrafficPolicy\nmetadata:\n  name: {name}\nspec:\n  \
+         targetRefs:\n  - group: gateway.networking.k8s.io\n    kind: {kind}\n    name: {target}\n{}---\n",
+        indent(says, 2)
+    )
+}
+
 /// A ConfigMap with authorities.
 #[must_use]
 pub fn authorities(name: &str, pem: &str) -> String {

@@ -25,6 +25,7 @@ packages! {
     xds_core: xds::core::v3;
     xds_matcher: xds::r#type::matcher::v3;
     xds_types: xds::r#type::v3;
+    cel: cel::expr;
     // Network and listener filters.
     hcm: envoy::extensions::filters::network::http_connection_manager::v3;
     tcp_proxy: envoy::extensions::filters::network::tcp_proxy::v3;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{Metadata, ObjectRef};
+use crate::{
+    Metadata, ObjectRef,
+    traffic::{Compressor, ResponseOverrides},
+};
 
 /// A listener of Gateway API.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +84,8 @@ pub enum Network {
         target: TcpTarget,
         /// Prefix of its statistics.
         stat_prefix: Arc<str>,
+        /// Endpoints are chosen by the hash of the client's address.
+        by_source: bool,
     },
     /// Datagrams to one cluster; for a listener without routes, to `EmptyCluster`.
     Udp {
@@ -88,6 +93,8 @@ pub enum Network {
         cluster: Arc<str>,
         /// Prefix of its statistics.
         stat_prefix: Arc<str>,
+        /// Endpoints are chosen by the hash of the client's address.
+        by_source: bool,
     },
 }
 
@@ -150,16 +157,30 @@ pub struct Http {
 /// which is part of the contract with users' patches: that of Envoy Gateway's list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HttpFilter {
+    /// Responses that take the place of others, of one policy.
+    CustomResponse(Arc<ResponseOverrides>),
+    /// Delays and errors made on purpose.
+    Fault,
     /// Cross-origin resource sharing.
     Cors,
     /// Session persistence.
     SessionPersistence,
+    /// Buffering of whole requests, for a route with this many bytes at most.
+    Buffer(u32),
     /// What keeps routes to a dynamic resolver from reaching the proxy itself.
     LoopbackGuard,
+    /// Limits of requests in a time.
+    LocalRateLimit,
+    /// Limits of requests' bytes in a time.
+    RequestBandwidth,
+    /// Limits of responses' bytes in a time.
+    ResponseBandwidth,
     /// Translation of gRPC-Web to gRPC.
     GrpcWeb,
     /// Statistics of calls by service and method.
     GrpcStatistics,
+    /// Compression of responses, as a route has it.
+    Compressor(Compressor),
 }
 
 /// Termination of TLS on a listener.

@@ -107,11 +107,12 @@ impl Kind {
 
     /// The `apiVersion` of a document of this kind.
     pub fn api_version(self) -> String {
-        if self.group().is_empty() {
-            self.version().to_owned()
-        } else {
-            format!("{}/{}", self.group(), self.version())
-        }
+        self.api_version_in(self.version())
+    }
+
+    /// The same in another version of its group.
+    pub fn api_version_in(self, version: &str) -> String {
+        if self.group().is_empty() { version.to_owned() } else { format!("{}/{version}", self.group()) }
     }
 }
 

@@ -82,6 +82,10 @@ impl fmt::Debug for ValueMatch {
 pub enum StringMatch {
     /// The whole value.
     Exact(Arc<str>),
+    /// Its beginning.
+    Prefix(Arc<str>),
+    /// Its end.
+    Suffix(Arc<str>),
     /// A regular expression (RE2) over the whole value.
     Regex(Arc<str>),
 }
@@ -216,7 +220,7 @@ impl HeaderMutations {
 }
 
 /// One header to set or add. Its `Debug` output hides the value of a header that carries credentials.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HeaderValue {
     /// Name as the route has it.
     pub name: Arc<str>,

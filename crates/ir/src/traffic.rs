@@ -1,6 +1,14 @@
 //! How proxies talk to backends, as policies say it: what clusters have of it, and what routes have.
 
+mod limits;
+mod response;
+mod route;
+
 use std::{sync::Arc, time::Duration};
+
+pub use limits::*;
+pub use response::*;
+pub use route::*;
 
 /// What a policy says of a cluster. Where something is not said, Envoy Gateway's defaults hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +47,18 @@ pub struct ClusterTraffic {
     pub client_protocol: bool,
     /// Requests refused at random while too many fail.
     pub admission: Option<AdmissionControl>,
+    /// Whether Services are reached by their endpoints or by their cluster IP; `None` for the Gateway's own way.
+    pub routing: Option<Routing>,
+}
+
+/// How Services are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Routing {
+    /// By their endpoints, which the proxy chooses from.
+    #[default]
+    Endpoint,
+    /// By their cluster IP, so that the cluster's network chooses.
+    Service,
 }
 
 /// How endpoints are chosen.
@@ -65,33 +85,11 @@ pub enum Balancing {
     Random,
     /// By hash.
     ConsistentHash {
-        /// Entries of the table: a prime number.
+        /// Entries of the table: a prime number. What is hashed, routes say.
         table_size: u64,
-        /// What is hashed.
-        key: HashKey,
     },
     /// By reported load.
     Utilization(Box<Utilization>),
-}
-
-/// What is hashed to choose an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HashKey {
-    /// The client's address.
-    SourceIp,
-    /// Headers.
-    Headers(Box<[Arc<str>]>),
-    /// A cookie.
-    Cookie {
-        /// Its name.
-        name: Arc<str>,
-        /// How long clients keep one that the proxy gives; `None` when it gives none.
-        ttl: Option<Duration>,
-        /// Further attributes of one that the proxy gives, ascending.
-        attributes: Box<[(Arc<str>, Arc<str>)]>,
-    },
-    /// Parameters of the query.
-    QueryParams(Box<[Arc<str>]>),
 }
 
 /// How reported load weighs. Zero counts as not set.
@@ -107,8 +105,6 @@ pub struct Utilization {
     pub error_penalty: Option<u32>,
     /// Metrics that make up the load.
     pub metrics: Box<[Arc<str>]>,
-    /// Clients see the headers of reports.
-    pub keeps_headers: bool,
     /// Reports on connections of their own.
     pub out_of_band: Option<OutOfBand>,
 }
@@ -369,36 +365,4 @@ pub struct AdmissionControl {
     pub http_success: Option<Box<[u16]>>,
     /// gRPC statuses that are successes, by number; `None` for the default.
     pub grpc_success: Option<Box<[u32]>>,
-}
-
-/// What a policy says of the routes that it applies to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouteTraffic {
-    /// Time until the whole answer is there; the route's own timeout goes first.
-    pub request_timeout: Option<Duration>,
-    /// Time after which a stream is reset.
-    pub max_stream_duration: Option<Duration>,
-    /// Time without traffic after which a stream is reset.
-    pub stream_idle_timeout: Option<Duration>,
-    /// When requests are tried again; the route's own retries go first.
-    pub retry: Option<RetryPolicy>,
-}
-
-/// When and how requests are tried again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// Attempts after the first; `None` for the default of 2.
-    pub attempts: Option<u32>,
-    /// Attempts at one priority before the next is tried.
-    pub attempts_per_priority: Option<i32>,
-    /// Events in Envoy's words, ascending; `None` for the default.
-    pub triggers: Option<Box<[&'static str]>>,
-    /// Status codes, ascending; `None` for the default of 503, empty for none.
-    pub codes: Option<Box<[u16]>>,
-    /// Time for each attempt.
-    pub per_try_timeout: Option<Duration>,
-    /// Time before the first further attempt.
-    pub base_interval: Option<Duration>,
-    /// Time between attempts at most.
-    pub max_interval: Option<Duration>,
 }

@@ -170,7 +170,8 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// Merges a list whose members are found by the field `name`. New members go to the end.
+    /// Merges a list whose members are found by the field `name`. Members stand as Kubernetes would have them: those of
+    /// the patch in its order, before each of them those others that stood before it.
     fn members(
         &self,
         list: &mut Vec<Value>,
@@ -193,6 +194,10 @@ impl Merge<'_> {
             list.clear();
             members.retain(|(member, _)| member.contains_key(name));
         }
+        let before = list.clone();
+        let named = |value: &Value| value.get(name).cloned();
+        let patched: Vec<Value> =
+            members.iter().filter_map(|(member, _)| member.get(name).cloned()).collect();
         for (member, directive) in members {
             let Some(key) = member.get(name) else {
                 return Err(
@@ -211,6 +216,21 @@ impl Merge<'_> {
                 }
             }
         }
+        let old = |value: &Value| before.iter().position(|other| named(other) == named(value));
+        let new = |value: &Value| patched.iter().position(|key| Some(key) == value.get(name));
+        let (mut ours, others): (Vec<Value>, Vec<Value>) =
+            list.drain(..).partition(|value| new(value).is_some());
+        ours.sort_by_key(new);
+        let mut others = others.into_iter().peekable();
+        for value in ours {
+            while let Some(other) =
+                others.next_if(|other| old(&value).is_some_and(|at| old(other) < Some(at)))
+            {
+                list.push(other);
+            }
+            list.push(value);
+        }
+        list.extend(others);
         Ok(())
     }
 }

@@ -51,13 +51,28 @@ fn a_json_merge_of_nested_nulls_leaves_none() {
 }
 
 #[test]
-fn members_are_found_by_key_and_new_ones_go_to_the_end() {
+fn members_are_found_by_key_and_stand_in_the_order_of_the_patch() {
     let pod = json!({"containers": [{"name": "a", "image": "x", "args": ["1"]}, {"name": "b"}]});
     let patch = json!({"containers": [{"name": "c"}, {"name": "a", "args": ["2"], "env": null}]});
     assert_eq!(
         merged(pod, &patch),
-        json!({"containers": [{"name": "a", "image": "x", "args": ["2"]}, {"name": "b"}, {"name": "c"}]})
+        json!({"containers": [{"name": "c"}, {"name": "a", "image": "x", "args": ["2"]}, {"name": "b"}]})
     );
+}
+
+#[test]
+fn what_a_patch_does_not_name_stays_before_what_it_stood_before() {
+    let pod = || json!({"containers": [{"name": "a"}, {"name": "b"}, {"name": "c"}]});
+    let names = |patch: &[&str]| {
+        let members: Vec<Value> = patch.iter().map(|name| json!({"name": name})).collect();
+        let merged = merged(pod(), &json!({"containers": members}));
+        let containers = merged["containers"].as_array().unwrap().clone();
+        containers.iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect::<String>()
+    };
+    assert_eq!(names(&["b"]), "abc");
+    assert_eq!(names(&["x"]), "xabc");
+    assert_eq!(names(&["c", "x"]), "abcx");
+    assert_eq!(names(&["x", "c", "a"]), "xbca");
 }
 
 #[test]

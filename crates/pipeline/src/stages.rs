@@ -67,11 +67,12 @@ pub(crate) struct LocalOutput {
     pub resources: Option<(Arc<Resource>, Arc<Resource>)>,
 }
 
-/// A cluster with what SDS has to serve for it.
+/// The clusters of a plan with what SDS has to serve for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterOutput {
-    pub resource: Arc<Resource>,
-    /// Ascending.
+    /// One, but where each backend has a cluster of its own.
+    pub resources: Box<[Arc<Resource>]>,
+    /// Ascending, each once.
     pub secrets: Box<[SecretKey]>,
 }
 
@@ -115,7 +116,7 @@ pub(crate) struct Stages {
     routes: Table<ObjectId, RouteOutput, Dep>,
     policies: Table<ObjectId, PolicyOutput, Dep>,
     clusters: Table<ClusterKey, ClusterOutput, Dep>,
-    endpoints: Table<ClusterKey, Arc<Resource>, Dep>,
+    endpoints: Table<ClusterKey, Box<[Arc<Resource>]>, Dep>,
     entries: Table<EntryKey, Entries, Dep>,
     hosts: Table<VirtualHostKey, HostOutput, Dep>,
     misdirected: Table<TableKey, Box<[HostOutput]>, Dep>,
@@ -301,6 +302,9 @@ impl Stages {
                 touched.push(Dep::Socket(key));
                 roots.listeners.insert(key);
             }
+            if old.map(|fleet| fleet.routing) != new.map(|fleet| fleet.routing) {
+                touched.push(Dep::ClientSide(id));
+            }
             let needs = |fleet: Option<&FleetOutput>| -> Vec<SecretKey> {
                 let certificates = fleet.map_or(&[][..], |fleet| &fleet.certificates);
                 certificates.iter().copied().map(SecretKey::Certificate).collect()
@@ -324,7 +328,7 @@ impl Stages {
             let id = change.key;
             let (old, new) = (change.old, change.new);
             let rules = |r: &RouteOutput| {
-                (r.rules.clone(), r.tls_rules.clone(), r.rule_names.clone(), r.origin.created)
+                (r.rules.clone(), r.over_tls.clone(), r.rule_names.clone(), r.origin.created)
             };
             if old.map(rules) != new.map(rules) {
                 touched.push(Dep::Rules(id));

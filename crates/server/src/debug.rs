@@ -15,6 +15,8 @@ pub struct StreamDebug {
     pub revision: u64,
     /// All revisions up to this one are in force at the proxy.
     pub acked_revision: Option<u64>,
+    /// Bytes of resources sent on the stream.
+    pub bytes: u64,
     /// What the stream does now, in words; `idle` when the proxy has everything.
     pub phase: String,
     /// New clusters that are not warm yet.

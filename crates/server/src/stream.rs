@@ -290,6 +290,7 @@ impl Task<'_> {
             node: self.node.clone(),
             revision: self.session.revision(),
             acked_revision: self.acked,
+            bytes: self.session.bytes(),
             phase: self.session.phase(),
             cold_clusters: self.session.cold_clusters(),
             types: self.session.inspect(),

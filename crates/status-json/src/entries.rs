@@ -21,7 +21,8 @@ pub(crate) const PARENTS: EntryList = EntryList { field: "parents", reference: "
 pub(crate) const ANCESTORS: EntryList = EntryList { field: "ancestors", reference: "ancestorRef", limit: 16 };
 
 /// The list with our entries replaced by the wished ones; others' are as they were, at their places.
-/// Entries beyond the limit are left out, and the last of ours says so.
+/// When they do not all fit, those that tell of trouble stay, then the first by their references, as with Envoy Gateway,
+/// and the last of ours says how many were left out.
 pub(crate) fn merge(
     list: EntryList,
     live: Option<&Value>,
@@ -34,6 +35,7 @@ pub(crate) fn merge(
     let room = list.limit.saturating_sub(live.iter().filter(|entry| !ours(entry)).count());
     if wished.len() > room {
         let left_out = wished.len() - room;
+        wished.sort_by_cached_key(|entry| rank(list, entry));
         wished.truncate(room);
         if let Some(last) = wished.last_mut() {
             aggregated(last, list, left_out);
@@ -75,6 +77,23 @@ fn same_reference(one: &Value, other: &Value) -> bool {
     part(one, "group", ir::object::GATEWAY_GROUP) == part(other, "group", ir::object::GATEWAY_GROUP)
         && part(one, "kind", "Gateway") == part(other, "kind", "Gateway")
         && ["namespace", "name", "sectionName", "port"].iter().all(|field| one[*field] == other[*field])
+}
+
+/// Where an entry stands when there is no room for all.
+fn rank(list: EntryList, entry: &Value) -> (u8, [String; 3], i64) {
+    let has = |kind: &str, status: &str| {
+        let conditions = entry["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+        conditions.iter().any(|condition| condition["type"] == kind && condition["status"] == status)
+    };
+    let trouble = match () {
+        () if has("Accepted", "False") => 0,
+        () if has("ResolvedRefs", "False") || has("Overridden", "True") => 1,
+        () => 2,
+    };
+    let reference = &entry[list.reference];
+    let texts = ["namespace", "name", "sectionName"]
+        .map(|field| reference[field].as_str().unwrap_or_default().to_owned());
+    (trouble, texts, reference["port"].as_i64().unwrap_or_default())
 }
 
 fn aggregated(entry: &mut Value, list: EntryList, left_out: usize) {

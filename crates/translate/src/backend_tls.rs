@@ -19,6 +19,9 @@ use crate::{
     trust::{self, Referrer, Untrusted},
 };
 
+/// Reason of a backend that cannot be reached over TLS as it should be.
+pub(crate) const INVALID_BACKEND_TLS: &str = "InvalidBackendTLS";
+
 /// TLS towards one backend, whichever Gateway uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendTls {
@@ -45,9 +48,18 @@ pub struct ClientSide {
     pub parameters: TlsParameters,
     /// Protocols to offer; `None` for those of the cluster's HTTP versions.
     pub alpn: Option<Box<[Arc<str>]>>,
-    /// Why the certificate that should be shown cannot be: backends that are reached over TLS must not be reached
-    /// without it.
-    pub broken: Option<Arc<str>>,
+    /// Why the certificate that should be shown cannot be.
+    pub broken: Option<Broken>,
+}
+
+/// A certificate that should be shown to backends and cannot be. Copies of requests never go without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// A sentence.
+    pub message: Arc<str>,
+    /// True when requests and connections do not go without it either. They do, as with Envoy Gateway, when it is the
+    /// Gateway itself that names it: its condition tells.
+    pub refuses: bool,
 }
 
 /// A backend cannot be reached as it is told to be.

@@ -1,13 +1,13 @@
 //! Stage 5: clusters and their endpoints.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, EndpointHealth, Endpoints, Locality, Zones},
     listener::Transport,
     tls::UpstreamTls,
-    traffic::{ClusterTraffic, HealthChecker, ZonePreference},
+    traffic::{ClusterTraffic, HealthChecker, Routing, ZonePreference},
 };
 use store::{
     ObjectId,
@@ -15,11 +15,10 @@ use store::{
 };
 
 use crate::{
-    AttachListener, AttachTable, Binding, ClusterKey, ClusterPlan, GatewayTable, Host, Policies, Reader,
-    RouteTable,
+    AttachListener, Binding, ClusterKey, ClusterPlan, Host, Reader,
     backend_tls::{self, ClientSide},
-    policy::backend_traffic::{self, Traffic},
-    route::{BackendKind, Destination},
+    policy::backend_traffic::{self, Tables},
+    route::{self, BackendKind, Destination},
     secret::SecretKey,
 };
 
@@ -32,71 +31,101 @@ pub struct Made {
     pub secrets: Box<[SecretKey]>,
 }
 
-/// The outputs of earlier stages that clusters are made from.
-#[derive(Clone, Copy, Debug)]
-pub struct Outputs<'a> {
-    /// Gateways.
-    pub gateways: GatewayTable<'a>,
-    /// Routes.
-    pub routes: RouteTable<'a>,
-    /// Where routes are attached.
-    pub attached: AttachTable<'a>,
-    /// Policies.
-    pub policies: Policies<'a>,
+/// A cluster of a plan: the plan itself, or one of its backends where each has a cluster of its own.
+struct Share<'a> {
+    plan: Cow<'a, ClusterPlan>,
+    traffic: Cow<'a, ClusterTraffic>,
 }
 
-impl<'a> Outputs<'a> {
-    /// What a policy says of a cluster.
-    fn traffic(&self, key: ClusterKey, reader: &mut Reader<'_>) -> Option<&'a Traffic> {
-        let others = (self.gateways, self.routes, self.attached);
-        backend_traffic::of_cluster(key, reader, self.policies, others)
-    }
-
-    /// The first listener of the fleet that the cluster's route is on, with the hosts that the route answers there.
-    fn first(&self, key: ClusterKey, reader: &mut Reader<'_>) -> Option<(&'a AttachListener, &'a Binding)> {
-        let parents = self.attached.parents(reader, key.plan.route);
-        let bindings = parents.iter().filter(|p| p.fleet == key.fleet).flat_map(|p| p.bindings.iter());
-        bindings
-            .filter_map(|b| Some((self.gateways.listener(reader, key.fleet, b.listener)?, b)))
-            .min_by_key(|(listener, _)| &listener.place)
-    }
-
-    /// The proxies' own side of TLS for a cluster. Of merged Gateways that of the one that has the route's first
-    /// listener.
-    fn client_side(&self, key: ClusterKey, reader: &mut Reader<'_>) -> &'a ClientSide {
-        let gateway = match reader.kind(key.fleet) {
-            Some(Kind::GatewayClass) => self.first(key, reader).map_or(key.fleet, |(first, _)| first.gateway),
-            _ => key.fleet,
-        };
-        self.gateways.client_side(reader, gateway)
-    }
-
-    /// The host of health checks that name none: the first one that the cluster's route answers. Empty where no checks
-    /// need it.
-    fn health_host(&self, key: ClusterKey, traffic: &ClusterTraffic, reader: &mut Reader<'_>) -> Arc<str> {
-        let checker = traffic.active_health.as_ref().map(|check| &check.checker);
-        if !matches!(checker, Some(HealthChecker::Http { host: None, .. })) {
-            return "".into();
-        }
-        match self.first(key, reader).and_then(|(_, binding)| binding.hosts.first()) {
-            Some(Host::Name(name)) => reader.name(*name).clone(),
-            _ => "*".into(),
-        }
+impl Share<'_> {
+    fn by_eds(&self, ips: bool) -> bool {
+        ips || !by_dns(&self.plan)
     }
 }
 
-/// The cluster of a plan. `None` when the route no longer needs it.
-pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, outputs: Outputs<'_>) -> Option<Made> {
-    let plan = outputs.routes.plan(reader, key.plan)?;
-    let traffic = outputs.traffic(key, reader).map(|traffic| traffic.cluster.clone()).unwrap_or_default();
-    let discovery = if plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver) {
-        Discovery::DynamicForwardProxy
-    } else if by_dns(plan) {
-        Discovery::Dns { localities: localities(plan, &traffic, reader) }
-    } else {
-        Discovery::Eds { service_name: plan.name.clone() }
+/// The clusters of a plan on the proxies of a Gateway, and whether Services are reached by their cluster IP there.
+fn shares<'a>(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'a>) -> Vec<Share<'a>> {
+    let Some(plan) = tables.routes.plan(reader, key.plan) else { return Vec::new() };
+    let mut shares = Vec::with_capacity(1);
+    for used in backend_traffic::uses(key, reader, tables) {
+        if !used.split {
+            shares.push(Share { plan: Cow::Borrowed(plan), traffic: used.traffic });
+            continue;
+        }
+        shares.extend(plan.destinations.iter().map(|destination| Share {
+            plan: Cow::Owned(ClusterPlan {
+                name: destination.region.clone(),
+                destinations: [destination.clone()].into(),
+                ..plan.clone()
+            }),
+            traffic: used.traffic.clone(),
+        }));
+    }
+    shares
+}
+
+/// The first listener of the fleet that the cluster's route is on, with the hosts that the route answers there.
+fn first<'a>(
+    key: ClusterKey,
+    reader: &mut Reader<'_>,
+    tables: Tables<'a>,
+) -> Option<(&'a AttachListener, &'a Binding)> {
+    let parents = tables.attached.parents(reader, key.plan.route);
+    let bindings = parents.iter().filter(|p| p.fleet == key.fleet).flat_map(|p| p.bindings.iter());
+    bindings
+        .filter_map(|b| Some((tables.gateways.listener(reader, key.fleet, b.listener)?, b)))
+        .min_by_key(|(listener, _)| &listener.place)
+}
+
+/// The proxies' own side of TLS for a cluster. Of merged Gateways that of the one that has the route's first listener.
+fn client_side<'a>(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'a>) -> &'a ClientSide {
+    let gateway = match reader.kind(key.fleet) {
+        Some(Kind::GatewayClass) => first(key, reader, tables).map_or(key.fleet, |(first, _)| first.gateway),
+        _ => key.fleet,
     };
-    let (tls, secrets) = tls(key, plan, reader, outputs);
+    tables.gateways.client_side(reader, gateway)
+}
+
+/// Whether a cluster reaches Services by their cluster IP.
+fn by_cluster_ip(share: &Share<'_>, fleet: ObjectId, reader: &mut Reader<'_>, tables: Tables<'_>) -> bool {
+    let routing = share.traffic.routing.unwrap_or_else(|| tables.gateways.routing(reader, fleet));
+    routing == Routing::Service
+}
+
+/// The host of health checks that name none: the first one that the cluster's route answers. Empty where no checks need
+/// it, and for routes that answer no hosts.
+fn health_host(
+    key: ClusterKey,
+    traffic: &ClusterTraffic,
+    reader: &mut Reader<'_>,
+    tables: Tables<'_>,
+) -> Arc<str> {
+    let checker = traffic.active_health.as_ref().map(|check| &check.checker);
+    let layer4 = reader.kind(key.plan.route).and_then(route::of).is_some_and(|kind| kind.is_layer4());
+    if layer4 || !matches!(checker, Some(HealthChecker::Http { host: None, .. })) {
+        return "".into();
+    }
+    match first(key, reader, tables).and_then(|(_, binding)| binding.hosts.first()) {
+        Some(Host::Name(name)) => reader.name(*name).clone(),
+        _ => "*".into(),
+    }
+}
+
+/// The clusters of a plan; none when the route no longer needs it.
+pub fn clusters(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'_>) -> Vec<Made> {
+    shares(key, reader, tables).into_iter().map(|share| cluster(key, &share, reader, tables)).collect()
+}
+
+fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: Tables<'_>) -> Made {
+    let plan = &*share.plan;
+    let discovery = if is_dynamic(plan) {
+        Discovery::DynamicForwardProxy
+    } else if share.by_eds(by_cluster_ip(share, key.fleet, reader, tables)) {
+        Discovery::Eds { service_name: plan.name.clone() }
+    } else {
+        Discovery::Dns { localities: localities(share, false, reader) }
+    };
+    let (tls, secrets) = tls(key, plan, reader, tables);
     let cluster = Cluster {
         name: plan.name.clone(),
         discovery,
@@ -104,11 +133,15 @@ pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, outputs: Outputs<'_>) -
         metadata: plan.metadata.clone(),
         zones: plan.zones,
         tls,
-        health_host: outputs.health_host(key, &traffic, reader),
-        traffic,
+        health_host: health_host(key, &share.traffic, reader, tables),
+        traffic: ClusterTraffic::clone(&share.traffic),
         owners: owners(key, plan, reader),
     };
-    Some(Made { cluster, secrets })
+    Made { cluster, secrets }
+}
+
+fn is_dynamic(plan: &ClusterPlan) -> bool {
+    plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver)
 }
 
 /// TLS towards each backend of a plan as a fleet's proxies speak it, and what SDS has to serve for it.
@@ -116,12 +149,12 @@ fn tls(
     key: ClusterKey,
     plan: &ClusterPlan,
     reader: &mut Reader<'_>,
-    outputs: Outputs<'_>,
+    tables: Tables<'_>,
 ) -> (Box<[Option<UpstreamTls>]>, Box<[SecretKey]>) {
     if plan.destinations.iter().all(|destination| destination.tls.is_none()) {
         return ([].into(), [].into());
     }
-    let client = outputs.client_side(key, reader);
+    let client = client_side(key, reader, tables);
     let mut secrets = Vec::new();
     let tls = (plan.destinations.iter())
         .map(|destination| {
@@ -135,18 +168,24 @@ fn tls(
     (tls, secrets.into())
 }
 
-/// The endpoints of a plan. `None` when the cluster does not take them by EDS.
-pub fn endpoints(key: ClusterKey, reader: &mut Reader<'_>, outputs: Outputs<'_>) -> Option<Endpoints> {
-    let plan = outputs.routes.plan(reader, key.plan)?;
-    if by_dns(plan) || plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver) {
+/// The endpoints of a plan's clusters, of those that take them by EDS. `None` when the route no longer needs the plan.
+pub fn endpoints(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'_>) -> Option<Vec<Endpoints>> {
+    let shares = shares(key, reader, tables);
+    if shares.is_empty() {
         return None;
     }
-    let traffic = outputs.traffic(key, reader).map(|traffic| traffic.cluster.clone()).unwrap_or_default();
-    Some(Endpoints {
-        name: plan.name.clone(),
-        localities: localities(plan, &traffic, reader),
-        owners: owners(key, plan, reader),
-    })
+    let mut all = Vec::with_capacity(1);
+    for share in shares {
+        let ips = by_cluster_ip(&share, key.fleet, reader, tables);
+        if !is_dynamic(&share.plan) && share.by_eds(ips) {
+            all.push(Endpoints {
+                name: share.plan.name.clone(),
+                localities: localities(&share, ips, reader),
+                owners: owners(key, &share.plan, reader),
+            });
+        }
+    }
+    Some(all)
 }
 
 fn by_dns(plan: &ClusterPlan) -> bool {
@@ -163,13 +202,16 @@ fn owners(key: ClusterKey, plan: &ClusterPlan, reader: &Reader<'_>) -> Box<[Obje
     owners.into()
 }
 
-fn localities(plan: &ClusterPlan, traffic: &ClusterTraffic, reader: &mut Reader<'_>) -> Box<[Locality]> {
+/// The localities of a cluster; `ips` tells whether Services are reached by their cluster IP.
+fn localities(share: &Share<'_>, ips: bool, reader: &mut Reader<'_>) -> Box<[Locality]> {
+    let (plan, traffic) = (&*share.plan, &*share.traffic);
     let zones = traffic.load_balancer.as_ref().map_or(&ZonePreference::Unset, |balancer| &balancer.zones);
     let by_zone = zones.by_zone() || plan.zones != Zones::default();
     let health = endpoint_health(traffic);
     let mut all = Vec::with_capacity(plan.destinations.len());
     for (index, destination) in plan.destinations.iter().enumerate() {
-        let endpoints = endpoints_of(destination, reader);
+        let endpoints = (ips.then(|| cluster_ip(destination, reader)).flatten())
+            .map_or_else(|| endpoints_of(destination, reader), |endpoint| vec![(None, endpoint)]);
         let mut localities = if by_zone {
             zonal_localities(endpoints, destination.priority, destination.metadata.as_ref())
         } else {
@@ -254,6 +296,19 @@ fn endpoints_of(destination: &Destination, reader: &mut Reader<'_>) -> Vec<Zoned
         },
         BackendKind::DynamicResolver | BackendKind::Nothing => Vec::new(),
     }
+}
+
+/// The cluster IP of a Service as its only endpoint; `None` for what has none.
+fn cluster_ip(destination: &Destination, reader: &mut Reader<'_>) -> Option<Endpoint> {
+    let BackendKind::Service { service, port, .. } = &destination.kind else { return None };
+    let address = match reader.kind(*service)? {
+        Kind::Service => match reader.service(*service)?.kind {
+            facts::ServiceKind::ClusterIp(address) => address,
+            facts::ServiceKind::Headless | facts::ServiceKind::ExternalName(_) => None,
+        },
+        _ => reader.service_import(*service)?.address,
+    }?;
+    Some(Endpoint { address: Address::Ip(address, *port), hostname: None, draining: false })
 }
 
 /// Endpoints of a port of a Service or ServiceImport over all of its slices (both address families of a dual-stack Service), each address

@@ -13,9 +13,11 @@ use ir::{
 use store::ObjectId;
 
 use crate::{
-    Host, ListenerId, Reader, RouteTable,
+    GatewayTable, Host, ListenerId, Policies, Reader, RouteTable,
     gateway::{Chain, Socket},
     host::covers,
+    policy::backend_traffic::layer4 as policy,
+    route::Layer4,
 };
 
 /// The host that stands for every host.
@@ -30,6 +32,17 @@ pub struct Layer4Chains {
     pub routes: BTreeSet<ObjectId>,
 }
 
+/// The outputs of earlier stages that filter chains are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables<'a> {
+    /// Gateways.
+    pub gateways: GatewayTable<'a>,
+    /// Routes.
+    pub routes: RouteTable<'a>,
+    /// Policies.
+    pub policies: Policies<'a>,
+}
+
 /// Makes the filter chains of a socket. `bound` gives the routes of a listener with their hosts.
 ///
 /// Envoy refuses a listener in which two chains match the same server name, so each name goes to one route: that of the
@@ -39,9 +52,9 @@ pub fn chains<'a>(
     socket: &Socket,
     bound: impl Fn(ListenerId) -> Vec<(ObjectId, &'a [Host])>,
     reader: &mut Reader<'_>,
-    routes: RouteTable<'_>,
+    tables: Tables<'_>,
 ) -> Layer4Chains {
-    let mut work = Work { socket, taken: BTreeMap::new(), out: Layer4Chains::default() };
+    let mut work = Work { socket, tables, taken: BTreeMap::new(), out: Layer4Chains::default() };
     for (i, chain) in socket.chains.iter().enumerate() {
         work.out.chains.push(Vec::new());
         if let Chain::Http { server_name, .. } = chain {
@@ -50,8 +63,8 @@ pub fn chains<'a>(
     }
     for (i, chain) in socket.chains.iter().enumerate() {
         if let Chain::Layer4 { listener, .. } = chain {
-            for (route, hosts) in by_age(bound(*listener), reader, routes) {
-                work.route(i, route, hosts, reader, routes);
+            for (route, hosts) in by_age(bound(*listener), reader, tables.routes) {
+                work.route(i, route, hosts, reader);
             }
         }
     }
@@ -78,22 +91,16 @@ fn by_age<'a>(
 
 struct Work<'s> {
     socket: &'s Socket,
+    tables: Tables<'s>,
     /// Server names that a chain matches, with the index in the socket's `chains` of the listener that has it.
     taken: BTreeMap<Arc<str>, usize>,
     out: Layer4Chains,
 }
 
 impl Work<'_> {
-    fn route(
-        &mut self,
-        index: usize,
-        id: ObjectId,
-        hosts: &[Host],
-        reader: &mut Reader<'_>,
-        routes: RouteTable<'_>,
-    ) {
-        let Chain::Layer4 { tls, by_server_name, .. } = &self.socket.chains[index] else { return };
-        let Some((_, route)) = routes.layer4(reader, id) else { return };
+    fn route(&mut self, index: usize, id: ObjectId, hosts: &[Host], reader: &mut Reader<'_>) {
+        let Chain::Layer4 { listener, tls, by_server_name, .. } = &self.socket.chains[index] else { return };
+        let Some((_, route)) = self.tables.routes.layer4(reader, id) else { return };
         if tls.is_some() && matches!(route.target, TcpTarget::ServerName(_)) {
             // The host would get in plain text what the client sent encrypted.
             return;
@@ -113,11 +120,19 @@ impl Work<'_> {
             (None, true) => "tls-passthrough",
             (None, false) => "tcp",
         };
+        let fleet = self.socket.key.fleet;
+        let Some(listener) = self.tables.gateways.listener(reader, fleet, *listener) else { return };
+        let rule = (id, route.section.as_deref());
+        let traffic = policy::of_chain(rule, listener, reader, self.tables.policies);
+        let encrypted = tls.is_none() && *by_server_name;
+        let target = self.target((id, route), listener.gateway, encrypted, reader);
         let network = match self.socket.key.transport {
-            Transport::Tcp => {
-                Network::Tcp { target: route.target.clone(), stat_prefix: self.stat_prefix(prefix) }
-            }
-            Transport::Udp => udp(route.target.cluster().clone()),
+            Transport::Tcp => Network::Tcp {
+                target,
+                stat_prefix: traffic.stat_name.unwrap_or_else(|| self.stat_prefix(prefix)),
+                by_source: traffic.by_source,
+            },
+            Transport::Udp => udp(target.cluster().clone(), traffic.by_source),
         };
         self.out.chains[index].push(FilterChain {
             name: route.name.clone(),
@@ -125,6 +140,25 @@ impl Work<'_> {
             tls: tls.clone(),
             network,
         });
+    }
+
+    /// Where connections of a route go; those that should be sent over TLS with a certificate that is not there are
+    /// closed. `encrypted` tells that the client's own TLS goes on to the backend.
+    fn target(
+        &self,
+        (id, route): (ObjectId, &Layer4),
+        gateway: ObjectId,
+        encrypted: bool,
+        reader: &mut Reader<'_>,
+    ) -> TcpTarget {
+        if let Some(target) = route.passed_through.as_ref().filter(|_| encrypted) {
+            return target.clone();
+        }
+        let unserved = self.tables.routes.unserved(reader, self.tables.gateways, id, gateway);
+        match unserved.is_some_and(|unserved| unserved.has_rule(0)) {
+            true => TcpTarget::Cluster(EMPTY_CLUSTER.into()),
+            false => route.target.clone(),
+        }
     }
 
     /// Adds chains that close connections: for the hostname of a listener that no route of it takes, where a broader
@@ -157,8 +191,9 @@ impl Work<'_> {
             Transport::Tcp => Network::Tcp {
                 target: TcpTarget::Cluster(EMPTY_CLUSTER.into()),
                 stat_prefix: self.stat_prefix("tcp"),
+                by_source: false,
             },
-            Transport::Udp => udp(EMPTY_CLUSTER.into()),
+            Transport::Udp => udp(EMPTY_CLUSTER.into(), false),
         };
         self.out.chains[index].push(FilterChain { name, server_names, tls: None, network });
     }
@@ -168,6 +203,6 @@ impl Work<'_> {
     }
 }
 
-fn udp(cluster: Arc<str>) -> Network {
-    Network::Udp { cluster, stat_prefix: "service".into() }
+fn udp(cluster: Arc<str>, by_source: bool) -> Network {
+    Network::Udp { cluster, stat_prefix: "service".into(), by_source }
 }

@@ -10,6 +10,7 @@ pub mod attach;
 pub mod backend;
 pub mod backend_tls;
 pub mod destination;
+mod expression;
 mod features;
 pub mod gateway;
 pub mod host;
@@ -22,6 +23,7 @@ pub mod route;
 pub mod secret;
 pub mod status;
 mod trust;
+mod unserved;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
 pub use gateway::{AttachListener, FleetOutput, GatewayOutput, ListenerSetOutput, Place};
@@ -33,6 +35,7 @@ pub use reader::{
 };
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;
+pub use unserved::{TlsPart, Unserved};
 
 use std::borrow::Cow;
 

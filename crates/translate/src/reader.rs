@@ -16,7 +16,7 @@ use store::{
 
 use crate::{
     AttachListener, AttachOutput, Finding, FleetOutput, GatewayOutput, Host, ListenerSetOutput, ParentOutput,
-    RouteOutput, Slot,
+    RouteOutput, Slot, Unserved,
     backend_tls::ClientSide,
     gateway::{Socket, parameters::INVALID_PARAMETERS},
 };
@@ -34,7 +34,7 @@ pub enum Dep {
     Socket(SocketKey),
     /// The conditions of a Gateway or ListenerSet and its listeners.
     GatewayStatus(ObjectId),
-    /// The proxies' own side of TLS from a Gateway to backends.
+    /// How a Gateway's proxies reach backends: their own side of TLS, and whether by cluster IP.
     ClientSide(ObjectId),
     /// Where a route is attached.
     Attached(ObjectId),
@@ -527,6 +527,12 @@ impl<'a> GatewayTable<'a> {
         self.gateway(gateway).map_or(&NOTHING, |g| &g.client_side)
     }
 
+    /// How a fleet's proxies reach Services, where no policy says otherwise.
+    pub(crate) fn routing(&self, reader: &mut Reader<'_>, fleet: ObjectId) -> ir::traffic::Routing {
+        reader.record(Dep::ClientSide(fleet));
+        self.0.fleets.get(fleet).map(|fleet| fleet.routing).unwrap_or_default()
+    }
+
     /// One socket of a fleet.
     pub fn socket(&self, reader: &mut Reader<'_>, key: SocketKey) -> Option<&'a Socket> {
         reader.record(Dep::Socket(key));
@@ -557,20 +563,22 @@ impl<'a> RouteTable<'a> {
         self.0.get(route).map_or(&[], |r| &r.rules)
     }
 
-    /// Why rules of a route that go over TLS cannot be served by a Gateway, with their indexes; `None` when they can.
-    pub fn unserved_rules(
+    /// What of a route a Gateway must not serve, because it cannot show backends the certificate that it should;
+    /// `None` when it may serve all of it.
+    pub fn unserved(
         &self,
         reader: &mut Reader<'_>,
-        gateways: GatewayTable<'_>,
+        gateways: GatewayTable<'a>,
         route: ObjectId,
         gateway: ObjectId,
-    ) -> Option<(&'a [u16], Arc<str>)> {
+    ) -> Option<Unserved<'a>> {
         reader.record(Dep::Rules(route));
-        let rules = &self.0.get(route)?.tls_rules;
-        if rules.is_empty() {
+        let parts = &self.0.get(route)?.over_tls;
+        if parts.is_empty() {
             return None;
         }
-        gateways.client_side(reader, gateway).broken.clone().map(|message| (&**rules, message))
+        let broken = gateways.client_side(reader, gateway).broken.as_ref()?;
+        Some(Unserved { parts, broken })
     }
 
     /// The names of all rules of a route, in the order of the spec; rules without a name are left out.

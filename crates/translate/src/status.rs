@@ -1,6 +1,6 @@
 //! Stage 8: status of each object, from the outputs that xDS is made from.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use engine::Counts;
 use ir::{
@@ -12,7 +12,8 @@ use store::{ObjectId, facts::BackendTlsPolicy};
 
 use crate::{
     AttachOutput, AttachTable, Dep, Finding, GatewayTable, ListenerId, ParentOutput, Reader, RouteOutput,
-    RouteTable, backend_tls,
+    RouteTable, Unserved,
+    backend_tls::{self, INVALID_BACKEND_TLS},
     gateway::{GatewayConditions, Judge, parameters},
     policy,
     route::RouteFindings,
@@ -194,8 +195,12 @@ pub fn route(
     let mut problems = route_problems(attached, output);
     let parents = (attached.parents.iter())
         .map(|parent| {
-            let unserved = routes.unserved_rules(reader, gateways, id, parent.gateway);
-            let unserved: Vec<Finding> = unserved.into_iter().flat_map(unserved_findings).collect();
+            let unserved = routes.unserved(reader, gateways, id, parent.gateway);
+            let unserved: Vec<Finding> = unserved
+                .iter()
+                .flat_map(Unserved::findings)
+                .filter(|finding| concerns(finding, parent, output))
+                .collect();
             for finding in &unserved {
                 let problem = problem(&output.object, "ResolvedRefs", finding.clone());
                 if !problems.contains(&problem) {
@@ -206,14 +211,6 @@ pub fn route(
         })
         .collect();
     Some(Status { object: output.object.clone(), body: StatusBody::Route { parents }, problems })
-}
-
-/// Rules that a Gateway cannot serve, because it cannot show backends the certificate that it should.
-fn unserved_findings((rules, message): (&[u16], Arc<str>)) -> impl Iterator<Item = Finding> {
-    rules.iter().map(move |rule| {
-        let field = format!("spec.rules[{rule}].backendRefs");
-        Finding::new(field, "InvalidBackendTLS", format!("Rule {rule}: the Gateway's EnvoyProxy: {message}"))
-    })
 }
 
 fn parent_status(
@@ -250,7 +247,8 @@ fn parent_status(
         conditions.push(condition("PartiallyInvalid", ConditionStatus::True, reason, message));
     }
     let in_plain = decrypted(parent, output);
-    let unresolved = findings.unresolved.iter().chain(unserved).chain(&in_plain);
+    let unresolved = findings.unresolved.iter().filter(|finding| concerns(finding, parent, output));
+    let unresolved = unresolved.chain(unserved).chain(&in_plain);
     conditions.push(if unresolved.clone().next().is_none() {
         condition(
             "ResolvedRefs",
@@ -286,6 +284,14 @@ fn parent_status(
         ));
     }
     ParentStatus { parent: parent.parent.reference.clone(), conditions }
+}
+
+/// Whether a finding about a route's backends matters at a parent. TLS of ours does not where all connections go on as
+/// the client has encrypted them.
+fn concerns(finding: &Finding, parent: &ParentOutput, output: &RouteOutput) -> bool {
+    let differs = output.layer4.as_ref().is_some_and(|layer4| layer4.passed_through.is_some());
+    let passes = !parent.bindings.is_empty() && parent.bindings.iter().all(|binding| !binding.terminates);
+    finding.reason != INVALID_BACKEND_TLS || !differs || !passes
 }
 
 /// Why a route to whatever host the client names has no effect on a listener: the host would get in plain text what the
@@ -329,12 +335,14 @@ fn route_problems(attached: &AttachOutput, output: &RouteOutput) -> Vec<ir::Prob
     let findings = &output.findings;
     let refused = attached.parents.iter().filter_map(|p| p.refused.as_ref());
     let in_plain = attached.parents.iter().find_map(|parent| decrypted(parent, output));
+    let somewhere =
+        |finding: &&Finding| attached.parents.iter().any(|parent| concerns(finding, parent, output));
     let accepted = if findings.all_dropped { "Accepted" } else { "PartiallyInvalid" };
     refused
         .map(|f| problem("Accepted", ir::Severity::Error, f))
         .chain(findings.dropped.iter().map(|(_, f)| problem(accepted, ir::Severity::Error, f)))
         .chain(
-            (findings.unresolved.iter().chain(&in_plain))
+            (findings.unresolved.iter().filter(somewhere).chain(&in_plain))
                 .map(|f| problem("ResolvedRefs", ir::Severity::Error, f)),
         )
         .chain(findings.unavailable.iter().map(|f| problem("BackendsAvailable", ir::Severity::Warning, f)))

@@ -11,10 +11,12 @@ use std::{
 use bytes::Bytes;
 use ir::{
     listener::HttpFilter,
-    route::{Action, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
+    route::{Action, Forward, Mirror, PathMatch, RouteMatch, Rule, StringMatch, Target, ValueMatch},
+    traffic::RouteTraffic,
 };
+use store::ObjectId;
 use translate::{
-    AttachListener, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable,
+    AttachListener, EntryKey, GatewayTable, Host, PlanKey, Policies, Reader, RouteTable, Slot, Unserved,
     policy::backend_traffic::{self, Traffic},
     precedence::{OrderKey, Origin},
     route,
@@ -63,9 +65,8 @@ pub fn unit(
         Host::Any => "*".into(),
         Host::Name(name) => reader.name(name).clone(),
     };
-    let unserved = routes.unserved_rules(reader, gateways, key.route, listener.gateway);
-    let unserved = unserved.map_or(&[][..], |(rules, _)| rules);
-    let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved)).collect();
+    let unserved = routes.unserved(reader, gateways, key.route, listener.gateway);
+    let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved.as_ref())).collect();
     let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
     let mut matches = Vec::new();
     let mut filters = BTreeSet::new();
@@ -80,11 +81,16 @@ pub fn unit(
             .map(|_| Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) });
         let rule: &Rule = refused.as_ref().unwrap_or(rule);
         let traffic = traffic.filter(|_| refused.is_none()).and_then(|version| version.get::<Traffic>());
+        let split = traffic.and_then(|traffic| split(rule, traffic, key.route, reader, routes));
+        let rule: &Rule = split.as_ref().unwrap_or(rule);
+        let traffic = traffic.map(|traffic| &traffic.route);
         filters.extend(route::filters(rule, object.kind));
+        filters.extend(traffic.into_iter().flat_map(|traffic| backend_traffic::filters(traffic, rule)));
         clusters.extend(encode::clusters_of(rule).cloned());
+        let connects = traffic.is_some_and(RouteTraffic::connects);
         let mut entry = 0;
         for matched in rule.matches.iter() {
-            matches.push(hash_of(matched));
+            matches.push(hash_of(matched, connects));
             let mut push = |bytes: Vec<u8>| {
                 let origin = Origin {
                     created,
@@ -108,17 +114,40 @@ pub fn unit(
     Some(Entries { routes: encoded.into(), clusters: clusters.into(), matches: matches.into(), filters })
 }
 
-/// A rule as a Gateway serves it: with 500 in the place of backends that it must not reach.
-fn served<'a>(rule: &'a Rule, unserved: &[u16]) -> Cow<'a, Rule> {
-    if unserved.contains(&rule.index) {
-        Cow::Owned(Rule { action: Action::Direct { status: 500 }, ..rule.clone() })
-    } else {
-        Cow::Borrowed(rule)
+/// A rule as a Gateway serves it: with 500 in the place of backends that it must not reach, and without copies to them.
+fn served<'a>(rule: &'a Rule, unserved: Option<&Unserved<'_>>) -> Cow<'a, Rule> {
+    let Some(unserved) = unserved else { return Cow::Borrowed(rule) };
+    if unserved.has_rule(rule.index) {
+        return Cow::Owned(Rule { action: Action::Direct { status: 500 }, ..rule.clone() });
     }
+    let Action::Forward(forward) = &rule.action else { return Cow::Borrowed(rule) };
+    let mirrors = forward.mirrors.iter().filter(|mirror| !unserved.has_mirror(&mirror.cluster));
+    let mirrors: Box<[Mirror]> = mirrors.cloned().collect();
+    if mirrors.len() == forward.mirrors.len() {
+        return Cow::Borrowed(rule);
+    }
+    let action = Action::Forward(Box::new(Forward { mirrors, ..Forward::clone(forward) }));
+    Cow::Owned(Rule { action, ..rule.clone() })
+}
+
+/// A rule whose backends have a cluster each; `None` where they share one.
+fn split(
+    rule: &Rule,
+    traffic: &Traffic,
+    route: ObjectId,
+    reader: &mut Reader<'_>,
+    routes: RouteTable<'_>,
+) -> Option<Rule> {
+    let Action::Forward(forward) = &rule.action else { return None };
+    if !matches!(forward.target, Target::Cluster(_)) || !traffic.by_zone() {
+        return None;
+    }
+    let plan = routes.plan(reader, PlanKey { route, rule: rule.index, slot: Slot::Rule })?;
+    backend_traffic::splits(traffic, plan).then(|| backend_traffic::split(rule, plan))
 }
 
 fn encode_match(
-    (rule, traffic): (&Rule, Option<&Traffic>),
+    (rule, traffic): (&Rule, Option<&RouteTraffic>),
     matched: &RouteMatch,
     host: &str,
     listener: &AttachListener,
@@ -127,13 +156,12 @@ fn encode_match(
     if let Some(preflight) = encode::cors_preflight_field(rule, matched, host) {
         push(preflight);
     }
-    let traffic = traffic.map(|traffic| &traffic.route);
     push(encode::route_field(rule, traffic, matched, host, listener.port, listener.tls));
 }
 
 /// A hash of what a match asks for, whichever position it has in its rule. Order counts nowhere, and case not in the
-/// names of headers; a prefix is the same with a slash at its end.
-fn hash_of(matched: &RouteMatch) -> u64 {
+/// names of headers; a prefix is the same with a slash at its end. CONNECT requests match by nothing else.
+fn hash_of(matched: &RouteMatch, connects: bool) -> u64 {
     let path = match &matched.path {
         PathMatch::Prefix(prefix) => PathMatch::Prefix(prefix.trim_end_matches('/').into()),
         other => other.clone(),
@@ -146,7 +174,7 @@ fn hash_of(matched: &RouteMatch) -> u64 {
         values.sort_unstable();
         values
     };
-    let asked = (path, &matched.method, headers, sorted(&matched.query), sorted(&matched.cookies));
+    let asked = (connects, path, &matched.method, headers, sorted(&matched.query), sorted(&matched.cookies));
     let mut hasher = Xxh3::new();
     asked.hash(&mut hasher);
     hasher.finish()

@@ -52,7 +52,7 @@ pub struct ResponseOverride {
     /// The response in their place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<CustomResponse>,
-    /// The redirect in their place.
+    /// The answer to another request in their place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<CustomRedirect>,
     /// Whose responses are meant; all by default.
@@ -170,26 +170,26 @@ fn inline() -> ResponseValueType {
     ResponseValueType::Inline
 }
 
-/// A redirect in the place of a response.
+/// The answer to another request, which the proxy sends along the routes itself, in the place of a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CustomRedirect {
-    /// Scheme of the new address; the request's when unset.
+    /// Scheme of the other request; the original's when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<RedirectScheme>,
-    /// Host of the new address; the request's when unset.
+    /// Host of the other request; the original's when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "hostname")]
     pub hostname: Option<PreciseHostname>,
-    /// Path of the new address; the request's when unset.
+    /// Path of the other request; the original's when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self.type == 'ReplaceFullPath'", "path.type must be ReplaceFullPath"))]
     pub path: Option<HttpPathModifier>,
-    /// Port of the new address; that of the scheme when unset.
+    /// Port of the other request; that of the scheme when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
-    /// Status code of the redirect: 301 or 302.
+    /// Status code of what clients get: 301 or 302.
     #[serde(default = "found")]
     #[schemars(extend("enum" = [301, 302]))]
     pub status_code: i32,

@@ -1,24 +1,24 @@
 //! What a GRPCRoute does to calls.
 
-use kube::{KubeSchema, core::Rule};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     common::{HttpHeaderFilter, LocalObjectReference},
-    httproute::HttpRequestMirrorFilter,
+    httproute::{HttpRequestMirrorFilter, by_type, filters, only_once},
 };
 
+/// Fields of a filter with the types that they belong to.
+const MEMBERS: [(&str, &str); 4] = [
+    ("requestHeaderModifier", "RequestHeaderModifier"),
+    ("responseHeaderModifier", "ResponseHeaderModifier"),
+    ("requestMirror", "RequestMirror"),
+    ("extensionRef", "ExtensionRef"),
+];
+
 /// One thing that is done to requests or responses: `type` and the field that belongs to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = ("!(has(self.requestHeaderModifier) && self.type != 'RequestHeaderModifier')", "requestHeaderModifier must not be set unless type is RequestHeaderModifier"))]
-#[x_kube(validation = ("!(!has(self.requestHeaderModifier) && self.type == 'RequestHeaderModifier')", "type RequestHeaderModifier needs requestHeaderModifier"))]
-#[x_kube(validation = ("!(has(self.responseHeaderModifier) && self.type != 'ResponseHeaderModifier')", "responseHeaderModifier must not be set unless type is ResponseHeaderModifier"))]
-#[x_kube(validation = ("!(!has(self.responseHeaderModifier) && self.type == 'ResponseHeaderModifier')", "type ResponseHeaderModifier needs responseHeaderModifier"))]
-#[x_kube(validation = ("!(has(self.requestMirror) && self.type != 'RequestMirror')", "requestMirror must not be set unless type is RequestMirror"))]
-#[x_kube(validation = ("!(!has(self.requestMirror) && self.type == 'RequestMirror')", "type RequestMirror needs requestMirror"))]
-#[x_kube(validation = ("!(has(self.extensionRef) && self.type != 'ExtensionRef')", "extensionRef must not be set unless type is ExtensionRef"))]
-#[x_kube(validation = ("!(!has(self.extensionRef) && self.type == 'ExtensionRef')", "type ExtensionRef needs extensionRef"))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = by_type(&MEMBERS)))]
 #[serde(rename_all = "camelCase")]
 pub struct GrpcRouteFilter {
     /// Which field below holds the filter.
@@ -50,17 +50,8 @@ pub enum GrpcRouteFilterType {
     ExtensionRef,
 }
 
-/// A list of filters, on a rule or on a backend: at most 16, and header modifiers at most once.
+/// A list of filters, on a rule or on a backend: header modifiers at most once.
 pub(super) fn grpc_route_filters(generator: &mut SchemaGenerator) -> Schema {
-    let once = ["RequestHeaderModifier", "ResponseHeaderModifier"].map(|kind| {
-        Rule::new(format!("self.filter(f, f.type == '{kind}').size() <= 1"))
-            .message(format!("a filter of type {kind} may be used only once").as_str())
-    });
-    json_schema!({
-        "type": "array",
-        "maxItems": 16,
-        "items": generator.subschema_for::<GrpcRouteFilter>(),
-        "x-kubernetes-list-type": "atomic",
-        "x-kubernetes-validations": once
-    })
+    let once = ["RequestHeaderModifier", "ResponseHeaderModifier"].map(only_once);
+    filters::<GrpcRouteFilter>(generator, &once)
 }

@@ -10,24 +10,21 @@ use crate::{
     text::{CorsOrigin, HttpHeaderName, PreciseHostname},
 };
 
+/// Fields of a filter with the types that they belong to.
+const MEMBERS: [(&str, &str); 8] = [
+    ("requestHeaderModifier", "RequestHeaderModifier"),
+    ("responseHeaderModifier", "ResponseHeaderModifier"),
+    ("requestMirror", "RequestMirror"),
+    ("requestRedirect", "RequestRedirect"),
+    ("urlRewrite", "URLRewrite"),
+    ("cors", "CORS"),
+    ("externalAuth", "ExternalAuth"),
+    ("extensionRef", "ExtensionRef"),
+];
+
 /// One thing that is done to requests or responses: `type` and the field that belongs to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = ("!(has(self.requestHeaderModifier) && self.type != 'RequestHeaderModifier')", "requestHeaderModifier must not be set unless type is RequestHeaderModifier"))]
-#[x_kube(validation = ("!(!has(self.requestHeaderModifier) && self.type == 'RequestHeaderModifier')", "type RequestHeaderModifier needs requestHeaderModifier"))]
-#[x_kube(validation = ("!(has(self.responseHeaderModifier) && self.type != 'ResponseHeaderModifier')", "responseHeaderModifier must not be set unless type is ResponseHeaderModifier"))]
-#[x_kube(validation = ("!(!has(self.responseHeaderModifier) && self.type == 'ResponseHeaderModifier')", "type ResponseHeaderModifier needs responseHeaderModifier"))]
-#[x_kube(validation = ("!(has(self.requestMirror) && self.type != 'RequestMirror')", "requestMirror must not be set unless type is RequestMirror"))]
-#[x_kube(validation = ("!(!has(self.requestMirror) && self.type == 'RequestMirror')", "type RequestMirror needs requestMirror"))]
-#[x_kube(validation = ("!(has(self.requestRedirect) && self.type != 'RequestRedirect')", "requestRedirect must not be set unless type is RequestRedirect"))]
-#[x_kube(validation = ("!(!has(self.requestRedirect) && self.type == 'RequestRedirect')", "type RequestRedirect needs requestRedirect"))]
-#[x_kube(validation = ("!(has(self.urlRewrite) && self.type != 'URLRewrite')", "urlRewrite must not be set unless type is URLRewrite"))]
-#[x_kube(validation = ("!(!has(self.urlRewrite) && self.type == 'URLRewrite')", "type URLRewrite needs urlRewrite"))]
-#[x_kube(validation = ("!(has(self.cors) && self.type != 'CORS')", "cors must not be set unless type is CORS"))]
-#[x_kube(validation = ("!(!has(self.cors) && self.type == 'CORS')", "type CORS needs cors"))]
-#[x_kube(validation = ("!(has(self.externalAuth) && self.type != 'ExternalAuth')", "externalAuth must not be set unless type is ExternalAuth"))]
-#[x_kube(validation = ("!(!has(self.externalAuth) && self.type == 'ExternalAuth')", "type ExternalAuth needs externalAuth"))]
-#[x_kube(validation = ("!(has(self.extensionRef) && self.type != 'ExtensionRef')", "extensionRef must not be set unless type is ExtensionRef"))]
-#[x_kube(validation = ("!(!has(self.extensionRef) && self.type == 'ExtensionRef')", "type ExtensionRef needs extensionRef"))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = by_type(&MEMBERS)))]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteFilter {
     /// Which field below holds the filter.
@@ -97,25 +94,50 @@ impl HttpRouteFilterType {
     }
 }
 
-/// A list of filters, on a rule or on a backend: at most 16, and some types at most once.
+/// A list of filters, on a rule or on a backend.
 pub(super) fn http_route_filters(generator: &mut SchemaGenerator) -> Schema {
     /// Types that make no sense twice, in the order in which failures are told.
     const ONCE: [&str; 5] =
         ["CORS", "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite"];
     let both = "!(self.exists(f, f.type == 'RequestRedirect') && self.exists(f, f.type == 'URLRewrite'))";
-    let mut rules =
-        vec![Rule::new(both).message("a RequestRedirect and a URLRewrite must not be used together")];
-    rules.extend(ONCE.map(|kind| {
-        Rule::new(format!("self.filter(f, f.type == '{kind}').size() <= 1"))
-            .message(format!("a filter of type {kind} may be used only once").as_str())
-    }));
+    let both = Rule::new(both).message("a RequestRedirect and a URLRewrite must not be used together");
+    let rules: Vec<Rule> = std::iter::once(both).chain(ONCE.into_iter().map(only_once)).collect();
+    filters::<HttpRouteFilter>(generator, &rules)
+}
+
+/// A list of filters of a route of any kind: at most 16.
+pub(crate) fn filters<Filter: JsonSchema>(generator: &mut SchemaGenerator, rules: &[Rule]) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 16,
-        "items": generator.subschema_for::<HttpRouteFilter>(),
+        "items": generator.subschema_for::<Filter>(),
         "x-kubernetes-list-type": "atomic",
         "x-kubernetes-validations": rules
     })
+}
+
+/// The rule that a type of filters stands in a list at most once.
+pub(crate) fn only_once(kind: &str) -> Rule {
+    Rule::new(format!("self.filter(f, f.type == '{kind}').size() <= 1"))
+        .message(format!("a filter of type {kind} may be used only once").as_str())
+}
+
+/// The rules that exactly the field of a filter's type is set.
+pub(crate) fn by_type(members: &[(&str, &str)]) -> Vec<Rule> {
+    let rule = |rule: String, message: String| Rule::new(rule).message(message.as_str());
+    let of_member = |(field, kind): &(&str, &str)| {
+        [
+            rule(
+                format!("!(has(self.{field}) && self.type != '{kind}')"),
+                format!("{field} must not be set unless type is {kind}"),
+            ),
+            rule(
+                format!("!(!has(self.{field}) && self.type == '{kind}')"),
+                format!("type {kind} needs {field}"),
+            ),
+        ]
+    };
+    members.iter().flat_map(of_member).collect()
 }
 
 /// Changes a path.

@@ -9,6 +9,7 @@ pub use filter::{
     HttpRequestRedirectFilter, HttpRouteExternalAuthProtocol, HttpRouteFilter, HttpRouteFilterType,
     HttpUrlRewriteFilter, RedirectScheme,
 };
+pub(crate) use filter::{by_type, filters, only_once};
 pub use matches::{
     HeaderMatchType, HttpHeaderMatch, HttpMethod, HttpPathMatch, HttpQueryParamMatch, HttpRouteMatch,
     PathMatchType, QueryParamMatchType,

@@ -10,6 +10,10 @@ use serde_json::Value;
 pub(super) struct Ledger(pub(super) Leader);
 
 impl Witness for Ledger {
+    fn served(&self, kind: Kind, version: &'static str) {
+        self.0.statuses().served(kind, version);
+    }
+
     fn seen(&self, object: &ObjectRef, sight: &Sight) {
         let live = Live {
             generation: sight.generation,

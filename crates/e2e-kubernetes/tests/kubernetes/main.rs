@@ -8,8 +8,10 @@
 )]
 
 mod figures;
+mod mirrors;
 mod outages;
 mod replicas;
+mod roles;
 mod rolling;
 mod statuses;
 mod takeover;

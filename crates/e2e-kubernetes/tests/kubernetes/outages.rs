@@ -9,6 +9,8 @@ use crate::{clients, none_failed, shop};
 
 /// How long each trouble lasts.
 const TROUBLE: Duration = Duration::from_secs(20);
+/// How long the API server is away: longer than any pause between two tries of ours, and than the Lease.
+const AWAY: Duration = Duration::from_mins(2);
 
 /// Edits the route to take one more host.
 async fn edit(space: &Space, host: &str) -> serde_json::Value {
@@ -33,7 +35,7 @@ async fn an_api_server_that_is_down_stops_no_traffic() {
         let at = shop(space).await;
         let clients = clients(at);
         space.bed.order(&["process", "down", "kube-apiserver"]).await;
-        tokio::time::sleep(TROUBLE).await;
+        tokio::time::sleep(AWAY).await;
         space.bed.order(&["process", "start", "kube-apiserver"]).await;
         e2e_kubernetes::eventually("the API server answers", async || space.get("HTTPRoute", "web").await)
             .await;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use e2e::manifest as m;
-use e2e_kubernetes::{Bed, condition, eventually};
-use serde_json::json;
+use e2e_kubernetes::{Bed, Controller, condition, eventually};
+use serde_json::{Value, json};
 
 use crate::{clients, none_failed, shop};
 
@@ -82,6 +82,18 @@ async fn of_three_replicas_another_leads_when_the_leader_dies() {
     .await;
 }
 
+/// The Pod that serves the proxy of a Gateway, and its stream.
+async fn serving(controller: &Controller, gateway: &str) -> Option<(String, Value)> {
+    for pod in controller.pods().await {
+        let streams = controller.admin(&pod, "/streams").await.unwrap_or_default();
+        let mut all = streams.as_array().into_iter().flatten();
+        if let Some(stream) = all.find(|stream| stream["feed"] == gateway) {
+            return Some((pod, stream.clone()));
+        }
+    }
+    None
+}
+
 #[tokio::test]
 async fn a_proxy_that_changes_replicas_is_sent_nothing_it_has() {
     Bed::run("moves", async |space| {
@@ -89,28 +101,16 @@ async fn a_proxy_that_changes_replicas_is_sent_nothing_it_has() {
         let controller = space.bed.controller();
         controller.scale(2).await;
         let clients = clients(at);
-        let mut serving = None;
-        for pod in controller.pods().await {
-            if controller.metrics(&pod).await.sum("ferrogate_xds_streams", "") > 0.0 {
-                serving = Some(pod);
-            }
-        }
-        let serving = serving.expect("some replica serves the proxy");
+        let gateway = format!("{}/shop", space.name);
+        let serving = serving(&controller, &gateway).await.expect("some replica serves the proxy").0;
         controller.delete(&serving).await;
-        let (other, pushed) = eventually("the proxy comes to the other replica", async || {
-            for pod in controller.pods().await.into_iter().filter(|pod| *pod != serving) {
-                let Some(metrics) = controller.try_metrics(&pod).await else { continue };
-                if metrics.sum("ferrogate_xds_streams", "") > 0.0 {
-                    return Some((pod, metrics));
-                }
-            }
-            None
+        let (other, _) = eventually("the proxy comes to the other replica", async || {
+            self::serving(&controller, &gateway).await.filter(|(pod, _)| *pod != serving)
         })
         .await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let bytes = |metrics: &e2e_kubernetes::Metrics| metrics.sum("ferrogate_xds_bytes_total", "");
-        let now = controller.metrics(&other).await;
-        assert!(bytes(&now) < 1.0 && bytes(&pushed) < 1.0, "{other} has sent {} bytes", bytes(&now));
+        let stream = self::serving(&controller, &gateway).await.expect("it stays").1;
+        assert_eq!(stream["bytes"], 0, "{other} has sent what the proxy has: {stream}");
         none_failed(clients).await;
     })
     .await;

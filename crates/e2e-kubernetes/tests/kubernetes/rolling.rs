@@ -89,6 +89,44 @@ async fn the_controller_is_rolled_without_a_failed_request() {
     .await;
 }
 
+/// A release and the next one: the same program, but for the version that it gives. Its proxies drain by an image of
+/// the configuration, so they stay.
+#[tokio::test]
+async fn another_version_comes_and_goes_without_a_failed_request() {
+    Bed::run("upgrade", async |space| {
+        let at = shop(space).await;
+        let controller = space.bed.controller();
+        let gateway = format!("{}/shop", space.name);
+        let (image, version) = (controller.image().await, env!("CARGO_PKG_VERSION"));
+        let next = std::env::var("FERROGATE_NEXT_VERSION").unwrap();
+        let fleet = space.fleet("shop").await;
+        let served = controller.served(&gateway).await;
+        let proxies = controller.space().get("Deployment", &fleet).await.unwrap();
+        let clients = clients(at);
+        for (image, version) in [("ferrogate/next:test", &*next), (&*image, version)] {
+            controller.upgrade(image).await;
+            for pod in controller.pods().await {
+                let gives = controller.run(&pod, &["/usr/local/bin/envoy-gateway", "version"]).await;
+                assert!(gives.contains(version), "{gives}");
+            }
+            assert_eq!(controller.served(&gateway).await, served, "{version} serves the same");
+            let host = format!("v-{}.example.com", version.replace('.', "-").to_lowercase());
+            let hosts = |hosts: &[&str]| json!({ "spec": { "hostnames": hosts } });
+            space.merge("HTTPRoute", "web", &hosts(&["shop.example.com", &host])).await;
+            space.answers(at, &host, 200).await;
+            space.merge("HTTPRoute", "web", &hosts(&["shop.example.com"])).await;
+            space.answers(at, &host, 404).await;
+            let now = controller.space().get("Deployment", &fleet).await.unwrap();
+            assert_eq!(
+                now["metadata"]["generation"], proxies["metadata"]["generation"],
+                "proxies stay as they are"
+            );
+        }
+        none_failed(clients).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_proxy_that_starts_without_a_controller_is_not_ready_instead_of_empty() {
     Bed::run("no_controller", async |space| {

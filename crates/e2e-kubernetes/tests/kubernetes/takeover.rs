@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use crate::{clients, none_failed, shop};
 
-/// The Pods of a Gateway by uid, with their restarts.
+/// The Pods of a Gateway by uid, with their restarts, but for those on their way out.
 async fn pods(space: &e2e_kubernetes::Space) -> Vec<(String, i64)> {
     let labels = format!("gateway.envoyproxy.io/owning-gateway-namespace={}", space.name);
     let found = space.list_in("Pod", "envoy-gateway-system", &labels).await;
     let mut pods: Vec<(String, i64)> = found
         .iter()
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
         .map(|pod| {
             let restarts = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
             let restarts = restarts.map(|status| status["restartCount"].as_i64().unwrap_or(0)).sum();

@@ -11,7 +11,7 @@ use std::{
 use e2e::{Backends, Channel, Client, Ended, Gateway, eventually, free_port, manifest as m, request};
 use echo::grpc::{EchoRequest, EchoResponse, SERVICE};
 
-/// Edits of the test under load.
+/// Rounds of five changes each of the test under load.
 const ROUNDS: usize = 40;
 
 /// Health's and reflection's messages, as far as a client needs them.
@@ -211,26 +211,77 @@ impl Streams {
     }
 }
 
+/// Clients that make one call after the other, and note what went wrong.
+struct Callers {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<tokio::task::JoinHandle<(u64, Vec<Ended>)>>,
+}
+
+impl Callers {
+    /// One for each host that keeps its connection, and one that connects anew for each call.
+    fn start(port: u16, hosts: &[&str]) -> Callers {
+        let stop: Arc<AtomicBool> = Arc::default();
+        let caller = |host: &str, keeps: bool| {
+            let (stop, host) = (stop.clone(), host.to_owned());
+            tokio::spawn(async move {
+                let (mut good, mut bad) = (0, Vec::new());
+                let mut channel = Channel::connect(port).await;
+                while !stop.load(Ordering::Relaxed) {
+                    if !keeps {
+                        channel = Channel::connect(port).await;
+                    }
+                    match channel.unary::<_, EchoResponse>(&host, &path("Unary"), &[], say("hi")).await {
+                        Ok(_) => good += 1,
+                        Err(ended) => bad.push(ended),
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                (good, bad)
+            })
+        };
+        let both = |host: &&str| [caller(host, true), caller(host, false)];
+        let tasks = hosts.iter().flat_map(both).collect();
+        Callers { stop, tasks }
+    }
+
+    async fn stop(self) -> (u64, Vec<Ended>) {
+        self.stop.store(true, Ordering::Relaxed);
+        let (mut good, mut bad) = (0, Vec::new());
+        for task in self.tasks {
+            let (more, worse) = task.await.unwrap();
+            good += more;
+            bad.extend(worse);
+        }
+        (good, bad)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_and_calls_live_through_changes() {
+async fn streams_and_calls_live_through_two_hundred_changes() {
     let backends = Backends::start(&["a", "b"]).await;
     let port = free_port();
     let calls = |to: &str| m::grpc_route("calls", "eg", &["calls.example.com"], &m::to(to));
     let base = backends.manifest()
         + &m::gateway("eg", &m::http("http", port))
         + &m::service("svc")
-        + &m::grpc_route("svc", "eg", &["svc.example.com"], &m::to_service("svc"))
-        + &m::slice("svc", "svc-0", backends.port("a"), "ready: true");
-    let gateway = Gateway::start(&[("base.yaml", &base), ("calls.yaml", &calls("a"))]).await;
+        + &m::grpc_route("svc", "eg", &["svc.example.com"], &m::to_service("svc"));
+    // As in a rollout, an endpoint comes with a slice of its own before the other goes with its slice.
+    let slice =
+        |backend: &str| m::slice("svc", &format!("svc-{backend}"), backends.port(backend), "ready: true");
+    let files = [("base.yaml", &*base), ("calls.yaml", &*calls("a")), ("slice-a.yaml", &*slice("a"))];
+    let gateway = Gateway::start(&files).await;
     eventually("calls are answered", async || {
         let mut channel = Channel::connect(port).await;
         channel.unary::<_, EchoResponse>("svc.example.com", &path("Unary"), &[], say("")).await.ok()
     })
     .await;
     let streams = Streams::start(port, &["calls.example.com", "calls.example.com", "svc.example.com"]);
+    let callers = Callers::start(port, &["calls.example.com", "svc.example.com"]);
     let mut channel = Channel::connect(port).await;
+    let mut changes = 0;
     for round in 0..ROUNDS {
-        let backend = ["b", "a"][round % 2];
+        let (backend, other_backend) = [("b", "a"), ("a", "b")][round % 2];
+        gateway.write(&format!("slice-{backend}.yaml"), &slice(backend));
         gateway.write("calls.yaml", &calls(backend));
         // A route of the other kind beside it, on the same host.
         let other = format!("other-{}.yaml", round % 3);
@@ -249,9 +300,27 @@ async fn streams_and_calls_live_through_changes() {
             (reply.backend == backend).then_some(())
         })
         .await;
+        gateway.remove(&format!("slice-{other_backend}.yaml"));
+        let (host, file) = (format!("new-{round}.example.com"), format!("new-{}.yaml", round % 2));
+        gateway.write(&file, &m::grpc_route(&format!("new-{}", round % 2), "eg", &[&host], &m::to(backend)));
+        eventually("the new route takes calls", async || {
+            match channel.unary::<_, EchoResponse>(&host, &path("Unary"), &[], say("")).await {
+                Ok(reply) => (reply.backend == backend).then_some(()),
+                // UNIMPLEMENTED until it is there, and nothing else.
+                Err(ended) => {
+                    assert_eq!(ended.status, 12, "{ended:?}");
+                    None
+                }
+            }
+        })
+        .await;
+        changes += 5;
     }
-    let (said, ends) = streams.stop().await;
+    let ((said, ends), (called, failed)) = (streams.stop().await, callers.stop().await);
+    println!("{changes} changes, {said} messages in streams, {called} calls, {} failed", failed.len());
+    assert!(changes >= 200);
     assert!(ends.iter().all(Result::is_ok), "{ends:?}");
-    assert!(said > 100, "streams were at work: {said}");
+    assert_eq!(failed, []);
+    assert!(said > 100 && called > 100, "clients were at work: {said}, {called}");
     assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
 }

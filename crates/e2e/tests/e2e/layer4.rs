@@ -121,7 +121,7 @@ impl Knocking {
         Knocking { stop: Arc::default(), good: Arc::default(), bad: Arc::default(), tasks: Vec::new() }
     }
 
-    fn client<F>(&mut self, exchange: impl Fn() -> F + Send + 'static)
+    fn client<F>(&mut self, pause: Duration, exchange: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = Result<String, String>> + Send,
     {
@@ -132,7 +132,7 @@ impl Knocking {
                     Ok(_) => drop(good.fetch_add(1, Ordering::Relaxed)),
                     Err(words) => bad.lock().unwrap().push(words),
                 }
-                tokio::time::sleep(Duration::from_millis(3)).await;
+                tokio::time::sleep(pause).await;
             }
         }));
     }
@@ -152,52 +152,106 @@ async fn tls_echo(port: u16, name: &str) -> Result<String, String> {
     Ok(reply.backend().to_owned())
 }
 
+/// Rounds of nine changes each of the test under load.
+const ROUNDS: usize = 23;
+
+/// What the test under load changes.
+struct Stage {
+    gateway: Gateway,
+    echoes: Echoes,
+    /// Ports of the listeners; UDP routes replace each other on the last.
+    tcp: u16,
+    tls: u16,
+    udp: u16,
+    replaced: u16,
+    _tls_backends: [Backends; 2],
+}
+
+fn route(kind: &str, name: &str, section: &str, hosts: &[&str], backend: &str) -> String {
+    m::layer4_route(kind, name, ("eg", section), hosts, &[(backend, 1)])
+}
+
+impl Stage {
+    async fn set() -> Stage {
+        let echoes = Echoes::start(&["a", "b"]).await;
+        let (one, two) = (Backends::start(&["one"]).await, Backends::start(&["two"]).await);
+        let (tcp, tls, udp, replaced) = (free_port(), free_port(), free_port(), free_port());
+        let listeners = m::listener("tcp", "TCP", tcp)
+            + &m::passthrough("tls", tls, "")
+            + &m::listener("udp", "UDP", udp)
+            + &m::listener("replaced", "UDP", replaced);
+        let to_service = route("UDPRoute", "udp", "udp", &[], "svc").replace(
+            "group: gateway.envoyproxy.io\n      kind: Backend\n      name: svc",
+            "name: svc\n      port: 80",
+        );
+        let base = echoes.tcp_manifest()
+            + &echoes.udp_manifest()
+            + &m::backend("one", one.tls_port("one"))
+            + &m::backend("two", two.tls_port("two"))
+            + &m::gateway("eg", &listeners)
+            + &route("TLSRoute", "stable", "tls", &["stable.example.com"], "one")
+            + &to_service
+            + &m::service("svc").replace("protocol: TCP", "protocol: UDP");
+        let gateway = Gateway::start(&[
+            ("base.yaml", &base),
+            ("tcp.yaml", &route("TCPRoute", "tcp", "tcp", &[], "a")),
+            ("tls.yaml", &route("TLSRoute", "tls", "tls", &["swap.example.com"], "one")),
+            ("slice-a.yaml", &slice(&echoes, "a", "ready: true")),
+        ])
+        .await;
+        Stage { gateway, echoes, tcp, tls, udp, replaced, _tls_backends: [one, two] }
+    }
+
+    /// Moves the Service's endpoint on, as a rollout does: first both, then the old one drains, then it is gone.
+    async fn roll(&self, old: &str, new: &str) {
+        self.gateway.write(&format!("slice-{new}.yaml"), &slice(&self.echoes, new, "ready: true"));
+        reaches(new, async || udp_echo(self.udp).await).await;
+        let draining = slice(&self.echoes, old, "ready: false, serving: true, terminating: true");
+        self.gateway.write(&format!("slice-{old}.yaml"), &draining);
+        let mut same = 0;
+        eventually("datagrams go to the new endpoint alone", async || {
+            same = if udp_echo(self.udp).await.ok()? == new { same + 1 } else { 0 };
+            (same == 10).then_some(())
+        })
+        .await;
+        self.gateway.remove(&format!("slice-{old}.yaml"));
+    }
+}
+
+/// A slice of the Service with a backend's UDP port.
+fn slice(echoes: &Echoes, backend: &str, conditions: &str) -> String {
+    m::slice("svc", &format!("svc-{backend}"), echoes.udp_port(backend), conditions)
+        .replace("protocol: TCP", "protocol: UDP")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_connections_succeed_while_routes_change() {
-    let echoes = Echoes::start(&["a", "b"]).await;
-    let (one, two) = (Backends::start(&["one"]).await, Backends::start(&["two"]).await);
-    let (tcp, tls, udp) = (free_port(), free_port(), free_port());
-    let listeners =
-        m::listener("tcp", "TCP", tcp) + &m::passthrough("tls", tls, "") + &m::listener("udp", "UDP", udp);
-    let base = echoes.tcp_manifest()
-        + &echoes.udp_manifest()
-        + &m::backend("one", one.tls_port("one"))
-        + &m::backend("two", two.tls_port("two"))
-        + &m::gateway("eg", &listeners)
-        + &m::layer4_route("TLSRoute", "stable", ("eg", "tls"), &["stable.example.com"], &[("one", 1)]);
-    let tcp_route =
-        |name: &str, backend| m::layer4_route("TCPRoute", name, ("eg", "tcp"), &[], &[(backend, 1)]);
-    let tls_route = |name: &str, backend| {
-        m::layer4_route("TLSRoute", name, ("eg", "tls"), &["swap.example.com"], &[(backend, 1)])
-    };
-    let udp_route =
-        |name: &str, backend: &str| m::layer4_route("UDPRoute", name, ("eg", "udp"), &[], &[(backend, 1)]);
-    let gateway = Gateway::start(&[
-        ("base.yaml", &base),
-        ("tcp.yaml", &tcp_route("tcp", "a")),
-        ("tls.yaml", &tls_route("tls", "one")),
-        ("udp.yaml", &udp_route("udp", "udp-a")),
-    ])
-    .await;
+async fn new_connections_and_datagrams_live_through_two_hundred_changes() {
+    let stage = Stage::set().await;
+    let (gateway, tcp, tls, udp, replaced) =
+        (&stage.gateway, stage.tcp, stage.tls, stage.udp, stage.replaced);
+    reaches("a", async || udp_echo(udp).await).await;
     let mut clients = Knocking::new();
-    clients.client(move || tcp_echo(tcp));
-    clients.client(move || tcp_echo(tcp));
-    clients.client(move || tls_echo(tls, "stable.example.com"));
-    clients.client(move || tls_echo(tls, "swap.example.com"));
+    let often = Duration::from_millis(3);
+    clients.client(often, move || tcp_echo(tcp));
+    clients.client(often, move || tcp_echo(tcp));
+    clients.client(often, move || tls_echo(tls, "stable.example.com"));
+    clients.client(often, move || tls_echo(tls, "swap.example.com"));
+    // Each datagram comes from another port and so begins a session, which Envoy keeps for a minute; it takes 1024.
+    clients.client(Duration::from_millis(100), move || udp_echo(udp));
     let mut changes = 0;
-    for round in 0..10 {
-        let (echo, backend) = [("b", "two"), ("a", "one")][round % 2];
+    for round in 0..ROUNDS {
+        let (echo, other, backend) = [("b", "a", "two"), ("a", "b", "one")][round % 2];
         // The same route with other backends: its cluster stays.
-        gateway.write("tcp.yaml", &tcp_route("tcp", echo));
+        gateway.write("tcp.yaml", &route("TCPRoute", "tcp", "tcp", &[], echo));
         reaches(echo, async || tcp_echo(tcp).await).await;
         // Another route in its place: a new cluster, which the listener names.
-        gateway.write("tcp.yaml", &tcp_route(&format!("tcp-{round}"), ["a", "b"][round % 2]));
-        reaches(["a", "b"][round % 2], async || tcp_echo(tcp).await).await;
-        gateway.write("tls.yaml", &tls_route(&format!("tls-{round}"), backend));
+        gateway.write("tcp.yaml", &route("TCPRoute", &format!("tcp-{round}"), "tcp", &[], other));
+        reaches(other, async || tcp_echo(tcp).await).await;
+        let swap = route("TLSRoute", &format!("tls-{round}"), "tls", &["swap.example.com"], backend);
+        gateway.write("tls.yaml", &swap);
         reaches(backend, async || tls_echo(tls, "swap.example.com").await).await;
         // A route beside the others comes and goes.
-        let beside =
-            m::layer4_route("TLSRoute", "beside", ("eg", "tls"), &["beside.example.com"], &[("two", 1)]);
+        let beside = route("TLSRoute", "beside", "tls", &["beside.example.com"], "two");
         gateway.write("beside.yaml", &beside);
         reaches("two", async || tls_echo(tls, "beside.example.com").await).await;
         gateway.remove("beside.yaml");
@@ -205,14 +259,16 @@ async fn new_connections_succeed_while_routes_change() {
             tls_echo(tls, "beside.example.com").await.is_err().then_some(())
         })
         .await;
-        let (name, backend) = (format!("udp-{round}"), format!("udp-{echo}"));
-        gateway.write("udp.yaml", &udp_route(&name, &backend));
-        reaches(echo, async || udp_echo(udp).await).await;
-        changes += 6;
+        stage.roll(other, echo).await;
+        // Envoy gives up the sessions of a UDP listener that changes, so that answers which are on their way get lost.
+        let another = route("UDPRoute", &format!("udp-{round}"), "replaced", &[], &format!("udp-{echo}"));
+        gateway.write("replaced.yaml", &another);
+        reaches(echo, async || udp_echo(replaced).await).await;
+        changes += 9;
     }
     let (good, bad) = clients.stop().await;
-    println!("{changes} changes, {good} connections, {} bad", bad.len());
-    assert!(changes >= 50);
+    println!("{changes} changes, {good} connections and datagrams, {} bad", bad.len());
+    assert!(changes >= 200);
     assert!(good > 200, "clients were at work: {good}");
     assert_eq!(bad, Vec::<String>::new());
     assert_eq!(gateway.json("/problems").await, json!([]));

@@ -15,3 +15,4 @@ mod merged_gateways;
 mod misdirected;
 mod protocols;
 mod surface;
+mod traffic_policies;

@@ -6,7 +6,11 @@
 
 mod record;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ir::{
     Kind, ObjectRef,
@@ -42,6 +46,14 @@ pub(crate) struct State {
     records: FxHashMap<ObjectRef, Record>,
     /// Kinds of which the watch shows every object: one without a record has nothing of ours.
     watched: BTreeSet<Kind>,
+    /// Versions of kinds that are not served in their best one.
+    versions: BTreeMap<Kind, &'static str>,
+}
+
+impl State {
+    fn version(&self, kind: Kind) -> &'static str {
+        self.versions.get(&kind).copied().unwrap_or(kind.version())
+    }
 }
 
 /// Takes wishes for statuses. Clones share; no method waits.
@@ -108,6 +120,25 @@ impl StatusWriter {
                 desk.push(object);
             }
         }
+    }
+
+    /// Objects of a kind are read and written in this version of its group from now on.
+    pub fn served(&self, kind: Kind, version: &'static str) {
+        let mut desk = self.0.desk.open();
+        let state = desk.state();
+        if state.version(kind) == version {
+            return;
+        }
+        state.versions.insert(kind, version);
+        // What was not found in the other version may be there in this one.
+        let of_kind = state.records.iter_mut().filter(|(object, _)| object.kind == kind);
+        let tried: Vec<ObjectRef> = of_kind
+            .map(|(object, record)| {
+                (record.absent, record.settled) = (false, None);
+                object.clone()
+            })
+            .collect();
+        tried.iter().for_each(|object| desk.push(object));
     }
 
     /// The object is gone. What is wished for it is kept, because it may come again as it was.
@@ -245,8 +276,9 @@ impl Statuses {
     }
 
     async fn put(&self, object: &ObjectRef, live: &Seen, status: Value) -> Result<Value, Failure> {
+        let version = self.desk.open().state().version(object.kind);
         let mut document = json!({
-            "apiVersion": object.kind.api_version(),
+            "apiVersion": object.kind.api_version_in(version),
             "kind": object.kind.name(),
             "metadata": { "name": object.name, "resourceVersion": live.resource_version },
             "status": status,
@@ -255,7 +287,7 @@ impl Statuses {
             document["metadata"]["namespace"] = object.namespace.as_ref().into();
         }
         let begun = Instant::now();
-        let result = self.api.call(Verb::Replace(document), &path(object).status()).await;
+        let result = self.api.call(Verb::Replace(document), &path(object, version).status()).await;
         if !matches!(result, Err(Failure::NotLeading)) {
             self.metrics.status(object.kind.name(), &result, begun.elapsed());
         }
@@ -263,7 +295,8 @@ impl Statuses {
     }
 
     async fn read(&self, object: &ObjectRef) -> Result<Seen, Failure> {
-        let seen = Seen::of(&self.api.call(Verb::Get, &path(object)).await?);
+        let version = self.desk.open().state().version(object.kind);
+        let seen = Seen::of(&self.api.call(Verb::Get, &path(object, version)).await?);
         if let Some(record) = self.desk.open().state().records.get_mut(object) {
             record.see(seen.clone());
         }
@@ -320,8 +353,9 @@ fn same(one: Option<&Arc<StatusBody>>, other: Option<&Arc<StatusBody>>) -> bool 
     }
 }
 
-fn path(object: &ObjectRef) -> Path {
-    Path::object(&object.kind.api_version(), object.kind.name(), &object.namespace, &object.name)
+fn path(object: &ObjectRef, version: &str) -> Path {
+    let api_version = object.kind.api_version_in(version);
+    Path::object(&api_version, object.kind.name(), &object.namespace, &object.name)
 }
 
 /// The time in RFC 3339 with seconds, as conditions have it.

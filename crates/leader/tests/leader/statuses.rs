@@ -103,6 +103,38 @@ async fn a_status_that_is_known_costs_one_write_and_one_that_is_right_costs_noth
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_is_written_in_the_version_in_which_its_kind_is_served() {
+    let fake = Fake::new();
+    let path =
+        |version: &str| format!("/apis/gateway.networking.k8s.io/{version}/namespaces/shop/tlsroutes/web");
+    let old = ["v1alpha2", "v1alpha3"].map(path);
+    fake.put(&old[0], json!({ "kind": "TLSRoute", "metadata": {}, "spec": {} }));
+    let running = started(&fake);
+    let written = |fake: &Fake, path: &str| {
+        fake.get(path).is_some_and(|route| route["status"]["parents"][0]["controllerName"] == CONTROLLER)
+    };
+    let object = ObjectRef::new(Kind::TlsRoute, "shop", "web");
+    running.leader.statuses().set(&Status { object: object.clone(), ..status("web", 1, "hello") });
+    pass(5.0).await;
+    assert!(!written(&fake, &old[0]), "nobody has said that the kind is there in an old version");
+    running.leader.statuses().served(Kind::TlsRoute, "v1alpha2");
+    fake.until("written", |fake| written(fake, &old[0])).await;
+    let calls = fake.calls(&["PUT"], "tlsroutes");
+    assert_eq!(calls[0].body["apiVersion"], "gateway.networking.k8s.io/v1alpha2");
+    // The CRD is upgraded; objects and their statuses stay.
+    let live = fake.get(&old[0]).unwrap();
+    fake.remove(&old[0]);
+    fake.put(&old[1], live);
+    running.leader.statuses().served(Kind::TlsRoute, "v1alpha3");
+    running.leader.statuses().set(&Status { object, ..status("web", 1, "hello again") });
+    fake.until("written in the new version", |fake| {
+        let live = fake.get(&old[1]).unwrap();
+        live["status"]["parents"][0]["conditions"][0]["message"] == "hello again"
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_that_is_not_known_is_read_first() {
     let fake = Fake::new();
     fake.put(ROUTE, object());

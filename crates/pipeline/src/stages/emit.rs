@@ -14,7 +14,9 @@ use translate::{
     AttachListener, AttachTable, ClusterKey, Dep, GatewayTable, PlanKey, Policies, Reader, RouteTable, Slot,
     SocketKey, TableKey, VirtualHostKey, destination,
     gateway::Chain,
-    secret::{self, Served},
+    layer4,
+    policy::backend_traffic,
+    secret::{self, SecretKey, Served},
 };
 use xds::{entry, listener, resource};
 
@@ -39,7 +41,7 @@ impl Stages {
 
     fn run_clusters(&mut self, store: &Store, run: &mut Run) {
         let roots = self.cluster_roots(&mut run.roots);
-        let outputs = destination::Outputs {
+        let tables = backend_traffic::Tables {
             gateways: GatewayTable(&self.gateways),
             routes: RouteTable(&self.routes),
             attached: AttachTable(&self.attached),
@@ -56,15 +58,18 @@ impl Stages {
                 if !wanted(key) {
                     return None;
                 }
-                let made = destination::cluster(key, &mut Reader::new(store, reads), outputs)?;
-                let resource = Arc::new(resource::cluster(&made.cluster));
-                Some(ClusterOutput { resource, secrets: made.secrets })
+                let made = destination::clusters(key, &mut Reader::new(store, reads), tables);
+                let mut secrets: Vec<SecretKey> =
+                    made.iter().flat_map(|m| m.secrets.iter().copied()).collect();
+                secrets.sort_unstable();
+                secrets.dedup();
+                let resources = made.iter().map(|made| Arc::new(resource::cluster(&made.cluster))).collect();
+                (!made.is_empty()).then(|| ClusterOutput { resources, secrets: secrets.into() })
             },
             |change| {
                 let fleet = change.key.fleet;
-                let resource = |output: Option<&ClusterOutput>| output.map(|o| o.resource.clone());
-                let (old, new) = (resource(change.old), resource(change.new));
-                publication.fleet_resource(fleet, ResourceType::Cluster, old.as_ref(), new.as_ref());
+                let [old, new] = [change.old, change.new].map(|o| o.map_or(&[][..], |o| &o.resources));
+                publication.fleet_resources(fleet, ResourceType::Cluster, old, new);
                 let needs =
                     |output: Option<&ClusterOutput>| output.map_or_else(Box::default, |o| o.secrets.clone());
                 secret_use.replace(fleet, &needs(change.old), &needs(change.new), |key| {
@@ -80,12 +85,13 @@ impl Stages {
                 if !wanted(key) {
                     return None;
                 }
-                let endpoints = destination::endpoints(key, &mut Reader::new(store, reads), outputs)?;
-                Some(Arc::new(resource::endpoints(&endpoints)))
+                let endpoints = destination::endpoints(key, &mut Reader::new(store, reads), tables)?;
+                Some(endpoints.iter().map(|endpoints| Arc::new(resource::endpoints(endpoints))).collect())
             },
             |change| {
                 let fleet = change.key.fleet;
-                publication.fleet_resource(fleet, ResourceType::Endpoints, change.old, change.new);
+                let [old, new] = [change.old, change.new].map(|o| o.map_or(&[][..], |o| o));
+                publication.fleet_resources(fleet, ResourceType::Endpoints, old, new);
             },
         );
     }
@@ -236,8 +242,10 @@ impl Stages {
 
     fn run_listeners(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.listeners);
-        let (gateways, routes) = (GatewayTable(&self.gateways), RouteTable(&self.routes));
-        let (features, layer4, publication) = (&self.features, &self.layer4, &mut run.publication);
+        let gateways = GatewayTable(&self.gateways);
+        let tables =
+            layer4::Tables { gateways, routes: RouteTable(&self.routes), policies: Policies(&self.policies) };
+        let (features, index, publication) = (&self.features, &self.layer4, &mut run.publication);
         let moved = &mut run.roots.moved;
         let (users, closing, route_fleets) =
             (&mut self.layer4_users, &mut self.closing, &mut self.route_fleets);
@@ -254,8 +262,8 @@ impl Stages {
                         Chain::Layer4 { listener, .. } => Dep::Layer4Routes(*listener),
                     });
                 }
-                let bound = |listener| layer4.routes(listener);
-                let chains = translate::layer4::chains(socket, bound, &mut reader, routes);
+                let bound = |listener| index.routes(listener);
+                let chains = layer4::chains(socket, bound, &mut reader, tables);
                 let listener = listener::of_socket(socket, reader.object(fleet), chains.chains, |table| {
                     features.get(TableKey { fleet, listener: table })
                 });

@@ -172,7 +172,7 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Listener(id) => listener_in_words(id, store),
         Dep::Socket(key) => socket_in_words(key, store),
         Dep::GatewayStatus(id) => format!("conditions of {}", object(id)),
-        Dep::ClientSide(id) => format!("client certificate of {}", object(id)),
+        Dep::ClientSide(id) => format!("way to backends of {}", object(id)),
         Dep::Attached(id) => format!("attachment of {}", object(id)),
         Dep::Rules(id) => format!("rules of {}", object(id)),
         Dep::Plans(id) => format!("clusters of {}", object(id)),

@@ -73,6 +73,20 @@ impl Publication {
         self.of_fleet.entry(id).or_default().extend(changed(kind, old, new));
     }
 
+    /// The same for units that make several resources.
+    pub(super) fn fleet_resources(
+        &mut self,
+        id: ObjectId,
+        kind: ResourceType,
+        old: &[Arc<Resource>],
+        new: &[Arc<Resource>],
+    ) {
+        let gone = old.iter().flat_map(|old| changed(kind, Some(old), None));
+        let here = new.iter().flat_map(|new| changed(kind, None, Some(new)));
+        // What is here under its old name is not gone: insertions are the last word.
+        self.of_fleet.entry(id).or_default().extend(gone.chain(here));
+    }
+
     pub(super) fn secret(
         &mut self,
         key: SecretKey,

@@ -200,11 +200,25 @@ fn chain(chain: &Value) -> Value {
         }
     }
     let filters = config["httpFilters"].as_array().into_iter().flatten();
-    let filters: Vec<Value> =
-        filters.map(|f| f["name"].clone()).filter(|name| name != "envoy.filters.http.router").collect();
+    let filters = filters.filter(|filter| filter["name"] != "envoy.filters.http.router");
+    let filters: Vec<Value> = filters.map(http_filter).collect();
     if !filters.is_empty() {
         out["httpFilters"] = filters.into();
     }
+    out
+}
+
+/// A filter by its name; with its settings where they are a policy's.
+fn http_filter(filter: &Value) -> Value {
+    let name = filter["name"].clone();
+    let of_policy = ["custom_response", "compressor", "buffer"];
+    if of_policy.iter().all(|part| !name.as_str().unwrap().contains(part)) {
+        return name;
+    }
+    let mut config = filter["typedConfig"].clone();
+    drop_types(&mut config);
+    let mut out = json!({});
+    out[name.as_str().unwrap()] = config;
     out
 }
 
@@ -224,10 +238,16 @@ fn route(mut route: Value) -> Value {
     if let Some(forward) = route.get_mut("route") {
         prune(forward, &plain);
     }
-    drop_plain_metadata(&mut route);
-    drop_types(&mut route);
     // The name first: it tells rule and match.
     let mut out = json!({ "name": route["name"].clone() });
+    let policies = route.pointer("/metadata/filterMetadata/envoy-gateway/policies").and_then(Value::as_array);
+    if let Some(policies) = policies {
+        let name =
+            |p: &Value| format!("{}/{}", p["namespace"].as_str().unwrap(), p["name"].as_str().unwrap());
+        out["policies"] = policies.iter().map(name).collect();
+    }
+    drop_plain_metadata(&mut route);
+    drop_types(&mut route);
     out.as_object_mut().unwrap().extend(route.as_object().unwrap().clone());
     out
 }

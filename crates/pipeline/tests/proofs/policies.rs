@@ -36,7 +36,7 @@ impl Choices<'_> {
     }
 
     pub(crate) fn backend_traffic_policy(&mut self) -> Value {
-        let mut spec = self.targets(&["HTTPRoute", "Gateway"]);
+        let mut spec = self.targets(&["HTTPRoute", "Gateway", "TCPRoute"]);
         self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
         self.maybe(&mut spec, "timeout", |c| {
             let mut timeout = json!({});
@@ -60,6 +60,40 @@ impl Choices<'_> {
                 "type": "HTTP", "http": {"path": "/"}, "overrides": {"port": 8000 + c.pick(2)},
             }})
         });
+        self.filters(&mut spec);
         json!({"spec": spec})
+    }
+
+    /// What filters of listeners and routes are made of.
+    fn filters(&mut self, spec: &mut Value) {
+        self.maybe(spec, "routingType", |c| c.of(&["Service", "Endpoint"]).into());
+        self.maybe(spec, "faultInjection", |c| json!({"abort": {"httpStatus": 500 + c.pick(2)}}));
+        self.maybe(spec, "requestBuffer", |c| json!({"limit": 1 + c.pick(2)}));
+        self.maybe(spec, "compressor", |c| {
+            let one = |c: &mut Self| match c.pick(3) {
+                0 => json!({"type": "Gzip", "gzip": {}, "minContentLength": 10 + c.pick(2)}),
+                1 => json!({"type": "Brotli", "brotli": {}}),
+                _ => json!({"type": "Zstd"}),
+            };
+            json!([one(c)])
+        });
+        self.maybe(spec, "responseOverride", |c| {
+            let body = match c.pick(2) {
+                0 => json!({"type": "Inline", "inline": c.of(&["x", "y"])}),
+                _ => json!({
+                    "type": "ValueRef", "valueRef": {"group": "", "kind": "ConfigMap", "name": c.name()},
+                }),
+            };
+            json!([{"match": {"statusCodes": [{"value": 404}]}, "response": {"body": body}}])
+        });
+        self.maybe(spec, "rateLimit", |c| match c.pick(4) {
+            0 => json!({"global": {"rules": [{"limit": {"requests": 1, "unit": "Hour"}}]}}),
+            _ => json!({"local": {"rules": [{"limit": {"requests": 1 + c.pick(2), "unit": "Hour"}}]}}),
+        });
+        self.maybe(
+            spec,
+            "telemetry",
+            |c| json!({"metrics": {"routeStatName": c.of(&["%ROUTE_NAME%", "x", "%NONE%"])}}),
+        );
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use ir::{ObjectRef, infra::labels};
+use ir::{Kind, ObjectRef, infra::labels};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -12,6 +12,8 @@ use super::resource::{Resource, What};
 
 /// Is told what the API server holds. No method may wait.
 pub trait Witness: fmt::Debug + Send + Sync {
+    /// A kind with a CRD is served in this version of its group from now on, before any of its objects is seen so.
+    fn served(&self, kind: Kind, version: &'static str);
     /// An object of configuration at a version that is new. Objects of kinds without a status are not told of.
     fn seen(&self, object: &ObjectRef, sight: &Sight);
     /// The object does not exist any more, or does not count any more.

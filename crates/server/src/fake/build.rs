@@ -157,21 +157,33 @@ pub fn listener(name: &str, port: u16, route: &str) -> Arc<Resource> {
 
 /// A virtual host for the domain `name` that sends everything to one cluster; `note` is part of its content.
 pub fn host(name: &str, cluster: &str, note: &str) -> Arc<Fragment> {
+    host_of(name, &[(note, cluster)])
+}
+
+/// A virtual host with a route to each of the clusters.
+pub fn split_host(name: &str, clusters: &[&str]) -> Arc<Fragment> {
+    let routes: Vec<_> = clusters.iter().map(|cluster| (*cluster, *cluster)).collect();
+    host_of(name, &routes)
+}
+
+/// `routes`: name and cluster of each.
+fn host_of(name: &str, routes: &[(&str, &str)]) -> Arc<Fragment> {
+    let route = |(name, cluster): &(&str, &str)| Route {
+        name: (*name).to_owned(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(route_match::PathSpecifier::Prefix("/".to_owned())),
+            ..RouteMatch::default()
+        }),
+        action: Some(route::Action::Route(RouteAction {
+            cluster_specifier: Some(route_action::ClusterSpecifier::Cluster((*cluster).to_owned())),
+            ..RouteAction::default()
+        })),
+        ..Route::default()
+    };
     let message = VirtualHost {
         name: name.to_owned(),
         domains: vec![name.to_owned()],
-        routes: vec![Route {
-            name: note.to_owned(),
-            r#match: Some(RouteMatch {
-                path_specifier: Some(route_match::PathSpecifier::Prefix("/".to_owned())),
-                ..RouteMatch::default()
-            }),
-            action: Some(route::Action::Route(RouteAction {
-                cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.to_owned())),
-                ..RouteAction::default()
-            })),
-            ..Route::default()
-        }],
+        routes: routes.iter().map(route).collect(),
         ..VirtualHost::default()
     };
     let only = RouteConfiguration { virtual_hosts: vec![message], ..RouteConfiguration::default() };
@@ -180,7 +192,7 @@ pub fn host(name: &str, cluster: &str, note: &str) -> Arc<Fragment> {
         name: name.into(),
         hash: xxh3_64(&bytes),
         bytes,
-        clusters: Box::new([cluster.into()]),
+        clusters: routes.iter().map(|(_, cluster)| (*cluster).into()).collect(),
         owners: Box::new([ObjectRef::new(Kind::HttpRoute, "default", name)]),
     })
 }

@@ -31,6 +31,8 @@ pub struct Model {
     wanted: BTreeMap<ResourceType, BTreeSet<String>>,
     /// Clusters whose endpoints came since the cluster did.
     warm: BTreeSet<String>,
+    /// Route configurations of earlier listeners, which are drained: what their connections route by.
+    drained: BTreeSet<String>,
     /// Broken promises of the server, in words. A test looks that it is empty.
     pub broken: Vec<String>,
     /// How many responses were refused.
@@ -137,9 +139,27 @@ impl Model {
     fn resubscribe(&mut self, kind: ResourceType) -> Option<DeltaDiscoveryRequest> {
         let (of, wants) = match kind {
             ResourceType::Cluster => (ResourceType::Endpoints, self.wants(kind, endpoints_of)),
-            ResourceType::Listener => (ResourceType::Route, self.wants(kind, route_of)),
+            ResourceType::Listener => {
+                // As Envoy does, routes are kept for as long as the listener drains.
+                self.drained.extend(self.wanted.get(&ResourceType::Route).into_iter().flatten().cloned());
+                (ResourceType::Route, self.wants(kind, route_of))
+            }
             _ => return None,
         };
+        self.want(of, wants)
+    }
+
+    /// Listeners that are gone have closed their last connection.
+    pub fn end_drain(&mut self) -> Option<DeltaDiscoveryRequest> {
+        self.drained.clear();
+        let wants = self.wants(ResourceType::Listener, route_of);
+        self.want(ResourceType::Route, wants)
+    }
+
+    fn want(&mut self, of: ResourceType, mut wants: BTreeSet<String>) -> Option<DeltaDiscoveryRequest> {
+        if of == ResourceType::Route {
+            wants.extend(self.drained.iter().cloned());
+        }
         let before = self.wanted.insert(of, wants.clone()).unwrap_or_default();
         if before == wants {
             return None;

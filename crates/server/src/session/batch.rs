@@ -113,6 +113,7 @@ impl Session {
     pub(super) fn send(&mut self, batch: Batch, now: Instant) -> Outgoing {
         let Batch { kind, bodies, absent, entries, bytes } = batch;
         self.seq += 1;
+        self.bytes += bytes as u64;
         let seq = self.seq;
         for (body, target) in &bodies {
             self.body_sent(body, *target, seq, now);

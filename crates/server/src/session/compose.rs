@@ -77,6 +77,16 @@ pub(super) fn compose(
     Composed { body: Some(body), waits_for }
 }
 
+/// What is left of a route configuration that is gone from the target: the virtual hosts that route to nothing that is
+/// there are left out, so that they answer "not found". One with a living cluster stays whole: its dead clusters are
+/// kept at the proxy for as long as it is named here, because a stale answer is better than none.
+pub(super) fn drained(base: &Arc<Resource>, snapshot: &Snapshot) -> Arc<Resource> {
+    let alive = |c: &Arc<str>| snapshot.get(ResourceType::Cluster, c).is_some();
+    let ended = |f: &&Arc<Fragment>| !f.clusters.is_empty() && !f.clusters.iter().any(alive);
+    let choices: Vec<_> = base.fragments.iter().filter(ended).map(|f| (Arc::clone(&f.name), None)).collect();
+    if choices.is_empty() { Arc::clone(base) } else { Arc::new(patch(base, None, &choices)) }
+}
+
 fn same_content(a: &Resource, b: &Resource) -> bool {
     a.head == b.head
         && a.fragments.len() == b.fragments.len()

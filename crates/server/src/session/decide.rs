@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 
 use super::{
     Session,
-    compose::{Composed, compose},
+    compose::{Composed, compose, drained},
     holders::{Base, Holders},
     types::Work,
 };
@@ -66,7 +66,10 @@ impl Session {
         }
         let has = self.state(kind).sent(name);
         match self.effective(kind, name) {
-            Effective::Serve(target) if kind == ResourceType::Route => self.decide_route(&target, work, now),
+            Effective::Serve(target) if kind == ResourceType::Route => {
+                self.draining.remove(name);
+                self.decide_route(&target, work, now)
+            }
             Effective::Serve(target) if kind == ResourceType::Listener => self.decide_listener(&target, work),
             Effective::Serve(target) => {
                 if work.forced || has != Some(target.version) {
@@ -77,6 +80,9 @@ impl Session {
             }
             Effective::Keep if work.forced && has.is_none() => Decision::Absent,
             Effective::Keep => Decision::Done,
+            Effective::Absent if kind == ResourceType::Route && has.is_some() => {
+                self.decide_drained(name, work, now)
+            }
             Effective::Absent if has.is_some() => Decision::Remove,
             Effective::Absent if work.forced => Decision::Absent,
             Effective::Absent => Decision::Done,
@@ -149,6 +155,35 @@ impl Session {
             return Decision::Park;
         }
         Decision::Send { body, target: target.version, waits }
+    }
+
+    /// A route configuration that the proxy drains: what it accepted last, without the virtual hosts that have ended.
+    fn decide_drained(&mut self, name: &Arc<str>, work: Work, now: Instant) -> Decision {
+        let kind = ResourceType::Route;
+        let holder = self.holders.entry(kind, name);
+        holder.trial = None;
+        if let Some(pending) = holder.pending.clone() {
+            return if work.forced {
+                Decision::Send { body: pending.body, target: pending.target, waits: true }
+            } else {
+                Decision::Park
+            };
+        }
+        let rests = holder.rests_until.is_some_and(|until| now < until);
+        // What came from elsewhere is unknown, so no part of it can be kept.
+        let Base::Body(base) = holder.base.clone() else { return Decision::Remove };
+        self.holders.wait(kind, name, FxHashSet::default());
+        self.draining.insert(Arc::clone(name));
+        let body = drained(&base, &self.target);
+        let known = self.state(kind).sent(name) == Some(body.version)
+            || self.state(kind).refused.get(name) == Some(&body.version);
+        if known && !work.forced {
+            return Decision::Done;
+        }
+        if rests && !work.forced {
+            return Decision::Park;
+        }
+        Decision::Send { target: body.version, body, waits: false }
     }
 
     /// A body goes out: note what the proxy will route by, and when the next may follow.

@@ -5,6 +5,10 @@
 //!
 //! Order (make before break): secrets, clusters, endpoints, then listeners and routes as far as the clusters that
 //! they name are warm, then removals once no body that is in force or on its way needs what they take.
+//!
+//! Envoy drains a listener or chain that goes and routes by its table meanwhile, and one that comes back under the name
+//! begins with that table. So a table that goes is not taken away: it is sent without what has ended, and stays in
+//! force until the proxy lets it go.
 
 mod batch;
 mod clusters;
@@ -55,8 +59,13 @@ pub struct Session {
     events: Vec<Event>,
     /// Number of the last response.
     seq: u64,
+    /// Bytes of resources sent.
+    bytes: u64,
     started: Instant,
     polled: Instant,
+    /// Route configurations that are gone from the target and that the proxy still asks for: it drains what routes by
+    /// them.
+    draining: BTreeSet<Arc<str>>,
     /// Route configurations that rest between two sends.
     resting: BTreeSet<(Instant, Arc<str>)>,
     /// Listeners to send again, and how often that was tried.
@@ -94,8 +103,10 @@ impl Session {
             tags: Tags::default(),
             events: Vec::new(),
             seq: 0,
+            bytes: 0,
             started: now,
             polled: now,
+            draining: BTreeSet::new(),
             resting: BTreeSet::new(),
             retries: BTreeSet::new(),
             attempts: FxHashMap::default(),
@@ -154,6 +165,11 @@ impl Session {
     /// The revision that the stream works towards.
     pub fn revision(&self) -> u64 {
         self.target.revision()
+    }
+
+    /// Bytes of resources sent so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Everything up to this revision is in force at the proxy: sent and accepted, or refused. `None` before the

@@ -163,7 +163,11 @@ impl Session {
         state.forget(name, tags);
         match kind {
             ResourceType::Cluster => self.gates.drop_cluster(name),
-            ResourceType::Listener | ResourceType::Route => self.holders.drop_holder(kind, name),
+            ResourceType::Listener => self.holders.drop_holder(kind, name),
+            ResourceType::Route => {
+                self.holders.drop_holder(kind, name);
+                self.draining.remove(name);
+            }
             ResourceType::Secret | ResourceType::Endpoints => {}
         }
     }

@@ -69,7 +69,19 @@ impl Session {
                 let opened = self.gates.give_up(name);
                 self.opened(opened.into_iter().collect());
             }
-            Effective::Absent => self.gates.drop_cluster(name),
+            Effective::Absent => {
+                self.gates.drop_cluster(name);
+                self.look_at_drained();
+            }
+        }
+    }
+
+    /// A cluster is gone: route configurations that the proxy drains may name it.
+    fn look_at_drained(&mut self) {
+        let tag = self.target.revision();
+        let (state, tags) = (&mut self.types[super::types::index(ResourceType::Route)], &mut self.tags);
+        for name in &self.draining {
+            state.mark(name, Work { tag, forced: false }, tags);
         }
     }
 

@@ -41,6 +41,8 @@ pub struct ConfigMap {
     pub meta: Meta,
     /// `data`, by key.
     pub data: BTreeMap<Arc<str>, Arc<str>>,
+    /// What is text of `binaryData`, by key.
+    pub binary: BTreeMap<Arc<str>, Arc<str>>,
     /// The authorities in it, read once.
     pub bundle: Result<Arc<Bundle>, BundleError>,
 }

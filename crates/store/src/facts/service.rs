@@ -24,8 +24,8 @@ pub struct Service {
 /// How a Service is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceKind {
-    /// By its endpoints, with a cluster IP.
-    ClusterIp,
+    /// By its endpoints, or by its cluster IP; `None` while it has none.
+    ClusterIp(Option<IpAddr>),
     /// By its endpoints, without a cluster IP.
     Headless,
     /// By a DNS name outside.

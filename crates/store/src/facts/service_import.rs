@@ -1,5 +1,7 @@
 //! Facts of ServiceImport.
 
+use std::net::IpAddr;
+
 use super::{Meta, ServicePort};
 use crate::ObjectId;
 
@@ -10,6 +12,8 @@ pub struct ServiceImport {
     pub meta: Meta,
     /// The Service of the same name in this cluster, which the import is of when the cluster exports it.
     pub service: ObjectId,
+    /// The first of its virtual addresses; `None` without one.
+    pub address: Option<IpAddr>,
     /// `spec.ports`, in order.
     pub ports: Box<[ServicePort]>,
 }

@@ -163,6 +163,9 @@ impl<'a> Lowering<'a> {
             bundle: bundle::entry(&data)
                 .ok_or(BundleError::Missing)
                 .and_then(|text| bundle::read(text.as_bytes())),
+            binary: (map.binary_data.iter().flatten())
+                .filter_map(|(key, bytes)| Some((text(key), text(std::str::from_utf8(&bytes.0).ok()?))))
+                .collect(),
             data,
         }
     }

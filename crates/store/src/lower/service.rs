@@ -24,7 +24,7 @@ impl Lowering<'_> {
                 ServiceKind::ExternalName(text(spec.external_name.as_deref().unwrap_or_default()))
             }
             (_, Some("None")) => ServiceKind::Headless,
-            _ => ServiceKind::ClusterIp,
+            (_, address) => ServiceKind::ClusterIp(address.and_then(|address| address.parse().ok())),
         };
         let label = |key: &str| service.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
         let owner = (
@@ -61,6 +61,7 @@ impl Lowering<'_> {
         ServiceImport {
             meta: self.meta(Kind::ServiceImport, &import.metadata),
             service: self.object(Kind::Service, &own, name),
+            address: import.spec.ips.first().and_then(|address| address.parse().ok()),
             ports: (import.spec.ports.iter())
                 .filter_map(|p| {
                     Some(ServicePort {

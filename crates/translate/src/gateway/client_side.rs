@@ -13,14 +13,14 @@ use store::facts::{self, CertificateRef};
 use super::parameters::Parameters;
 use crate::{
     Finding, Reader,
-    backend_tls::{self, ClientSide},
+    backend_tls::{self, Broken, ClientSide},
 };
 
 /// Reason when the reference to a client certificate leads nowhere (GEP-3155).
 const INVALID_CLIENT_CERTIFICATE: &str = "InvalidClientCertificateRef";
 
 /// The Gateway's own words go before those of its EnvoyProxies as a whole, also when they are of no use: then no
-/// certificate is shown. The finding is about `ResolvedRefs` of the Gateway.
+/// certificate is shown, and no copies of requests go out. The finding is about `ResolvedRefs` of the Gateway.
 pub(super) fn of_gateway(
     gateway: &facts::Gateway,
     object: &ObjectRef,
@@ -33,7 +33,11 @@ pub(super) fn of_gateway(
     let Some(reference) = &backend.certificate else { return (ClientSide::default(), None) };
     match certificate(gateway, object, reference, reader) {
         Ok(certificate) => (ClientSide { certificate: Some(certificate), ..ClientSide::default() }, None),
-        Err(finding) => (ClientSide::default(), Some(finding)),
+        Err(finding) => {
+            let message = format!("the Gateway's {}: {}", finding.field, finding.message).into();
+            let broken = Some(Broken { message, refuses: false });
+            (ClientSide { broken, ..ClientSide::default() }, Some(finding))
+        }
     }
 }
 
@@ -123,7 +127,10 @@ impl ClientSide {
         };
         match certificate {
             Ok(id) => ClientSide { certificate: Some(id), ..self },
-            Err(message) => ClientSide { broken: Some(message.into()), ..self },
+            Err(message) => {
+                let message = format!("the Gateway's EnvoyProxy: {message}").into();
+                ClientSide { broken: Some(Broken { message, refuses: true }), ..self }
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ mod socket;
 
 use std::sync::Arc;
 
-use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish};
+use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish, traffic::Routing};
 use rustc_hash::FxHashMap;
 use store::{
     Infrastructure, NameId, ObjectId,
@@ -53,6 +53,8 @@ pub struct FleetOutput {
     pub sockets: Box<[Socket]>,
     /// Certificates that proxies need for listeners, ascending.
     pub certificates: Box<[ObjectId]>,
+    /// How its proxies reach Services, where no policy says otherwise.
+    pub routing: Routing,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
@@ -305,6 +307,7 @@ fn judged<'a>(
         served,
         sockets,
         certificates,
+        routing: parameters.routing(),
         ready_listener: (in_cluster && served).then(|| parameters.bind_address().0.into()),
         wish,
     }
@@ -328,6 +331,7 @@ impl FleetOutput {
             served: false,
             sockets: [].into(),
             certificates: [].into(),
+            routing: Routing::default(),
             ready_listener: None,
             wish: None,
         }

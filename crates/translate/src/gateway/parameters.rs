@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ir::infra::{DeployMode, Installation};
+use ir::{
+    infra::{DeployMode, Installation},
+    traffic::Routing,
+};
 use serde_json::{Map, Value};
 use store::{Infrastructure, ObjectId, facts};
 
@@ -41,6 +44,14 @@ impl Parameters {
     /// Whether ports below 1024 are bound as they are.
     pub(crate) fn keeps_ports(&self) -> bool {
         self.flag("/provider/kubernetes/useListenerPortAsContainerPort")
+    }
+
+    /// How Services are reached.
+    pub(super) fn routing(&self) -> Routing {
+        match self.spec.get("routingType").and_then(Value::as_str) {
+            Some("Service") => Routing::Service,
+            _ => Routing::Endpoint,
+        }
     }
 
     /// The address that listeners bind in a Pod, and whether IPv4 comes in there too when it is IPv6.

@@ -134,6 +134,8 @@ pub struct Applied<'a> {
     pub parent: Option<ObjectId>,
     /// What they say together.
     pub version: &'a Version,
+    /// The policy is for the route or a rule of it.
+    pub of_route: bool,
 }
 
 impl<'a> Policies<'a> {
@@ -150,10 +152,32 @@ impl<'a> Policies<'a> {
             Some(policy) => {
                 let merged = reader.policy(policy).is_some_and(|policy| policy.merge.is_some());
                 let parent = if merged { target::closest(kind, listener, reader) } else { None };
-                self.applied(policy, parent.map(|(parent, _)| parent), reader)
+                self.applied(policy, parent.map(|(parent, _)| parent), true, reader)
             }
             None => self.of_listener(kind, listener, reader),
         }
+    }
+
+    /// All policies of a kind for a rule of a route on a listener and for what contains it, the most specific one first.
+    pub fn all_of_rule(
+        &self,
+        kind: Kind,
+        (route, rule): (ObjectId, Option<&str>),
+        listener: &AttachListener,
+        reader: &mut Reader<'_>,
+    ) -> Vec<Applied<'a>> {
+        let mut all = Vec::new();
+        for section in rule.map(Some).into_iter().chain([None]) {
+            let Some(policy) = target::holder(kind, route, section, reader) else { continue };
+            let merged = reader.policy(policy).is_some_and(|policy| policy.merge.is_some());
+            let parent = if merged { target::closest(kind, listener, reader) } else { None };
+            all.extend(self.applied(policy, parent.map(|(parent, _)| parent), true, reader));
+        }
+        for scope in scope::around_listener(listener) {
+            let holder = target::holder(kind, scope.object, scope.section.as_deref(), reader);
+            all.extend(holder.and_then(|policy| self.applied(policy, None, false, reader)));
+        }
+        all
     }
 
     /// The policy of a kind that applies to a listener.
@@ -164,20 +188,21 @@ impl<'a> Policies<'a> {
         reader: &mut Reader<'_>,
     ) -> Option<Applied<'a>> {
         let (policy, _) = target::closest(kind, listener, reader)?;
-        self.applied(policy, None, reader)
+        self.applied(policy, None, false, reader)
     }
 
     fn applied(
         &self,
         policy: ObjectId,
         parent: Option<ObjectId>,
+        of_route: bool,
         reader: &mut Reader<'_>,
     ) -> Option<Applied<'a>> {
         reader.record(Dep::Policy(policy));
         let versions = &self.0.get(policy)?.versions;
         // The stage has a version for every listener that a target is attached to, so the first look finds it.
         let version = versions.get(&parent).or_else(|| versions.get(&None))?;
-        Some(Applied { policy, parent, version })
+        Some(Applied { policy, parent, version, of_route })
     }
 }
 
@@ -272,7 +297,8 @@ impl Work {
                 self.kind.refuse(&**settings, target, listener, listeners)
             });
             if let Some(parent) = scope::around(&scope, gateway) {
-                self.relations.push(Relation { gateway, parent, child: scope.clone(), merged: false });
+                let child = scope.clone();
+                self.relations.push(Relation { gateway, parent, child, route: false, merged: false });
             }
             place.scope = Some((gateway, scope));
         }
@@ -307,6 +333,7 @@ impl Work {
                 gateway: parent.gateway,
                 parent: scope,
                 child: whole.clone(),
+                route: true,
                 merged: false,
             });
             place.overriding.clone_from(&overriding);
@@ -341,6 +368,7 @@ impl Work {
                         gateway: parent.gateway,
                         parent: of,
                         child: route.clone(),
+                        route: true,
                         merged: true,
                     });
                     place.merged = Some(reader.object(policy));

@@ -3,7 +3,7 @@
 use ir::Kind;
 use store::ObjectId;
 
-use super::{Head, RouteKind, RouteOutput, backends::Speaks, rules};
+use super::{Head, RouteKind, RouteOutput, resolve::Speaks, rules};
 use crate::Reader;
 
 /// GRPCRoute.

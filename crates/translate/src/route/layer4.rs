@@ -11,9 +11,9 @@ use store::{ObjectId, facts};
 
 use super::{
     BackendKind, ClusterPlan, Destination, Head, Layer4, Origin, RouteFindings, RouteKind, RouteOutput, Slot,
-    backends::{self, Referrer, Speaks},
+    resolve::{Referrer, Resolved, Speaks, resolve},
 };
-use crate::{Finding, Reader};
+use crate::{Finding, Reader, TlsPart, backend_tls::INVALID_BACKEND_TLS};
 
 /// A kind of routes of connections or datagrams.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl RouteKind for Layer4Kind {
             layer4: None,
             plans: [].into(),
             policies: [].into(),
-            tls_rules: [].into(),
+            over_tls: [].into(),
             rule_names: route.rules.iter().filter_map(|rule| rule.name.clone()).collect(),
             findings: RouteFindings::default(),
             object,
@@ -62,16 +62,12 @@ impl RouteKind for Layer4Kind {
         if !self.takes(route) {
             return Some(output);
         }
-        let mut work = Work {
-            kind: self,
-            name: format!("{}-1", super::rule_prefix(&output.object)).into(),
-            destinations: Vec::new(),
-            zones: Zones::default(),
-            refused: 0,
-            policies: Vec::new(),
-            unresolved: Vec::new(),
-        };
-        work.backends(route, &output.object, reader);
+        let name = format!("{}-1", super::rule_prefix(&output.object));
+        let passed_through = format!("{name}/passed-through");
+        let mut work = self.work(route, &output.object, (name, Speaks::Bytes(self.transport)), reader);
+        // TLS that backends ask for is for connections that come decrypted (Gateway API, BackendTLSPolicy.targetRefs).
+        let passed_through = (self.kind == Kind::TlsRoute && work.wants_tls())
+            .then(|| self.work(route, &output.object, (passed_through, Speaks::Encrypted), reader));
         let section = if self.kind == Kind::TlsRoute { None } else { route.rules[0].name.clone() };
         let metadata = Metadata {
             object: output.object.clone(),
@@ -86,23 +82,32 @@ impl RouteKind for Layer4Kind {
                 output.object.name
             )
             .into(),
+            section: section.clone(),
             target: work.target(),
+            passed_through: passed_through.as_ref().map(Work::target),
         });
         work.policies.sort_unstable();
         work.policies.dedup();
-        output.policies = work.policies.into();
-        output.plans = [ClusterPlan {
-            rule: 0,
-            section,
-            slot: Slot::Rule,
-            name: work.name,
-            metadata: Some(metadata),
-            protocol: Protocol::default(),
-            zones: work.zones,
-            destinations: work.destinations.into(),
-        }]
-        .into();
-        output.findings.unresolved = work.unresolved;
+        output.policies = std::mem::take(&mut work.policies).into();
+        if work.destinations.iter().any(|destination| destination.tls.is_some()) {
+            output.over_tls = [TlsPart::Rule(0)].into();
+        }
+        output.findings.unresolved = std::mem::take(&mut work.unresolved);
+        let passed_through = passed_through.map(|work| (Slot::PassedThrough, work));
+        output.plans = [(Slot::Rule, work)]
+            .into_iter()
+            .chain(passed_through)
+            .map(|(slot, work)| ClusterPlan {
+                rule: 0,
+                section: section.clone(),
+                slot,
+                name: work.name,
+                metadata: Some(metadata.clone()),
+                protocol: Protocol::default(),
+                zones: work.zones,
+                destinations: work.destinations.into(),
+            })
+            .collect();
         Some(output)
     }
 }
@@ -112,6 +117,27 @@ impl Layer4Kind {
     /// it; only versions before v1 let them be written.
     fn takes(&self, route: &facts::Layer4Route) -> bool {
         route.rules.len() == 1 || self.kind == Kind::TlsRoute
+    }
+
+    /// The backends of a route as one cluster of this name.
+    fn work(
+        &self,
+        route: &facts::Layer4Route,
+        object: &ObjectRef,
+        (name, speaks): (String, Speaks),
+        reader: &mut Reader<'_>,
+    ) -> Work<'_> {
+        let mut work = Work {
+            kind: self,
+            name: name.into(),
+            destinations: Vec::new(),
+            zones: Zones::default(),
+            refused: 0,
+            policies: Vec::new(),
+            unresolved: Vec::new(),
+        };
+        work.backends(route, &Referrer { object, namespace: route.meta.namespace, speaks }, reader);
+        work
     }
 }
 
@@ -130,17 +156,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn backends(&mut self, route: &facts::Layer4Route, object: &ObjectRef, reader: &mut Reader<'_>) {
-        let speaks = Speaks::Bytes(self.kind.transport);
-        let referrer = Referrer { object, namespace: route.meta.namespace, speaks };
+    fn backends(&mut self, route: &facts::Layer4Route, referrer: &Referrer<'_>, reader: &mut Reader<'_>) {
         let mut position = 0;
         for (r, rule) in route.rules.iter().enumerate() {
             for (i, backend) in rule.backends.iter().enumerate() {
                 let region = format!("{}/backend/{position}", self.name).into();
                 position += 1;
-                match backends::resolve(&referrer, &backend.backend, backend.weight, None, reader) {
+                match resolve(referrer, &backend.backend, backend.weight, None, reader) {
                     Ok(_) if backend.weight == 0 => {}
-                    Ok(backends::Resolved { destination, zones, .. }) => {
+                    Ok(Resolved { destination, zones, .. }) => {
                         self.policies.extend(destination.policy());
                         self.destinations.push(Destination { region, ..destination });
                         self.zones = zones;
@@ -179,6 +203,12 @@ impl Work<'_> {
         };
         self.destinations.clear();
         self.unresolved.push(Finding::new("spec.rules[0].backendRefs", reason, message));
+    }
+
+    /// True when a backend is to be reached over TLS, also where it cannot be.
+    fn wants_tls(&self) -> bool {
+        self.destinations.iter().any(|destination| destination.tls.is_some())
+            || self.unresolved.iter().any(|finding| finding.reason == INVALID_BACKEND_TLS)
     }
 
     fn is_dynamic(&self) -> bool {

@@ -3,18 +3,14 @@
 use ir::route::{PathMatch, StringMatch};
 use store::facts;
 
-use super::backends::Speaks;
-use crate::Finding;
-
-/// Limit of a compiled regular expression in bytes of our own check. Envoy compiles with RE2, whose program for the
-/// same expression is smaller; 1 MiB lets through every expression that fits the schema's 4096 characters and no bomb.
-const REGEX_SIZE_LIMIT: usize = 1 << 20;
+use super::resolve::Speaks;
+use crate::{Finding, expression};
 
 /// Finds the first expression of a rule that Envoy could not compile. The whole rule is then not served, since a rule
 /// without one of its matches would take fewer requests than its author wrote.
 pub(super) fn check(index: u16, rule: &facts::Rule, speaks: Speaks) -> Result<(), Finding> {
     let path_field = match speaks {
-        Speaks::Http | Speaks::Bytes(_) => "path.value",
+        Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => "path.value",
         // The expressions of service and method, put together.
         Speaks::Grpc => "method",
     };
@@ -35,15 +31,7 @@ pub(super) fn check(index: u16, rule: &facts::Rule, speaks: Speaks) -> Result<()
 }
 
 fn check_regex(rule: u16, matched: &str, part: &str, regex: &str) -> Result<(), Finding> {
-    let compiled = regex::RegexBuilder::new(regex).size_limit(REGEX_SIZE_LIMIT).build();
-    compiled.map(|_| ()).map_err(|error| {
-        // The library prints the expression with a caret below it over several lines; its last line says what is wrong.
-        let text = error.to_string();
-        let cause = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        Finding::new(
-            format!("{matched}.{part}"),
-            "UnsupportedValue",
-            format!("Rule {rule}: the regular expression {regex:?} is not valid: {cause}"),
-        )
+    expression::check(regex).map_err(|message| {
+        Finding::new(format!("{matched}.{part}"), "UnsupportedValue", format!("Rule {rule}: {message}"))
     })
 }

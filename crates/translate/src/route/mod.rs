@@ -9,6 +9,7 @@ mod grpc;
 mod http;
 mod layer4;
 mod matches;
+mod resolve;
 mod rules;
 
 use std::sync::Arc;
@@ -24,8 +25,8 @@ use store::{
     facts::{Meta, ParentRef},
 };
 
-use crate::{Finding, Reader};
-pub use backends::{BackendKind, Destination};
+use crate::{Finding, Reader, TlsPart};
+pub use resolve::{BackendKind, Destination};
 pub use rules::filters;
 
 /// A kind of routes.
@@ -100,8 +101,8 @@ pub struct RouteOutput {
     pub plans: Box<[ClusterPlan]>,
     /// BackendTLSPolicies that have a say in them, ascending.
     pub policies: Box<[ObjectId]>,
-    /// Rules that send requests to a backend over TLS, by index, ascending.
-    pub tls_rules: Box<[u16]>,
+    /// What of it reaches a backend over TLS, each part once.
+    pub over_tls: Box<[TlsPart]>,
     /// What is wrong.
     pub findings: RouteFindings,
 }
@@ -111,8 +112,12 @@ pub struct RouteOutput {
 pub struct Layer4 {
     /// Name of its filter chains: `tcproute/<namespace>/<name>`.
     pub name: Arc<str>,
+    /// Name of its rule; `None` for a TLSRoute, whose rules are one.
+    pub section: Option<Arc<str>>,
     /// Where to.
     pub target: TcpTarget,
+    /// Where to from listeners that pass TLS through, if that differs: TLS of ours is never put around the client's.
+    pub passed_through: Option<TcpTarget>,
 }
 
 /// Age and generation of a route.
@@ -148,6 +153,8 @@ pub enum Slot {
     Backend(u16),
     /// The cluster of one mirror, by its index in `filters`.
     Mirror(u16),
+    /// The one cluster of all backends of a TLSRoute, for listeners that pass TLS through.
+    PassedThrough,
 }
 
 /// A cluster that a rule needs.

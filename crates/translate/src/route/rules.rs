@@ -13,12 +13,12 @@ use store::{
 };
 
 use super::{
-    BackendKind, ClusterPlan, Destination, Origin, RouteFindings, RouteOutput, Slot,
-    backends::{self, Referrer, Resolved, Speaks},
+    BackendKind, ClusterPlan, Destination, Origin, RouteFindings, RouteOutput, Slot, backends,
     filters::{self as route_filters, Filters},
     matches,
+    resolve::{Referrer, Resolved, Speaks, resolve},
 };
-use crate::{Finding, Reader};
+use crate::{Finding, Reader, TlsPart};
 
 /// Translates the rules of one route; `speaks` tells what its requests are.
 pub(super) fn translate(
@@ -47,11 +47,9 @@ pub(super) fn translate(
     let Work { plans, mut policies, mut findings, .. } = work;
     policies.sort_unstable();
     policies.dedup();
-    let over_tls = |plan: &&ClusterPlan| {
-        !matches!(plan.slot, Slot::Mirror(_)) && plan.destinations.iter().any(|d| d.tls.is_some())
-    };
-    let mut tls_rules: Vec<u16> = plans.iter().filter(over_tls).map(|plan| plan.rule).collect();
-    tls_rules.dedup();
+    let over_tls = plans.iter().filter(|plan| plan.destinations.iter().any(|d| d.tls.is_some()));
+    let mut over_tls: Vec<TlsPart> = over_tls.map(TlsPart::of).collect();
+    over_tls.dedup();
     findings.all_dropped = served.is_empty() && !findings.dropped.is_empty();
     RouteOutput {
         origin: Origin { created: meta.created, generation: meta.generation },
@@ -61,7 +59,7 @@ pub(super) fn translate(
         layer4: None,
         plans: plans.into(),
         policies: policies.into(),
-        tls_rules: tls_rules.into(),
+        over_tls: over_tls.into(),
         findings,
     }
 }
@@ -153,7 +151,7 @@ impl Work<'_> {
         for (i, filter) in (0u16..).zip(facts) {
             let facts::Filter::Mirror { backend, fraction } = filter else { continue };
             let field = format!("spec.rules[{index}].filters[{i}].requestMirror.backendRef");
-            let resolved = backends::resolve(&self.referrer(), backend, 1, None, reader);
+            let resolved = resolve(&self.referrer(), backend, 1, None, reader);
             let finding =
                 |reason, message| Finding::new(field, reason, format!("Mirror of rule {index}: {message}"));
             let (destination, protocol, zones) = match resolved {

@@ -15,20 +15,20 @@ use envoy_api::{
         },
         route_action::{
             ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
-            RequestMirrorPolicy, UpgradeConfig,
+            RequestMirrorPolicy, UpgradeConfig, upgrade_config::ConnectConfig,
         },
-        weighted_cluster::{ClusterWeight, cluster_weight},
+        weighted_cluster::{ClusterWeight, RandomValueSpecifier, cluster_weight},
     },
     types::{FractionalPercent, fractional_percent::DenominatorType},
-    well_known::uint32,
+    well_known::{boolean, uint32},
 };
 use ir::{
     route::{Forward, Mirror, PathMatch, Retry, Target, WeightedCluster},
-    traffic::{RetryPolicy as Policy, RouteTraffic},
+    traffic::{CONNECT, RetryPolicy as Policy, RouteTraffic, Upgrade},
 };
 
 use super::{
-    headers,
+    hash, headers,
     rewrite::{self, Rewrite},
     wire::Fields,
 };
@@ -72,12 +72,34 @@ pub(super) fn action(
         .and_then(|traffic| traffic.max_stream_duration)
         .map(|span| MaxStreamDuration { max_stream_duration: Some(duration(span)), ..Default::default() });
     action.request_mirror_policies = forward.mirrors.iter().filter_map(mirror).collect();
+    if let Some(key) = traffic.and_then(|traffic| traffic.hash.as_ref()) {
+        action.hash_policy = hash::policies(key);
+        if let Some(ClusterSpecifier::WeightedClusters(clusters)) = &mut action.cluster_specifier {
+            // A client that the hash keeps on an endpoint has to stay with the backend, too.
+            clusters.random_value_specifier = boolean(true).map(RandomValueSpecifier::UseHashPolicy);
+        }
+    }
     fields.message(&action);
     let of_policy = || traffic.and_then(|traffic| traffic.retry.clone());
     if let Some(policy) = forward.retry.as_ref().map(of_route).or_else(of_policy) {
         fields.nested(RETRY_POLICY, |message| retry(message, &policy));
     }
-    websocket(fields, forward);
+    match traffic.and_then(|traffic| traffic.upgrades.as_deref()) {
+        // gRPC has no upgrades, whatever a policy for other routes, too, says.
+        Some(upgrades) if forward.websocket => fields.message(&RouteAction {
+            upgrade_configs: upgrades.iter().map(upgrade).collect(),
+            ..Default::default()
+        }),
+        _ => websocket(fields, forward),
+    }
+}
+
+fn upgrade(upgrade: &Upgrade) -> UpgradeConfig {
+    UpgradeConfig {
+        upgrade_type: upgrade.protocol.to_string(),
+        connect_config: (upgrade.terminates && &*upgrade.protocol == CONNECT).then(ConnectConfig::default),
+        ..Default::default()
+    }
 }
 
 /// Adds the fields of a `RouteAction` to the rule's clusters that changes nothing on the way: for the preflight

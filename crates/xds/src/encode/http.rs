@@ -21,7 +21,7 @@ use envoy_api::{
 };
 use ir::listener::{Http, HttpFilter as Filter};
 
-use super::{access_log, config_source, misdirected, wire::Fields};
+use super::{access_log, config_source, limits, misdirected, rate_limit, response, wire::Fields};
 
 /// Filter that a route's CORS policy is for.
 pub(super) const CORS_FILTER: &str = "envoy.filters.http.cors";
@@ -44,15 +44,36 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
     if http.notes_connection {
         fields.raw(&misdirected::NOTE);
     }
-    // The set is in the order in which filters act; the router comes last.
+    // The set is in the order in which filters act; those that compress and the router come last.
+    let mut named: Option<&str> = None;
+    let mut buffered = false;
     for filter in &http.filters {
         match filter {
+            // A policy that is merged over several others may have several forms; Envoy knows filters by name.
+            Filter::CustomResponse(overrides) if named == Some(&*overrides.policy) => {}
+            Filter::CustomResponse(overrides) => {
+                named = Some(&*overrides.policy);
+                fields.raw(&encoded(response::response_filter(overrides)));
+            }
+            Filter::Fault => fields.raw(&FAULT),
             Filter::Cors => fields.raw(&CORS),
             Filter::SessionPersistence => fields.raw(&SESSION),
+            Filter::Buffer(_) if buffered => {}
+            Filter::Buffer(limit) => {
+                buffered = true;
+                fields.raw(&encoded(limits::buffer_filter(*limit)));
+            }
             Filter::LoopbackGuard => fields.raw(&LOOPBACK),
+            Filter::LocalRateLimit => fields.raw(&LOCAL_LIMIT),
+            Filter::RequestBandwidth => fields.raw(&REQUEST_BANDWIDTH),
+            Filter::ResponseBandwidth => fields.raw(&RESPONSE_BANDWIDTH),
             Filter::GrpcWeb => fields.raw(&GRPC_WEB),
             Filter::GrpcStatistics => fields.raw(&GRPC_STATISTICS),
+            Filter::Compressor(_) => {}
         }
+    }
+    for compressor in limits::compressor_filters(&http.filters) {
+        fields.raw(&encoded(compressor));
     }
     fields.raw(&ROUTER);
 }
@@ -75,6 +96,16 @@ fn encoded(filter: HttpFilter) -> Vec<u8> {
 }
 
 static ROUTER: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(router()));
+
+static FAULT: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(limits::fault_filter()));
+
+static LOCAL_LIMIT: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(rate_limit::local_filter()));
+
+static REQUEST_BANDWIDTH: LazyLock<Vec<u8>> =
+    LazyLock::new(|| encoded(limits::bandwidth_filter(limits::REQUEST_BANDWIDTH_FILTER)));
+
+static RESPONSE_BANDWIDTH: LazyLock<Vec<u8>> =
+    LazyLock::new(|| encoded(limits::bandwidth_filter(limits::RESPONSE_BANDWIDTH_FILTER)));
 
 static CORS: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(filter(CORS_FILTER, any(&Cors {}))));
 

@@ -22,7 +22,7 @@ use ir::{
 };
 
 use super::{
-    access_log, address, config_source, http, server_name,
+    access_log, address, config_source, hash, http, server_name,
     wire::{Fields, type_url},
 };
 
@@ -82,12 +82,12 @@ fn tcp(fields: &mut Fields, listener: &Listener) {
 fn udp(fields: &mut Fields, listener: &Listener) {
     let mut chains = listener.chains.iter().chain(&listener.default_chain);
     let forwarding = chains.find_map(|chain| match &chain.network {
-        Network::Udp { cluster, stat_prefix } => Some((cluster, stat_prefix)),
+        Network::Udp { cluster, stat_prefix, by_source } => Some((cluster, stat_prefix, *by_source)),
         Network::Http(_) | Network::Tcp { .. } => None,
     });
-    if let Some((cluster, stat_prefix)) = forwarding {
+    if let Some((cluster, stat_prefix, by_source)) = forwarding {
         fields.message(&Message {
-            listener_filters: vec![udp_proxy(cluster, stat_prefix)],
+            listener_filters: vec![udp_proxy(cluster, stat_prefix, by_source)],
             ..Default::default()
         });
     }
@@ -113,7 +113,7 @@ fn filter_chain(message: &mut Fields, chain: &FilterChain) {
                 http::connection_manager(manager, settings);
             });
         }
-        Network::Tcp { target, stat_prefix } => {
+        Network::Tcp { target, stat_prefix, by_source } => {
             if matches!(target, TcpTarget::ServerName(_)) {
                 server_name::filters(message, stat_prefix);
             }
@@ -122,6 +122,7 @@ fn filter_chain(message: &mut Fields, chain: &FilterChain) {
                 proxy.message(&TcpProxy {
                     stat_prefix: stat_prefix.to_string(),
                     cluster_specifier: Some(clusters(target)),
+                    hash_policy: if *by_source { vec![hash::of_connections()] } else { Vec::new() },
                     ..Default::default()
                 });
                 proxy.raw(&TCP_PROXY_LOG);
@@ -199,7 +200,8 @@ fn downstream_tls(tls: &DownstreamTls) -> TransportSocket {
     }
 }
 
-fn udp_proxy(cluster: &str, stat_prefix: &str) -> ListenerFilter {
+fn udp_proxy(cluster: &str, stat_prefix: &str, by_source: bool) -> ListenerFilter {
+    use udp_proxy_config::{HashPolicy, hash_policy::PolicySpecifier};
     use xds_matcher::matcher::{OnMatch, on_match};
     let action = xds_core::TypedExtensionConfig {
         name: "route".to_owned(),
@@ -215,6 +217,9 @@ fn udp_proxy(cluster: &str, stat_prefix: &str) -> ListenerFilter {
     let config = UdpProxyConfig {
         stat_prefix: stat_prefix.to_owned(),
         access_log: vec![access_log::of_routes()],
+        hash_policies: (by_source.then_some(PolicySpecifier::SourceIp(true)).into_iter())
+            .map(|specifier| HashPolicy { policy_specifier: Some(specifier) })
+            .collect(),
         route_specifier: Some(udp_proxy_config::RouteSpecifier::Matcher(matcher)),
         ..Default::default()
     };

@@ -4,11 +4,12 @@ use envoy_api::{
     matcher::{RegexMatcher, StringMatcher, string_matcher::MatchPattern},
     route::{
         CookieMatcher, HeaderMatcher, QueryParameterMatcher, RouteMatch as Message,
-        header_matcher::HeaderMatchSpecifier, query_parameter_matcher::QueryParameterMatchSpecifier,
-        route_match::PathSpecifier,
+        header_matcher::HeaderMatchSpecifier,
+        query_parameter_matcher::QueryParameterMatchSpecifier,
+        route_match::{ConnectMatcher, PathSpecifier},
     },
 };
-use ir::route::{PathMatch, RouteMatch, StringMatch, ValueMatch};
+use ir::route::{PathMatch, RouteMatch, StringMatch};
 
 const METHOD: &str = ":method";
 const PATH: &str = ":path";
@@ -18,6 +19,11 @@ pub(super) fn route_match(matched: &RouteMatch) -> Message {
     let mut message = without_method(matched);
     message.headers.extend(matched.method.as_deref().map(|method| header(METHOD, exact(method))));
     message
+}
+
+/// The match for CONNECT requests, which have no path.
+pub(super) fn connect_match(matched: &RouteMatch) -> Message {
+    Message { path_specifier: Some(PathSpecifier::ConnectMatcher(ConnectMatcher {})), ..route_match(matched) }
 }
 
 /// The preflight requests of browsers for requests that the match takes: the same but for the method, and with the
@@ -35,18 +41,20 @@ pub(super) fn preflight_match(matched: &RouteMatch) -> Message {
 fn without_method(matched: &RouteMatch) -> Message {
     // One more for the method, which most matches with headers have.
     let mut headers = Vec::with_capacity(matched.headers.len() + 1);
-    headers.extend(matched.headers.iter().map(|wanted| header(&wanted.name, string(wanted))));
+    headers.extend(matched.headers.iter().map(|wanted| header(&wanted.name, string(&wanted.value))));
     if let PathMatch::Suffix(suffix) = &matched.path {
         let pattern = Some(MatchPattern::Suffix(suffix.to_string()));
         headers.push(header(PATH, StringMatcher { match_pattern: pattern, ..Default::default() }));
     }
     let query = matched.query.iter().map(|wanted| QueryParameterMatcher {
         name: wanted.name.to_string(),
-        query_parameter_match_specifier: Some(QueryParameterMatchSpecifier::StringMatch(string(wanted))),
+        query_parameter_match_specifier: Some(QueryParameterMatchSpecifier::StringMatch(string(
+            &wanted.value,
+        ))),
     });
     let cookies = matched.cookies.iter().map(|wanted| CookieMatcher {
         name: wanted.name.to_string(),
-        string_match: Some(string(wanted)),
+        string_match: Some(string(&wanted.value)),
         ..Default::default()
     });
     Message {
@@ -85,11 +93,15 @@ fn header(name: &str, value: StringMatcher) -> HeaderMatcher {
     }
 }
 
-fn string(wanted: &ValueMatch) -> StringMatcher {
-    match &wanted.value {
-        StringMatch::Exact(value) => exact(value),
-        StringMatch::Regex(pattern) => regex(pattern),
-    }
+/// A matcher of a value.
+pub(super) fn string(value: &StringMatch) -> StringMatcher {
+    let pattern = match value {
+        StringMatch::Exact(value) => return exact(value),
+        StringMatch::Regex(pattern) => return regex(pattern),
+        StringMatch::Prefix(prefix) => MatchPattern::Prefix(prefix.to_string()),
+        StringMatch::Suffix(suffix) => MatchPattern::Suffix(suffix.to_string()),
+    };
+    StringMatcher { match_pattern: Some(pattern), ..Default::default() }
 }
 
 /// A matcher of the whole string.

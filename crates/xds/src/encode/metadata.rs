@@ -1,6 +1,6 @@
 //! `filter_metadata["envoy-gateway"]`: which Kubernetes object a resource stands for.
 
-use ir::Metadata;
+use ir::{Metadata, ObjectRef};
 
 use super::wire::Fields;
 
@@ -16,10 +16,22 @@ const LIST_VALUES: u32 = 1;
 /// `envoy.config.core.v3.Metadata.filter_metadata`.
 const FILTER_METADATA: u32 = 1;
 
-/// Adds a field of type `envoy.config.core.v3.Metadata`. Members of each struct come in the order of their names.
+/// Adds a field of type `envoy.config.core.v3.Metadata`.
 pub(super) fn field(fields: &mut Fields, tag: u32, metadata: &Metadata) {
+    with_policy(fields, tag, metadata, None);
+}
+
+/// The same for what a policy has a say in. Members of each struct come in the order of their names.
+pub(super) fn with_policy(fields: &mut Fields, tag: u32, metadata: &Metadata, policy: Option<&ObjectRef>) {
     fields.nested(tag, |message| {
         message.map_entry(FILTER_METADATA, NAMESPACE, |namespace| {
+            if let Some(policy) = policy {
+                namespace.map_entry(STRUCT_FIELDS, "policies", |policies| {
+                    policies.nested(VALUE_LIST, |list| {
+                        list.nested(LIST_VALUES, |value| value.nested(VALUE_STRUCT, |o| object(o, policy)));
+                    });
+                });
+            }
             namespace.map_entry(STRUCT_FIELDS, "resources", |resources| {
                 resources.nested(VALUE_LIST, |list| {
                     list.nested(LIST_VALUES, |value| {
@@ -41,12 +53,16 @@ fn resource(object: &mut Fields, metadata: &Metadata) {
             });
         });
     }
-    string_member(object, "kind", metadata.object.kind.name());
-    string_member(object, "name", &metadata.object.name);
-    string_member(object, "namespace", &metadata.object.namespace);
+    self::object(object, &metadata.object);
     if let Some(section) = &metadata.section {
         string_member(object, "sectionName", section);
     }
+}
+
+fn object(fields: &mut Fields, object: &ObjectRef) {
+    string_member(fields, "kind", object.kind.name());
+    string_member(fields, "name", &object.name);
+    string_member(fields, "namespace", &object.namespace);
 }
 
 fn string_member(object: &mut Fields, name: &str, text: &str) {

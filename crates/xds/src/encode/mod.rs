@@ -14,21 +14,26 @@ mod config_source;
 mod cors;
 mod endpoints;
 mod forward;
+mod hash;
 mod headers;
 mod http;
+mod limits;
 mod listener;
 mod loopback;
 mod matching;
 mod metadata;
 mod misdirected;
+mod rate_limit;
 mod ready;
 mod redirect;
+mod response;
 mod rewrite;
 mod route;
 mod secret;
 mod server_name;
 mod session;
 mod tls;
+mod tracing;
 mod wire;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! ([`virtual_host_field`]), which in turn is made of one field for each route ([`route_field`]). Each part is encoded
 //! once and kept; a change of one route costs the encoding of that route and copies.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use envoy_api::{
     route::{
@@ -14,6 +14,7 @@ use envoy_api::{
     well_known::Any,
 };
 use ir::{
+    ObjectRef,
     cluster::INVALID_BACKEND_CLUSTER,
     listener::VirtualHost,
     route::{Action, RouteMatch, Rule, Target},
@@ -22,9 +23,9 @@ use ir::{
 use prost::Message;
 
 use super::{
-    cors, forward, headers, http, loopback, matching, metadata,
+    cors, forward, headers, http, limits, loopback, matching, metadata, rate_limit,
     redirect::{self, Origin},
-    session,
+    response, session, tracing,
     wire::Fields,
 };
 
@@ -37,6 +38,9 @@ const HOST_METADATA: u32 = 24;
 const ROUTE_ACTION: u32 = 2;
 const ROUTE_METADATA: u32 = 4;
 const TYPED_PER_FILTER_CONFIG: u32 = 13;
+/// Headers in which endpoints report their load (Open Request Cost Aggregation).
+const LOAD_REPORTS: [&str; 2] = ["endpoint-load-metrics", "endpoint-load-metrics-bin"];
+
 // `google.protobuf.Any`.
 const TYPE_URL: u32 = 1;
 const VALUE: u32 = 2;
@@ -70,8 +74,9 @@ pub fn virtual_host_field<R: AsRef<[u8]>>(host: &VirtualHost, routes: &[R]) -> V
 
 /// One match of a rule on one host, as the field `routes` of a `VirtualHost`, tag and length included.
 ///
-/// `traffic` is what a policy says of the rule; what the rule says itself goes first. `listener_port` is the port of the Gateway's listener (not the shifted one of the proxy) and `listener_is_tls` tells
-/// whether it terminates TLS; redirects without a port of their own depend on them.
+/// `traffic` is what a policy says of the rule; what the rule says itself goes first. `listener_port` is the port of the
+/// Gateway's listener (not the shifted one of the proxy) and `listener_is_tls` tells whether it terminates TLS; redirects
+/// without a port of their own depend on them.
 pub fn route_field(
     rule: &Rule,
     traffic: Option<&RouteTraffic>,
@@ -81,14 +86,22 @@ pub fn route_field(
     listener_is_tls: bool,
 ) -> Vec<u8> {
     let origin = Origin { port: listener_port, tls: listener_is_tls };
-    let route = Route {
+    let message = match traffic {
+        Some(traffic) if traffic.connects() => matching::connect_match(matched),
+        _ => matching::route_match(matched),
+    };
+    let mut route = Route {
         request_headers_to_add: headers::to_add(&rule.request_headers),
         request_headers_to_remove: headers::to_remove(&rule.request_headers),
         response_headers_to_add: headers::to_add(&rule.response_headers),
         response_headers_to_remove: headers::to_remove(&rule.response_headers),
-        ..route(rule, matched, host, matching::route_match(matched), "")
+        ..route(rule, matched, host, message, "")
     };
-    field(rule, &route, |message| {
+    if let Some(traffic) = traffic {
+        of_policy(&mut route, rule, traffic);
+    }
+    let policy = traffic.and_then(|traffic| traffic.policy.as_ref());
+    field(rule, policy, &route, |message| {
         match &rule.action {
             Action::Direct { status } => message.message(&direct(*status)),
             Action::Redirect(action) => {
@@ -99,21 +112,76 @@ pub fn route_field(
                     .nested(ROUTE_ACTION, |message| forward::action(message, action, traffic, &matched.path));
             }
         }
-        // By name of the filter, ascending.
-        if let Some(policy) = &rule.cors {
-            filter_config(message, http::CORS_FILTER, &cors::policy(policy));
-        }
-        if let Action::Forward(action) = &rule.action
-            && action.dynamic_host
-        {
-            filter_config(message, http::LOOPBACK_FILTER, &loopback::GUARD);
-        }
-        if let Action::Forward(action) = &rule.action
-            && let Some(persistence) = &action.session
-        {
-            filter_config(message, http::SESSION_FILTER, &session::per_route(persistence, &matched.path));
+        for (filter, config) in filter_configs(rule, traffic, matched) {
+            filter_config(message, &filter, &config);
         }
     })
+}
+
+/// Adds what a policy says beside the action: traces, statistics, headers.
+fn of_policy(route: &mut Route, rule: &Rule, traffic: &RouteTraffic) {
+    let remove = |from: &mut Vec<String>, header: &str| {
+        if from.iter().all(|other| !other.eq_ignore_ascii_case(header)) {
+            from.push(header.to_owned());
+        }
+    };
+    if !traffic.compressors.is_empty() {
+        // A backend that compresses, too, would be compressed twice.
+        remove(&mut route.request_headers_to_remove, "accept-encoding");
+    }
+    if traffic.hides_reports {
+        for header in LOAD_REPORTS {
+            remove(&mut route.response_headers_to_remove, header);
+        }
+    }
+    route.tracing = traffic.tracing.as_deref().map(tracing::of_route);
+    let name = traffic.stat_name(&rule.metadata.object, rule.metadata.section.as_deref());
+    route.stat_prefix = name.map(|name| name.to_string()).unwrap_or_default();
+}
+
+/// What filters have for a match of a rule, by name of the filter, ascending.
+fn filter_configs(
+    rule: &Rule,
+    traffic: Option<&RouteTraffic>,
+    matched: &RouteMatch,
+) -> BTreeMap<Cow<'static, str>, Any> {
+    let mut configs = BTreeMap::new();
+    if let Some(policy) = &rule.cors {
+        configs.insert(Cow::Borrowed(http::CORS_FILTER), cors::policy(policy));
+    }
+    let forwards = match &rule.action {
+        Action::Forward(action) => Some(action),
+        Action::Direct { .. } | Action::Redirect(_) => None,
+    };
+    if forwards.is_some_and(|action| action.dynamic_host) {
+        configs.insert(Cow::Borrowed(http::LOOPBACK_FILTER), loopback::GUARD.clone());
+    }
+    if let Some(persistence) = forwards.and_then(|action| action.session.as_ref()) {
+        let config = session::per_route(persistence, &matched.path);
+        configs.insert(Cow::Borrowed(http::SESSION_FILTER), config);
+    }
+    let Some(traffic) = traffic else { return configs };
+    if let Some(limit) = traffic.local_limit.as_deref().filter(|_| forwards.is_some()) {
+        configs.insert(Cow::Borrowed(rate_limit::LOCAL_LIMIT_FILTER), rate_limit::local(limit));
+    }
+    if let Some(fault) = &traffic.fault {
+        configs.insert(Cow::Borrowed(limits::FAULT_FILTER), limits::fault(fault));
+    }
+    if let Some(limit) = traffic.buffer {
+        configs.insert(Cow::Borrowed(limits::BUFFER_FILTER), limits::buffer(limit));
+    }
+    let (request, response) = limits::bandwidth(&traffic.bandwidth);
+    let directions =
+        [(limits::REQUEST_BANDWIDTH_FILTER, request), (limits::RESPONSE_BANDWIDTH_FILTER, response)];
+    configs.extend(directions.into_iter().filter_map(|(name, config)| Some((Cow::Borrowed(name), config?))));
+    for compressor in &traffic.compressors {
+        let name = limits::compressor_filter(compressor.format);
+        configs.insert(Cow::Owned(name), limits::compression());
+    }
+    if let Some(responses) = &traffic.responses {
+        configs.insert(Cow::Owned(response::filter_name(responses)), response::on());
+    }
+    configs
 }
 
 /// The route for the preflight requests of browsers that a rule with CORS needs beside the match when the match asks
@@ -126,7 +194,7 @@ pub fn cors_preflight_field(rule: &Rule, matched: &RouteMatch, host: &str) -> Op
         return None;
     }
     let route = route(rule, matched, host, matching::preflight_match(matched), "/cors-preflight");
-    Some(field(rule, &route, |message| {
+    Some(field(rule, None, &route, |message| {
         match &rule.action {
             Action::Forward(action) => {
                 message.nested(ROUTE_ACTION, |message| forward::preflight_action(message, action));
@@ -177,13 +245,13 @@ fn route(rule: &Rule, matched: &RouteMatch, host: &str, message: MatchMessage, s
     Route { name, r#match: Some(message), ..Default::default() }
 }
 
-/// A route as field of its virtual host; `rest` adds what is not in `route`.
-fn field(rule: &Rule, route: &Route, rest: impl FnOnce(&mut Fields)) -> Vec<u8> {
+/// A route as field of its virtual host; `policy` has a say in it, and `rest` adds what is not in `route`.
+fn field(rule: &Rule, policy: Option<&ObjectRef>, route: &Route, rest: impl FnOnce(&mut Fields)) -> Vec<u8> {
     // Usual routes take between 250 and 400 bytes.
     let mut fields = Fields::with_capacity(512);
     fields.nested(ROUTES, |message| {
         message.message(route);
-        metadata::field(message, ROUTE_METADATA, &rule.metadata);
+        metadata::with_policy(message, ROUTE_METADATA, &rule.metadata, policy);
         rest(message);
     });
     fields.into_bytes()

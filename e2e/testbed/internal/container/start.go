@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -103,10 +104,32 @@ func child(role string, spec any, out, errs *os.File) (*exec.Cmd, *os.File, erro
 	return command, complaints, nil
 }
 
+// forks are calls for the thread of forker.
+var forks = make(chan func())
+
+func init() { go forker() }
+
+// forker starts all children by one thread that never ends. A program may ask to be signalled when its parent ends, as
+// Envoy does, and to the kernel the parent is the thread that made it; Go ends threads at will: those that worked in a
+// network namespace, for one.
+func forker() {
+	runtime.LockOSThread()
+	for fork := range forks {
+		fork()
+	}
+}
+
+// start starts a command on the thread of forker.
+func start(command *exec.Cmd) error {
+	result := make(chan error)
+	forks <- func() { result <- command.Start() }
+	return <-result
+}
+
 // begin starts a child and waits until its program runs: then the pipe of complaints ends empty.
 func begin(command *exec.Cmd, complaints *os.File) error {
 	defer complaints.Close()
-	err := command.Start()
+	err := start(command)
 	for _, file := range command.ExtraFiles {
 		_ = file.Close()
 	}

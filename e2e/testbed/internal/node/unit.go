@@ -202,6 +202,7 @@ func (w *worker) runOnce(u *unit) error {
 	select {
 	case <-process.Ended:
 	case <-ctx.Done():
+		log.Printf("%s: container %s is stopped: %v", w.name(), u.spec.Name, context.Cause(ctx))
 		w.stopContainer(u, process)
 	}
 	endProbes()
@@ -286,6 +287,7 @@ func (w *worker) stopContainer(u *unit, process *container.Process) {
 		}
 		cancel()
 	}
+	log.Printf("%s: container %s: SIGTERM to %d", w.name(), u.spec.Name, process.PID)
 	process.Signal(syscall.SIGTERM)
 	least := time.Now().Add(leastGrace)
 	for {

@@ -50,6 +50,12 @@ impl Hub {
                 self.add(resource.clone(), version, namespace, optional);
             }
         }
+        let changes = |id: &SourceId| self.sources.get(id).is_some_and(|source| source.version != version);
+        let is_news = sources.is_empty() || sources.iter().any(changes);
+        let kind = resource.object_kind().filter(|_| is_news && !resource.built_in);
+        if let Some((witness, kind)) = self.options.witness.as_ref().zip(kind) {
+            witness.served(kind, version);
+        }
         for id in sources {
             let Some(source) = self.sources.get_mut(&id) else { continue };
             source.absent = None;

@@ -53,11 +53,22 @@ struct State {
     compacted: u64,
     /// Plurals of CRDs that are not installed.
     missing: BTreeSet<String>,
+    /// What CRDs bring: path of a group in a version, and plural.
+    served: BTreeSet<(String, String)>,
     streaming: bool,
     troubles: Vec<Trouble>,
     snapshots: BTreeMap<String, (u64, Vec<Value>)>,
     requests: Vec<String>,
 }
+
+/// Kinds that have a CRD at first.
+const SERVED: [(&str, &[&str]); 2] = [
+    (
+        "/apis/gateway.networking.k8s.io/v1",
+        &["gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants"],
+    ),
+    ("/apis/gateway.envoyproxy.io/v1alpha1", &["backends", "envoyproxies", "backendtrafficpolicies"]),
+];
 
 /// The API server. It ends when dropped.
 pub(super) struct Fake {
@@ -86,7 +97,11 @@ impl Drop for Fake {
 impl Fake {
     /// Starts one that has all kinds and no object.
     pub(super) async fn start() -> Fake {
-        let state = State { revision: 100, streaming: true, ..State::default() };
+        let of_group = |(group, plurals): (&str, &[&str])| -> Vec<(String, String)> {
+            plurals.iter().map(|plural| (group.to_owned(), (*plural).to_owned())).collect()
+        };
+        let served = SERVED.into_iter().flat_map(of_group).collect();
+        let state = State { revision: 100, streaming: true, served, ..State::default() };
         let shared = Shared {
             state: Arc::new(Mutex::new(state)),
             changed: watch::channel(0).0,
@@ -174,6 +189,23 @@ impl Fake {
             drop(state);
             self.cut();
         }
+    }
+
+    /// Serves a kind in this version of its group alone, with the objects that there are.
+    pub(super) fn serve(&self, plural: &str, group_version: &str) {
+        let mut state = self.state();
+        state.served.retain(|(_, other)| other != plural);
+        state.served.insert((group_version.to_owned(), plural.to_owned()));
+        let collection = format!("{group_version}/{plural}");
+        let objects = std::mem::take(&mut state.objects).into_iter();
+        state.objects = objects
+            .map(|((old, namespace, name), object)| {
+                let of_kind = old.rsplit('/').next() == Some(plural);
+                ((if of_kind { collection.clone() } else { old }, namespace, name), object)
+            })
+            .collect();
+        drop(state);
+        self.cut();
     }
 
     /// Whether lists can be streamed.
@@ -290,7 +322,7 @@ async fn answer(Extracted(shared): Extracted<Shared>, uri: Uri) -> Response {
     if asked.plural.is_empty() {
         return discovery(&shared, &asked);
     }
-    if shared.state.lock().unwrap().missing.contains(&asked.plural) {
+    if !is_there(&shared.state.lock().unwrap(), &asked) {
         return status(404, None);
     }
     if let Some(name) = &asked.name {
@@ -307,26 +339,26 @@ async fn answer(Extracted(shared): Extracted<Shared>, uri: Uri) -> Response {
     body.map_or_else(|code| status(code, None), |body| json_response(200, None, body))
 }
 
+/// True for kinds of the API server's own and for those that a CRD brings in this version.
+fn is_there(state: &State, asked: &Asked) -> bool {
+    let by_crd = state.served.iter().any(|(_, plural)| *plural == asked.plural);
+    let served = state.served.contains(&(asked.group_version.clone(), asked.plural.clone()));
+    !state.missing.contains(&asked.plural) && (served || !by_crd)
+}
+
 fn discovery(shared: &Shared, asked: &Asked) -> Response {
     let state = shared.state.lock().unwrap();
-    let plurals = [
-        "gatewayclasses",
-        "gateways",
-        "httproutes",
-        "grpcroutes",
-        "referencegrants",
-        "backends",
-        "envoyproxies",
-        "backendtrafficpolicies",
-    ];
-    let resources: Vec<Value> = (plurals.iter())
-        .filter(|plural| !state.missing.contains(**plural))
-        .map(|plural| json!({ "name": plural }))
+    let of_group: Vec<&String> = (state.served.iter())
+        .filter(|(group_version, _)| *group_version == asked.group_version)
+        .map(|(_, plural)| plural)
         .collect();
-    let known = ["/apis/gateway.networking.k8s.io/v1", "/apis/gateway.envoyproxy.io/v1alpha1"];
-    if !known.contains(&asked.group_version.as_str()) {
+    if of_group.is_empty() {
         return status(404, None);
     }
+    let resources: Vec<Value> = (of_group.into_iter())
+        .filter(|plural| !state.missing.contains(*plural))
+        .map(|plural| json!({ "name": plural }))
+        .collect();
     json_response(200, None, serde_json::to_vec(&json!({ "resources": resources })).unwrap())
 }
 

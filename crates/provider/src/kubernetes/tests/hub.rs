@@ -260,6 +260,10 @@ impl Notes {
 }
 
 impl Witness for Notes {
+    fn served(&self, kind: Kind, version: &'static str) {
+        self.add(format!("{kind} in {version}"));
+    }
+
     fn seen(&self, object: &ObjectRef, sight: &Sight) {
         let status = sight.status.as_ref().map(ToString::to_string).unwrap_or_default();
         self.add(format!("{object} {}@{} {status}", sight.generation, sight.resource_version));
@@ -282,6 +286,7 @@ impl Witness for Notes {
 fn a_witness_is_told_of_statuses_and_of_the_infrastructure_as_they_stand() {
     let notes = std::sync::Arc::new(Notes::default());
     let mut bench = Bench::with(Options { witness: Some(notes.clone()), ..options() });
+    assert!(notes.take().contains(&"HTTPRoute in v1".to_owned()));
     let mut object = route("default", "web", "1");
     object["metadata"]["generation"] = json!(3);
     object["status"] = json!({ "parents": [], "unknownToUs": 1 });

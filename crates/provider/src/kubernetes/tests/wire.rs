@@ -251,6 +251,68 @@ async fn kinds_come_and_go_without_a_restart() {
     assert_eq!(reader.times("Gateway default/g"), 1);
 }
 
+/// The least that a kind of Gateway API needs in its spec.
+fn least_spec(kind: &str) -> Value {
+    let backends = json!([{ "name": "b", "port": 80 }]);
+    match kind {
+        "GatewayClass" => json!({ "controllerName": "example.com/ours" }),
+        "Gateway" => json!({ "gatewayClassName": "c", "listeners": [] }),
+        "ListenerSet" => json!({ "parentRef": { "name": "g" }, "listeners": [] }),
+        "HTTPRoute" | "GRPCRoute" => json!({ "rules": [{ "backendRefs": backends }] }),
+        "TLSRoute" | "TCPRoute" | "UDPRoute" => json!({ "rules": [{ "backendRefs": backends }] }),
+        "ReferenceGrant" => json!({ "from": [], "to": [] }),
+        "BackendTLSPolicy" => json!({ "targetRefs": [], "validation": { "hostname": "b.example" } }),
+        other => panic!("a new kind of Gateway API: {other}"),
+    }
+}
+
+/// A CRD may be missing, old, upgraded, taken back and removed while we run: nothing that it holds flaps meanwhile.
+async fn lives_through_versions(info: &'static api::KindInfo) {
+    let fake = Fake::start().await;
+    let plural = info.plural();
+    fake.install(&plural, false);
+    let mut reader = Reader::at(&fake).await;
+    let needed = ["GatewayClass", "Gateway", "HTTPRoute"].contains(&info.name);
+    assert_eq!(reader.problems.len(), usize::from(needed), "{}: {:?}", info.name, reader.problems);
+    let oldest = info.versions.last().unwrap();
+    fake.serve(&plural, &format!("/apis/{}/{oldest}", info.group));
+    fake.install(&plural, true);
+    let space = if info.namespaced { "default" } else { "" };
+    let reference = |name: &str| {
+        let kind = Kind::find(info.group, info.name).unwrap();
+        ObjectRef::new(kind, space, name).to_string()
+    };
+    let mut expected = Vec::new();
+    // From the oldest version to the best, and back by one.
+    let back = info.versions.iter().skip(1).take(1);
+    for (step, version) in info.versions.iter().rev().chain(back).enumerate() {
+        let group_version = format!("/apis/{}/{version}", info.group);
+        fake.serve(&plural, &group_version);
+        let name = format!("o{step}");
+        let object = json!({ "metadata": meta(space, &name, version), "spec": least_spec(info.name) });
+        fake.put(&format!("{group_version}/{plural}"), object);
+        expected.push((reference(&name), *version));
+        let expected: Vec<(&str, &str)> = expected.iter().map(|(name, value)| (&**name, *value)).collect();
+        reader.until(&expected).await;
+    }
+    for (name, _) in &expected {
+        assert_eq!((reader.times(name), reader.times(&format!("-{name}"))), (1, 0), "{name}");
+    }
+    fake.install(&plural, false);
+    reader.until(&[]).await;
+}
+
+#[tokio::test]
+async fn every_kind_of_gateway_api_comes_in_every_version_and_goes() {
+    let kinds = api::KINDS.iter().filter(|info| info.group == ir::object::GATEWAY_GROUP);
+    let all: Vec<_> = kinds.map(|info| (info.name, lives_through_versions(info))).collect();
+    assert_eq!(all.len(), 10);
+    for (name, test) in all {
+        println!("{name}");
+        test.await;
+    }
+}
+
 #[tokio::test]
 async fn a_kind_that_is_missing_for_a_moment_stays_in_force() {
     let fake = Fake::start().await;

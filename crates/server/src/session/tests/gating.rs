@@ -278,6 +278,9 @@ fn everything_can_go() {
     let (mut rig, mut model) = running();
     rig.apply(build::removal([(Listener, "web"), (Route, "web"), (Cluster, "one"), (Endpoints, "one")]));
     rig.settle(&mut model);
+    let end = model.end_drain().expect("a table less");
+    rig.request(end);
+    rig.settle(&mut model);
     for kind in ResourceType::ALL {
         assert!(model.names(kind).is_empty(), "{kind:?} {:?}", model.names(kind));
     }

@@ -1,5 +1,6 @@
 //! The protocol, rule by rule, without IO.
 
+mod draining;
 mod fragments;
 mod gating;
 mod properties;

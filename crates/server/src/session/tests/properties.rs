@@ -25,6 +25,8 @@ struct World {
     clusters: BTreeMap<u8, (u32, bool)>,
     /// The listener's port, and whether Envoy refuses it.
     listener: (u16, bool),
+    /// There is no listener, and nothing that it needs.
+    closed: bool,
 }
 
 /// Which proxy a step concerns.
@@ -47,6 +49,12 @@ enum Step {
     Move {
         port: u16,
         bad: bool,
+    },
+    /// The listener goes with all it needs, or comes back.
+    Toggle,
+    /// Listeners that are gone have closed their last connection.
+    EndDrain {
+        proxy: Which,
     },
     /// Answers that many responses.
     Answer {
@@ -78,6 +86,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4_u8).prop_map(|host| Step::Unroute { host }),
         1 => (0..5_u8, bad()).prop_map(|(cluster, bad)| Step::Edit { cluster, bad }),
         1 => (0..3_u16, bad()).prop_map(|(port, bad)| Step::Move { port, bad }),
+        1 => Just(Step::Toggle),
+        1 => proxy().prop_map(|proxy| Step::EndDrain { proxy }),
         6 => (proxy(), 1..6_u8).prop_map(|(proxy, count)| Step::Answer { proxy, count }),
         2 => (proxy(), 1..4_u8).prop_map(|(proxy, count)| Step::Delay { proxy, count }),
         1 => (0..2_500_u16).prop_map(|millis| Step::Wait { millis }),
@@ -89,6 +99,9 @@ fn step() -> impl Strategy<Value = Step> {
 impl World {
     fn resources(&self) -> BTreeMap<(ResourceType, String), Arc<Resource>> {
         let mut all = Vec::new();
+        if self.closed {
+            return BTreeMap::new();
+        }
         for (cluster, _) in self.hosts.values() {
             let name = format!("c{cluster}");
             let (edition, bad) = self.clusters.get(cluster).copied().unwrap_or_default();
@@ -134,6 +147,7 @@ impl World {
                 *made = (made.0 + 1, *bad);
             }
             Step::Move { port, bad } => self.listener = (*port, *bad),
+            Step::Toggle => self.closed = !self.closed,
             _ => {}
         }
     }
@@ -184,6 +198,7 @@ impl Proxy {
                     self.late.extend(self.model.receive(&response));
                 }
             }
+            Step::EndDrain { .. } => self.end_drain(),
             Step::Reconnect { .. } => {
                 self.rig.reconnect();
                 self.hello();
@@ -199,15 +214,29 @@ impl Proxy {
         }
     }
 
+    fn end_drain(&mut self) {
+        self.catch_up();
+        if let Some(request) = self.model.end_drain() {
+            self.rig.request(request);
+        }
+    }
+
     fn finish(&mut self) {
         self.catch_up();
         self.rig.refresh();
+        self.rig.settle(&mut self.model);
+        self.end_drain();
         self.rig.settle(&mut self.model);
     }
 
     /// The proxy has what the feed has, but for what it refused.
     fn assert_converged(&self, world: &World) {
         let want = world.resources();
+        if world.closed {
+            assert_eq!(self.model.names(ResourceType::Route), Vec::<&str>::new());
+            assert_eq!(self.model.names(ResourceType::Cluster), Vec::<&str>::new());
+            return;
+        }
         let hosts = self.model.hosts("web");
         for (host, (cluster, bad)) in &world.hosts {
             // Without a listener that Envoy accepts it asks for no routes.
@@ -265,6 +294,7 @@ fn run(steps: &[Step]) -> Vec<String> {
             }
             Step::Answer { proxy, .. }
             | Step::Delay { proxy, .. }
+            | Step::EndDrain { proxy }
             | Step::Reconnect { proxy }
             | Step::Replace { proxy } => proxies[*proxy].take(step),
             _ => {}

@@ -20,7 +20,7 @@ pub(super) fn read(spec: &Spec, findings: &mut Findings) -> Option<LoadBalancer>
         LoadBalancerType::LeastRequest => Balancing::LeastRequest,
         LoadBalancerType::RoundRobin => Balancing::RoundRobin,
         LoadBalancerType::Random => Balancing::Random,
-        LoadBalancerType::ConsistentHash => consistent_hash(spec.consistent_hash.as_ref()?, findings)?,
+        LoadBalancerType::ConsistentHash => table(spec.consistent_hash.as_ref()?, findings)?,
         LoadBalancerType::BackendUtilization => Balancing::Utilization(Box::new(utilization(spec))),
         LoadBalancerType::DynamicModule => return None,
     };
@@ -48,16 +48,22 @@ pub(super) fn read(spec: &Spec, findings: &mut Findings) -> Option<LoadBalancer>
     })
 }
 
-fn consistent_hash(spec: &ConsistentHash, findings: &mut Findings) -> Option<Balancing> {
+fn table(spec: &ConsistentHash, findings: &mut Findings) -> Option<Balancing> {
     if !is_prime(spec.table_size) {
         let message = format!("{} must be a prime number", spec.table_size);
         findings.add("spec.loadBalancer.consistentHash.tableSize", message);
         return None;
     }
+    Some(Balancing::ConsistentHash { table_size: spec.table_size })
+}
+
+/// What a load balancer hashes; `None` for one that does not.
+pub(super) fn hash(spec: &Spec) -> Option<HashKey> {
+    let spec = spec.consistent_hash.as_ref().filter(|_| spec.type_ == LoadBalancerType::ConsistentHash)?;
     let names = |names: &[HashedName]| -> Box<[Arc<str>]> {
         names.iter().map(|named| named.name.as_str().into()).collect()
     };
-    let key = match spec.type_ {
+    Some(match spec.type_ {
         ConsistentHashType::SourceIP => HashKey::SourceIp,
         ConsistentHashType::Header => HashKey::Headers(names(spec.header.as_slice())),
         ConsistentHashType::Headers => HashKey::Headers(names(&spec.headers)),
@@ -72,8 +78,13 @@ fn consistent_hash(spec: &ConsistentHash, findings: &mut Findings) -> Option<Bal
                     .collect(),
             }
         }
-    };
-    Some(Balancing::ConsistentHash { table_size: spec.table_size, key })
+    })
+}
+
+/// Whether clients must not see in which headers endpoints report their load.
+pub(super) fn hides_reports(spec: &Spec) -> bool {
+    spec.type_ == LoadBalancerType::BackendUtilization
+        && spec.backend_utilization.as_ref().is_none_or(|reports| !reports.keep_response_headers)
 }
 
 /// Whether a number is prime. The largest that is asked for is about five million, so at most 1,118 divisions follow.
@@ -94,7 +105,6 @@ fn utilization(spec: &Spec) -> Utilization {
             .iter()
             .map(|name| name.as_str().into())
             .collect(),
-        keeps_headers: spec.keep_response_headers,
         out_of_band: spec.out_of_band.as_ref().map(|reports| OutOfBand {
             period: span(reports.reporting_period.as_ref()),
             port: reports.port.and_then(|port| u16::try_from(port).ok()),

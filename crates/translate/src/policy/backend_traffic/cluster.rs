@@ -8,10 +8,11 @@ use api::{
         self, BackendConnection, CircuitBreaker as BreakerSpec, DnsLookupFamily, Http2Settings,
         InvalidMessageAction, ProxyProtocolVersion, TcpKeepalive as KeepaliveSpec,
     },
+    envoyproxy::RoutingType,
 };
 use ir::traffic::{
     AdmissionControl, CircuitBreaker, ClusterTraffic, Dns, DnsFamily, Http2, Http2Keepalive, ProxyProtocol,
-    RetryBudget, TcpKeepalive,
+    RetryBudget, Routing, TcpKeepalive,
 };
 use store::facts::Policy;
 
@@ -57,6 +58,10 @@ pub(super) fn read(
         http2: settings.http2.as_ref().map(|http2| self::http2(http2, findings)),
         client_protocol: spec.use_client_protocol.unwrap_or(false),
         admission: spec.admission_control.as_ref().map(admission),
+        routing: spec.routing_type.map(|routing| match routing {
+            RoutingType::Endpoint => Routing::Endpoint,
+            RoutingType::Service => Routing::Service,
+        }),
     }
 }
 

@@ -3,13 +3,20 @@
 mod balancing;
 mod cluster;
 mod health;
+pub mod layer4;
+mod limits;
+mod rate_limit;
+mod response;
 mod route;
+mod telemetry;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use api::{Duration as Text, backendtrafficpolicy::BackendTrafficPolicySpec};
 use ir::{
     Kind,
+    listener::HttpFilter,
+    route::{Action, Rule, Target, WeightedCluster},
     traffic::{ClusterTraffic, RouteTraffic},
 };
 use patch::{ListMerge, MergeKeys};
@@ -17,8 +24,9 @@ use serde_json::Value;
 
 use super::{Policies, PolicyKind, Settings, Source};
 use crate::{
-    ClusterKey, Finding, Reader,
+    AttachListener, ClusterKey, ClusterPlan, Finding, Reader, Slot,
     reader::{AttachTable, GatewayTable, RouteTable},
+    route::{self as routes, BackendKind, Destination},
 };
 
 /// The kind.
@@ -31,6 +39,13 @@ pub struct Traffic {
     pub cluster: ClusterTraffic,
     /// Of routes.
     pub route: RouteTraffic,
+}
+
+impl Traffic {
+    /// Whether zones of endpoints count.
+    pub fn by_zone(&self) -> bool {
+        self.cluster.load_balancer.as_ref().is_some_and(|balancer| balancer.zones.by_zone())
+    }
 }
 
 /// BackendTrafficPolicy.
@@ -55,7 +70,7 @@ impl PolicyKind for BackendTraffic {
         let traffic = match serde_json::from_value::<BackendTrafficPolicySpec>(source.document.clone()) {
             Ok(spec) => Traffic {
                 cluster: cluster::read(&spec, source.policy, reader, &mut findings),
-                route: route::read(&spec, &mut findings),
+                route: route::read(&spec, source, reader, &mut findings),
             },
             Err(error) => {
                 findings.add("spec", format!("the merged policy cannot be read: {error}"));
@@ -99,22 +114,108 @@ fn span(text: Option<&Text>) -> Option<Duration> {
     text.and_then(Text::to_std)
 }
 
-/// What applies to a cluster of a route at a Gateway. A cluster serves all listeners that its route is attached to; the
-/// first of them decides, as with Envoy Gateway. `None` without a policy, and for one that cannot be applied, whose
-/// routes are answered with an error.
-pub fn of_cluster<'a>(
-    key: ClusterKey,
-    reader: &mut Reader<'_>,
-    policies: Policies<'a>,
-    (gateways, routes, attached): (GatewayTable<'_>, RouteTable<'_>, AttachTable<'_>),
-) -> Option<&'a Traffic> {
-    let rule = routes.plan(reader, key.plan)?.section.clone();
-    let parents = attached.parents(reader, key.plan.route).iter().filter(|p| p.fleet == key.fleet);
-    let listener = parents
+/// The outputs of earlier stages that tell which policies apply to a route.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables<'a> {
+    /// Gateways.
+    pub gateways: GatewayTable<'a>,
+    /// Routes.
+    pub routes: RouteTable<'a>,
+    /// Where routes are attached.
+    pub attached: AttachTable<'a>,
+    /// Policies.
+    pub policies: Policies<'a>,
+}
+
+/// How listeners of a Gateway use the backends of a rule.
+#[derive(Clone, Debug)]
+pub struct Use<'a> {
+    /// Each backend has a cluster of its own.
+    pub split: bool,
+    /// What a policy says of the clusters.
+    pub traffic: Cow<'a, ClusterTraffic>,
+}
+
+/// How the proxies of a Gateway use the clusters of a plan: at most once as a whole and once split. Of several listeners
+/// that use them in one way, the first decides, as with Envoy Gateway. A policy that cannot be applied says nothing:
+/// requests that it is for are answered with an error.
+pub fn uses<'a>(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'a>) -> Vec<Use<'a>> {
+    let unsaid = || Use { split: false, traffic: Cow::Owned(ClusterTraffic::default()) };
+    let Some(plan) = tables.routes.plan(reader, key.plan) else { return Vec::new() };
+    let rule = (key.plan.route, plan.section.as_deref());
+    let parents = tables.attached.parents(reader, key.plan.route).iter();
+    let mut listeners: Vec<&AttachListener> = parents
+        .filter(|p| p.fleet == key.fleet)
         .flat_map(|p| p.bindings.iter())
-        .filter_map(|binding| gateways.listener(reader, key.fleet, binding.listener))
-        .min_by_key(|listener| &listener.place)?;
-    let rule = (key.plan.route, rule.as_deref());
-    let applied = policies.of_rule(KIND, rule, listener, reader)?;
-    applied.version.get::<Traffic>().filter(|_| applied.version.findings.is_empty())
+        .filter_map(|binding| tables.gateways.listener(reader, key.fleet, binding.listener))
+        .collect();
+    listeners.sort_unstable_by_key(|listener| &listener.place);
+    listeners.dedup_by_key(|listener| listener.id);
+    let kind = reader.kind(key.plan.route).and_then(routes::of);
+    if kind.is_some_and(|kind| kind.is_layer4()) {
+        let said = listeners.first().map(|listener| {
+            let layers = tables.policies.all_of_rule(KIND, rule, listener, reader);
+            layer4::merged(&layers, reader.kind(key.plan.route) == Some(Kind::UdpRoute))
+        });
+        return vec![Use { split: false, traffic: Cow::Owned(said.unwrap_or_default()) }];
+    }
+    let mut uses: Vec<Use<'a>> = Vec::with_capacity(1);
+    // Copies of requests are nobody's traffic.
+    let mirror = matches!(key.plan.slot, Slot::Mirror(_));
+    for listener in listeners.into_iter().filter(|_| !mirror) {
+        let applied = tables.policies.of_rule(KIND, rule, listener, reader);
+        let version = applied.map(|applied| applied.version).filter(|version| version.findings.is_empty());
+        let this = match version.and_then(|version| version.get::<Traffic>()) {
+            Some(traffic) => Use {
+                split: key.plan.slot == Slot::Rule && splits(traffic, plan),
+                traffic: Cow::Borrowed(&traffic.cluster),
+            },
+            None => unsaid(),
+        };
+        if uses.iter().all(|other| other.split != this.split) {
+            uses.push(this);
+        }
+    }
+    if uses.is_empty() {
+        uses.push(unsaid());
+    }
+    uses
+}
+
+/// Whether each backend of a plan has a cluster of its own: zones count within a backend, weights between backends, and
+/// a cluster has one weight for a locality. Backends that stand in for others must share the others' cluster.
+pub fn splits(traffic: &Traffic, plan: &ClusterPlan) -> bool {
+    let plain = |d: &Destination| d.priority == 0 && d.kind != BackendKind::DynamicResolver;
+    traffic.by_zone() && plan.destinations.iter().all(plain)
+}
+
+/// HTTP filters that a listener needs for what a policy says of a rule.
+pub fn filters(traffic: &RouteTraffic, rule: &Rule) -> impl Iterator<Item = HttpFilter> + use<> {
+    let forwards = matches!(rule.action, Action::Forward(_));
+    let bandwidth = &traffic.bandwidth;
+    let plain = [
+        traffic.responses.clone().map(HttpFilter::CustomResponse),
+        traffic.fault.map(|_| HttpFilter::Fault),
+        traffic.buffer.map(HttpFilter::Buffer),
+        traffic.local_limit.as_ref().filter(|_| forwards).map(|_| HttpFilter::LocalRateLimit),
+        bandwidth.request.map(|_| HttpFilter::RequestBandwidth),
+        bandwidth.response.as_ref().map(|_| HttpFilter::ResponseBandwidth),
+    ];
+    plain.into_iter().flatten().chain(traffic.compressors.clone().into_iter().map(HttpFilter::Compressor))
+}
+
+/// A rule as it is served where each of its backends has a cluster of its own.
+pub fn split(rule: &Rule, plan: &ClusterPlan) -> Rule {
+    let mut rule = rule.clone();
+    if let Action::Forward(forward) = &mut rule.action {
+        let clusters = plan.destinations.iter().map(|destination| WeightedCluster {
+            name: destination.region.clone(),
+            weight: destination.weight,
+            request_headers: Default::default(),
+            response_headers: Default::default(),
+            host_rewrite: None,
+        });
+        forward.target = Target::Weighted { clusters: clusters.collect(), missing_status: None };
+    }
+    rule
 }

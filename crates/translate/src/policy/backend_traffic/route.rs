@@ -4,19 +4,64 @@ use api::{
     backendtrafficpolicy::BackendTrafficPolicySpec,
     clustersettings::{Retry, TriggerEnum},
 };
-use ir::traffic::{RetryPolicy, RouteTraffic};
+use ir::traffic::{RetryPolicy, RouteTraffic, Upgrade};
 
-use super::{Findings, health, span};
+use super::{Findings, balancing, health, limits, rate_limit, response, span, telemetry};
+use crate::{Reader, policy::Source};
 
 /// Reads the parts of a policy that routes have.
-pub(super) fn read(spec: &BackendTrafficPolicySpec, findings: &mut Findings) -> RouteTraffic {
-    let http = spec.cluster.timeout.as_ref().and_then(|timeout| timeout.http.as_ref());
+pub(super) fn read(
+    spec: &BackendTrafficPolicySpec,
+    source: &Source<'_>,
+    reader: &mut Reader<'_>,
+    findings: &mut Findings,
+) -> RouteTraffic {
+    let settings = &spec.cluster;
+    let http = settings.timeout.as_ref().and_then(|timeout| timeout.http.as_ref());
+    let balancer = settings.load_balancer.as_ref();
+    let telemetry = spec.telemetry.as_ref();
+    let metrics = telemetry.and_then(|telemetry| telemetry.metrics.as_ref());
+    if spec.request_buffer.is_some() && !spec.http_upgrade.is_empty() {
+        // One may come from a broader policy.
+        findings
+            .add("spec.requestBuffer", "does not go with httpUpgrade: upgraded streams cannot be buffered");
+    }
     RouteTraffic {
+        policy: Some(reader.object(source.policy.meta.id)),
         request_timeout: span(http.and_then(|http| http.request_timeout.as_ref())),
         max_stream_duration: span(http.and_then(|http| http.max_stream_duration.as_ref())),
         stream_idle_timeout: span(http.and_then(|http| http.stream_idle_timeout.as_ref())),
-        retry: spec.cluster.retry.as_ref().map(|retry| self::retry(retry, findings)),
+        retry: settings.retry.as_ref().map(|retry| self::retry(retry, findings)),
+        hash: balancer.and_then(balancing::hash),
+        hides_reports: balancer.is_some_and(balancing::hides_reports),
+        fault: spec.fault_injection.as_ref().map(limits::fault),
+        local_limit: (spec.rate_limit.as_ref())
+            .and_then(|limits| rate_limit::read(limits, findings))
+            .map(Box::new),
+        bandwidth: (spec.bandwidth_limit.as_ref())
+            .map(|bandwidth| limits::bandwidth(bandwidth, findings))
+            .unwrap_or_default(),
+        compressors: limits::compressors(spec),
+        responses: response::read(&spec.response_override, source, reader, findings),
+        upgrades: upgrades(spec),
+        buffer: spec.request_buffer.as_ref().and_then(|buffer| limits::buffer(buffer, findings)),
+        tracing: (telemetry.and_then(|telemetry| telemetry.tracing.as_ref()))
+            .map(|tracing| Box::new(telemetry::tracing(tracing))),
+        stat_name: (metrics.and_then(|metrics| metrics.route_stat_name.as_deref()))
+            .and_then(|name| telemetry::stat_name(name, findings)),
     }
+}
+
+/// Protocols that connections may be upgraded to; none for requests that are buffered, `None` where nothing is said.
+fn upgrades(spec: &BackendTrafficPolicySpec) -> Option<Box<[Upgrade]>> {
+    if spec.http_upgrade.is_empty() {
+        return spec.request_buffer.as_ref().map(|_| Box::default());
+    }
+    let all = spec.http_upgrade.iter().map(|upgrade| Upgrade {
+        protocol: upgrade.type_.as_str().into(),
+        terminates: upgrade.connect.as_ref().and_then(|connect| connect.terminate).unwrap_or(false),
+    });
+    Some(all.collect())
 }
 
 fn retry(spec: &Retry, findings: &mut Findings) -> RetryPolicy {

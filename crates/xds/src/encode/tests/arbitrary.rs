@@ -15,6 +15,11 @@ use ir::{
         ValueMatch, WeightedCluster,
     },
     tls::{SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification},
+    traffic::{
+        CONNECT, Compression, Compressor, Cost, HashKey, LocalRateLimit, Quota, RateLimitRule, Replacement,
+        ResponseOverride, ResponseOverrides, RouteTraffic, SourceSelector, StatusCodes, Tag, Tracing,
+        Upgrade, ValueSelector,
+    },
 };
 use proptest::{collection::vec, option, prelude::*};
 use prost::{Message, Name};
@@ -181,6 +186,133 @@ fn rule() -> impl Strategy<Value = Rule> {
         })
 }
 
+fn compressor() -> impl Strategy<Value = Compressor> {
+    let format = proptest::sample::select(&[Compression::Brotli, Compression::Gzip, Compression::Zstd][..]);
+    (format, any::<bool>(), option::of(any::<u32>())).prop_map(|(format, first, min_length)| Compressor {
+        format,
+        first,
+        min_length,
+    })
+}
+
+fn responses() -> impl Strategy<Value = ResponseOverrides> {
+    let codes = prop_oneof![
+        any::<i32>().prop_map(StatusCodes::One),
+        any::<(i32, i32)>().prop_map(|(first, last)| StatusCodes::Range(first, last)),
+    ];
+    let response = (option::of(any::<u32>()), option::of(text()), text(), mutations()).prop_map(
+        |(status, content_type, body, mutations)| Replacement::Response {
+            status,
+            content_type,
+            body,
+            headers: mutations.add,
+        },
+    );
+    let redirect = (option::of(text()), option::of(text()), option::of(text()), any::<(Option<u16>, u32)>());
+    let redirect = redirect.prop_map(|(scheme, hostname, path, (port, status))| Replacement::Redirect {
+        scheme,
+        hostname,
+        path,
+        port,
+        status,
+    });
+    let replacement = prop_oneof![response, redirect];
+    let rule = (some(codes), values(), any::<Option<bool>>(), replacement).prop_map(
+        |(codes, headers, local, replacement)| ResponseOverride { codes, headers, local, replacement },
+    );
+    (name(), some(rule)).prop_map(|(policy, rules)| ResponseOverrides { policy, rules })
+}
+
+fn limit() -> impl Strategy<Value = LocalRateLimit> {
+    fn quota() -> impl Strategy<Value = Quota> {
+        any::<(u32, u32)>().prop_map(|(requests, seconds)| Quota { requests, seconds: seconds.into() })
+    }
+    let selectors = || {
+        let value = prop_oneof![text().prop_map(StringMatch::Prefix), text().prop_map(StringMatch::Suffix)];
+        let matching = (text(), value, any::<bool>()).prop_map(|(name, value, inverted)| {
+            ValueSelector::Matching { wanted: ValueMatch { name, value }, inverted }
+        });
+        some(prop_oneof![text().prop_map(ValueSelector::Each), matching])
+    };
+    let source = any::<(std::net::IpAddr, u8, bool, bool)>()
+        .prop_map(|(network, length, inverted, each)| SourceSelector { network, length, inverted, each });
+    let cost = prop_oneof![
+        any::<u64>().prop_map(Cost::Number),
+        (text(), text()).prop_map(|(namespace, key)| Cost::Metadata { namespace, key }),
+    ];
+    let path = (text().prop_map(StringMatch::Regex), any::<bool>());
+    let parts =
+        (selectors(), some((text(), any::<bool>())), option::of(path), option::of(source), selectors());
+    let rule = (quota(), parts, option::of(cost), any::<(bool, Option<bool>)>()).prop_map(
+        |(quota, (headers, methods, path, source, query), cost, (shadow, tells))| RateLimitRule {
+            quota,
+            headers,
+            methods,
+            path,
+            source,
+            query,
+            cost,
+            shadow,
+            tells,
+        },
+    );
+    (quota(), any::<bool>(), some(rule)).prop_map(|(default, tells, rules)| LocalRateLimit {
+        default,
+        tells,
+        rules,
+    })
+}
+
+fn traffic() -> impl Strategy<Value = RouteTraffic> {
+    let hash = prop_oneof![
+        Just(HashKey::SourceIp),
+        list().prop_map(HashKey::Headers),
+        list().prop_map(HashKey::QueryParams),
+        (text(), wait(), some((text(), text()))).prop_map(|(name, ttl, attributes)| HashKey::Cookie {
+            name,
+            ttl,
+            attributes
+        }),
+    ];
+    let upgrade = (prop_oneof![text(), Just(Text::from(CONNECT))], any::<bool>())
+        .prop_map(|(protocol, terminates)| Upgrade { protocol, terminates });
+    let tag = prop_oneof![
+        text().prop_map(Tag::Literal),
+        text().prop_map(Tag::Format),
+        (text(), text()).prop_map(|(name, default)| Tag::Header { name, default }),
+    ];
+    let share = option::of(any::<(u32, u32)>());
+    let tracing = (share.clone(), share.clone(), share, some((text(), tag)), text(), text()).prop_map(
+        |(sampling, client_sampling, overall_sampling, tags, operation, upstream_operation)| Tracing {
+            sampling,
+            client_sampling,
+            overall_sampling,
+            tags,
+            operation,
+            upstream_operation,
+        },
+    );
+    let filters =
+        (option::of(limit()), some(compressor()), option::of(responses()), option::of(any::<u32>()));
+    let rest = (option::of(hash), option::of(some(upgrade)), option::of(tracing), option::of(text()));
+    (filters, rest, any::<bool>()).prop_map(
+        |((limit, compressors, responses, buffer), (hash, upgrades, tracing, stat_name), hides_reports)| {
+            RouteTraffic {
+                hash,
+                hides_reports,
+                local_limit: limit.map(Box::new),
+                compressors,
+                responses: responses.map(Arc::new),
+                upgrades,
+                buffer,
+                tracing: tracing.map(Box::new),
+                stat_name,
+                ..RouteTraffic::default()
+            }
+        },
+    )
+}
+
 fn localities() -> impl Strategy<Value = Box<[Locality]>> {
     let address = prop_oneof![
         any::<(std::net::IpAddr, u16)>().prop_map(|(ip, port)| Address::Ip(ip, port)),
@@ -282,7 +414,14 @@ fn chain() -> impl Strategy<Value = FilterChain> {
         Just(HttpFilter::SessionPersistence),
         Just(HttpFilter::LoopbackGuard),
         Just(HttpFilter::GrpcWeb),
-        Just(HttpFilter::GrpcStatistics)
+        Just(HttpFilter::GrpcStatistics),
+        Just(HttpFilter::Fault),
+        Just(HttpFilter::LocalRateLimit),
+        Just(HttpFilter::RequestBandwidth),
+        Just(HttpFilter::ResponseBandwidth),
+        any::<u32>().prop_map(HttpFilter::Buffer),
+        compressor().prop_map(HttpFilter::Compressor),
+        responses().prop_map(|responses| HttpFilter::CustomResponse(Arc::new(responses))),
     ];
     let filters = proptest::collection::btree_set(filter, 0..3);
     let network = prop_oneof![
@@ -291,8 +430,16 @@ fn chain() -> impl Strategy<Value = FilterChain> {
                 Network::Http(Http { route_configuration, stat_prefix, filters, notes_connection })
             }
         ),
-        (tcp_target(), text()).prop_map(|(target, stat_prefix)| Network::Tcp { target, stat_prefix }),
-        (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Udp { cluster, stat_prefix }),
+        (tcp_target(), text(), any::<bool>()).prop_map(|(target, stat_prefix, by_source)| Network::Tcp {
+            target,
+            stat_prefix,
+            by_source
+        }),
+        (text(), text(), any::<bool>()).prop_map(|(cluster, stat_prefix, by_source)| Network::Udp {
+            cluster,
+            stat_prefix,
+            by_source
+        }),
     ];
     let tls = (list(), list()).prop_map(|(certificates, alpn)| DownstreamTls { certificates, alpn });
     (text(), list(), option::of(tls), network).prop_map(|(name, server_names, tls, network)| FilterChain {
@@ -331,9 +478,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn routes(rule in rule(), matched in matched(), host in text(), port in any::<u16>(), tls in any::<bool>()) {
-        let field = encode::route_field(&rule, None, &matched, &host, port, tls);
-        prop_assert_eq!(&field, &encode::route_field(&rule, None, &matched, &host, port, tls));
+    fn routes(
+        rule in rule(), traffic in option::of(traffic()), matched in matched(), host in text(),
+        port in any::<u16>(), tls in any::<bool>(),
+    ) {
+        let field = encode::route_field(&rule, traffic.as_ref(), &matched, &host, port, tls);
+        prop_assert_eq!(&field, &encode::route_field(&rule, traffic.as_ref(), &matched, &host, port, tls));
         let in_host = route::VirtualHost::decode(field.as_slice()).unwrap();
         prop_assert_eq!(in_host.routes.len(), 1);
         let mut fields = vec![field];

@@ -111,8 +111,11 @@ fn https_listener() {
 #[test]
 fn tcp_listener_without_routes() {
     let name = "envoy-gateway/gateway-1/tcp";
-    let network =
-        Network::Tcp { target: TcpTarget::Cluster(text("EmptyCluster")), stat_prefix: text("tcp-10080") };
+    let network = Network::Tcp {
+        target: TcpTarget::Cluster(text("EmptyCluster")),
+        stat_prefix: text("tcp-10080"),
+        by_source: false,
+    };
     let bytes = encode::listener(&on_port(name, 10080, vec![chain("EmptyCluster", network)], None));
     let case = "gateway-with-addresses-with-ipaddress";
     agrees(case, "listeners", name, LISTENER, &bytes);
@@ -123,7 +126,7 @@ fn tcp_listener_without_routes() {
 fn udp_listener() {
     let name = "envoy-gateway/gateway-1/udp";
     let cluster = text("udproute/default/udproute-1/rule/-1");
-    let network = Network::Udp { cluster, stat_prefix: text("service") };
+    let network = Network::Udp { cluster, stat_prefix: text("service"), by_source: false };
     let of = Listener {
         transport: Transport::Udp,
         exclusive: false,

@@ -165,8 +165,11 @@ fn a_chain_for_any_name_needs_no_inspector() {
 
 #[test]
 fn tcp_goes_to_its_cluster() {
-    let network =
-        Network::Tcp { target: TcpTarget::Cluster(text("EmptyCluster")), stat_prefix: text("tcp-9000") };
+    let network = Network::Tcp {
+        target: TcpTarget::Cluster(text("EmptyCluster")),
+        stat_prefix: text("tcp-9000"),
+        by_source: false,
+    };
     let found = found(&on_port("l", 9000, vec![chain("EmptyCluster", network)], None));
     let mut proxy = config(&found["filterChains"][0]);
     let log = proxy.as_object_mut().unwrap().remove("accessLog").unwrap();
@@ -181,7 +184,7 @@ fn tcp_goes_to_its_cluster() {
 }
 
 fn tcp(target: TcpTarget) -> Network {
-    Network::Tcp { target, stat_prefix: text("tcp-9000") }
+    Network::Tcp { target, stat_prefix: text("tcp-9000"), by_source: false }
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn the_server_name_chooses_the_host() {
 
 #[test]
 fn udp_has_a_listener_filter_and_no_chains() {
-    let network = Network::Udp { cluster: text("dns"), stat_prefix: text("service") };
+    let network = Network::Udp { cluster: text("dns"), stat_prefix: text("service"), by_source: false };
     let of = Listener { transport: Transport::Udp, ..on_port("l", 53, vec![chain("dns", network)], None) };
     let found = found(&of);
     assert_eq!(found["address"]["socketAddress"]["protocol"], "UDP");

@@ -175,13 +175,13 @@ fn all_routes() -> Vec<(Rule, RouteMatch)> {
 }
 
 fn all_listeners() -> Vec<Value> {
-    let tcp = |target| Network::Tcp { target, stat_prefix: text("tcp") };
+    let tcp = |target| Network::Tcp { target, stat_prefix: text("tcp"), by_source: false };
     let partly = TcpTarget::Partly { cluster: text("a"), weight: 3, refused: 1 };
     let by_name = FilterChain {
         server_names: [text("*.example.com")].into(),
         ..chain("by-name", tcp(TcpTarget::ServerName(text("dynamic"))))
     };
-    let udp = Network::Udp { cluster: text("EmptyCluster"), stat_prefix: text("service") };
+    let udp = Network::Udp { cluster: text("EmptyCluster"), stat_prefix: text("service"), by_source: false };
     let chains = vec![https("one", "a.example.com", "default/one"), https("two", "*", "default/two")];
     let encoded = [
         encode::ready_listener("127.0.0.1"),

@@ -1,0 +1,473 @@
+//! One reference of a route to a backend: what it leads to, and how that is reached.
+
+use std::sync::Arc;
+
+use ir::{
+    Kind, Metadata, ObjectRef,
+    cluster::{Address, Protocol, Zones},
+    listener::Transport,
+    object::MCS_GROUP,
+};
+use store::{
+    Addresses, NameId, ObjectId,
+    facts::{self, BackendTarget, Meta, ServiceKind, ServicePort},
+};
+
+use crate::{
+    Reader,
+    backend_tls::{self, BackendTls, INVALID_BACKEND_TLS, Unusable},
+};
+
+/// One backend of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Region of its locality: `<cluster>/backend/<index>`.
+    pub region: Arc<str>,
+    /// Weight of its locality.
+    pub weight: u32,
+    /// 1 for a fallback, else 0.
+    pub priority: u32,
+    /// The backend, with its port as section; `None` for one that does not resolve.
+    pub metadata: Option<Metadata>,
+    /// What it is.
+    pub kind: BackendKind,
+    /// TLS towards it; `None` for plain text.
+    pub tls: Option<Arc<BackendTls>>,
+}
+
+impl Destination {
+    /// The BackendTLSPolicy that had a say in it.
+    pub(crate) fn policy(&self) -> Option<ObjectId> {
+        self.tls.as_ref().and_then(|tls| tls.policy)
+    }
+}
+
+/// What a backend is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendKind {
+    /// A port of a Service or ServiceImport.
+    Service {
+        /// The Service or ServiceImport.
+        service: ObjectId,
+        /// Transport of the port.
+        transport: Transport,
+        /// Number of the port of the Service.
+        port: u16,
+        /// Name of the port in EndpointSlices.
+        port_name: Arc<str>,
+        /// True when its slices hold host names.
+        dns: bool,
+    },
+    /// A Backend with fixed endpoints.
+    Backend {
+        /// The Backend.
+        backend: ObjectId,
+        /// True when its endpoints are host names.
+        dns: bool,
+    },
+    /// A Backend that takes the request's own host.
+    DynamicResolver,
+    /// One that does not resolve or has no endpoints: an empty locality.
+    Nothing,
+}
+
+impl BackendKind {
+    /// True when Envoy finds the endpoints by DNS.
+    pub fn by_dns(&self) -> bool {
+        matches!(self, BackendKind::Service { dns: true, .. } | BackendKind::Backend { dns: true, .. })
+    }
+}
+
+/// What a route forwards. It decides the protocol towards backends that do not name theirs, and how clients
+/// are told that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// HTTP.
+    Http,
+    /// gRPC, which needs HTTP/2.
+    Grpc,
+    /// Bytes of connections or datagrams, whatever they are: they go to ports of this transport.
+    Bytes(Transport),
+    /// Connections that the client has encrypted for the backend: they get no TLS of ours.
+    Encrypted,
+}
+
+impl Speaks {
+    fn transport(self) -> Transport {
+        match self {
+            Speaks::Http | Speaks::Grpc | Speaks::Encrypted => Transport::Tcp,
+            Speaks::Bytes(transport) => transport,
+        }
+    }
+
+    /// True where there are requests, which can be answered in the place of a backend and whose protocol matters.
+    fn has_requests(self) -> bool {
+        matches!(self, Speaks::Http | Speaks::Grpc)
+    }
+
+    fn protocol(self) -> Protocol {
+        match self {
+            Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => Protocol::Http1,
+            Speaks::Grpc => Protocol::Http2,
+        }
+    }
+
+    /// Status for the share of backends that do not resolve. Envoy tells gRPC clients of 503 as `UNAVAILABLE`, which is
+    /// what Gateway API asks for there (GRPCRouteRule.backendRefs), and of 500 as `UNKNOWN`.
+    pub(super) fn status_of_invalid(self) -> u16 {
+        match self {
+            Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => 500,
+            Speaks::Grpc => 503,
+        }
+    }
+}
+
+/// Why a backend cannot be used.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    pub reason: &'static str,
+    pub message: String,
+    /// True when it is merely without endpoints, which may pass.
+    pub unavailable: bool,
+    /// The BackendTLSPolicy that had a say in it.
+    pub policy: Option<ObjectId>,
+}
+
+impl Problem {
+    fn new(reason: &'static str, message: String) -> Self {
+        Problem { reason, message, unavailable: false, policy: None }
+    }
+}
+
+/// A backend that can be used. The region of the destination is for the caller to fill.
+pub(super) struct Resolved {
+    pub destination: Destination,
+    pub protocol: Protocol,
+    pub zones: Zones,
+    /// What its author should know, although it works.
+    pub warning: Option<Warning>,
+}
+
+/// Something to know of a backend that can be used.
+pub(super) struct Warning {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// The route that refers to a backend.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Referrer<'a> {
+    pub object: &'a ObjectRef,
+    pub namespace: NameId,
+    pub speaks: Speaks,
+}
+
+/// Resolves one reference of a route to a backend.
+pub(super) fn resolve(
+    referrer: &Referrer<'_>,
+    backend: &BackendTarget,
+    weight: u32,
+    filter_problem: Option<String>,
+    reader: &mut Reader<'_>,
+) -> Result<Resolved, Problem> {
+    if let Some(message) = filter_problem {
+        return Err(Problem::new("UnsupportedRefValue", message));
+    }
+    let Some(target) = backend.target else { return Err(unknown_kind(backend)) };
+    let named = reader.object(target.id);
+    let Referrer { object, namespace, speaks } = referrer;
+    if target.namespace != *namespace
+        && !reader.granted((object.kind.group(), object.kind.name()), &object.namespace, target)
+    {
+        return Err(Problem::new(
+            "RefNotPermitted",
+            format!(
+                "no ReferenceGrant in namespace {} permits {}s of namespace {} to use {named}",
+                named.namespace, object.kind, object.namespace
+            ),
+        ));
+    }
+    let wanted = Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight };
+    match named.kind {
+        Kind::Service => wanted.service(reader),
+        Kind::ServiceImport => wanted.service_import(reader),
+        _ => wanted.backend(reader),
+    }
+}
+
+/// A reference to what no backend can be.
+fn unknown_kind(backend: &BackendTarget) -> Problem {
+    let known_groups = ["", MCS_GROUP, ir::object::ENVOY_GATEWAY_GROUP];
+    if &*backend.kind == "ServiceImport" {
+        // Envoy Gateway looks at the kind alone, so the reason is that of one that does not exist.
+        Problem::new(
+            "BackendNotFound",
+            format!(
+                "ServiceImport {} does not exist in group {:?}: the group of ServiceImports is {MCS_GROUP}",
+                backend.name, backend.group
+            ),
+        )
+    } else if known_groups.contains(&&*backend.group) {
+        Problem::new(
+            "InvalidKind",
+            format!("kind {} is not supported; use Service, ServiceImport or Backend", backend.kind),
+        )
+    } else {
+        Problem::new(
+            "InvalidKind",
+            format!(
+                "group {:?} is not supported; use the core group, {MCS_GROUP} or {}",
+                backend.group,
+                ir::object::ENVOY_GATEWAY_GROUP
+            ),
+        )
+    }
+}
+
+/// What a reference asks for, when it may be used.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    id: ObjectId,
+    named: &'a ObjectRef,
+    port: Option<u16>,
+    speaks: Speaks,
+    weight: u32,
+}
+
+impl Wanted<'_> {
+    fn is_missing(&self) -> Problem {
+        Problem::new("BackendNotFound", format!("{} does not exist", self.named))
+    }
+
+    fn service(&self, reader: &mut Reader<'_>) -> Result<Resolved, Problem> {
+        let number = self.port_number()?;
+        let service = reader.service(self.id).ok_or_else(|| self.is_missing())?;
+        if let ServiceKind::ExternalName(host) = &service.kind {
+            return Err(Problem::new(
+                "UnsupportedValue",
+                format!(
+                    "{} is of type ExternalName; use a Backend with an fqdn endpoint for {host}",
+                    self.named
+                ),
+            ));
+        }
+        let port = self.port(&service.ports, number)?;
+        let mut resolved = self.of_port(port, &service.meta, reader)?;
+        resolved.zones = service.zones.unwrap_or_default();
+        // Envoy Gateway's own value, from before there were standard ones. It says nothing that a GRPCRoute has not said.
+        if port.app_protocol.as_deref() == Some("grpc") && self.speaks == Speaks::Http {
+            resolved.protocol = Protocol::Http2;
+            resolved.warning = Some(Warning {
+                reason: "DeprecatedValue",
+                message: format!(
+                    "appProtocol grpc of port {number} of {} is deprecated, use kubernetes.io/h2c instead",
+                    self.named
+                ),
+            });
+        }
+        Ok(resolved)
+    }
+
+    /// Like a Service, by the slices that carry the import's name.
+    fn service_import(&self, reader: &mut Reader<'_>) -> Result<Resolved, Problem> {
+        let number = self.port_number()?;
+        let import = reader.service_import(self.id).ok_or_else(|| self.is_missing())?;
+        let port = self.port(&import.ports, number)?;
+        let mut resolved = self.of_port(port, &import.meta, reader)?;
+        resolved.warning = reader.service(import.service).and_then(|service| {
+            let own = service.ports.iter().find(|p| p.port == number && p.protocol == port.protocol)?;
+            disagreement(self.named, port, own).filter(|_| self.speaks.has_requests())
+        });
+        Ok(resolved)
+    }
+
+    /// A port of a Service or ServiceImport, whose common part is `meta`.
+    fn of_port(&self, port: &ServicePort, meta: &Meta, reader: &mut Reader<'_>) -> Result<Resolved, Problem> {
+        let section = Some(&port.name).filter(|name| !name.is_empty());
+        let tls = self.tls(section, reader)?;
+        let of_policy = |problem| Problem { policy: tls.as_ref().and_then(|tls| tls.policy), ..problem };
+        let kind = self.endpoints(port, reader).map_err(of_policy)?;
+        let protocol = self.protocol(port).map_err(of_policy)?;
+        let metadata = Metadata {
+            object: self.named.clone(),
+            section: Some(port.port.to_string().into()),
+            annotations: meta.annotations.clone(),
+        };
+        Ok(Resolved {
+            destination: self.destination(metadata, kind, tls),
+            protocol,
+            zones: Zones::default(),
+            warning: None,
+        })
+    }
+
+    fn destination(
+        &self,
+        metadata: Metadata,
+        kind: BackendKind,
+        tls: Option<Arc<BackendTls>>,
+    ) -> Destination {
+        Destination {
+            region: "".into(),
+            weight: self.weight,
+            priority: 0,
+            metadata: Some(metadata),
+            kind,
+            tls,
+        }
+    }
+
+    fn port_number(&self) -> Result<u16, Problem> {
+        let message = || format!("a reference to {} needs a port", self.named);
+        self.port.ok_or_else(|| Problem::new("PortNotSpecified", message()))
+    }
+
+    fn port<'p>(&self, ports: &'p [ServicePort], number: u16) -> Result<&'p ServicePort, Problem> {
+        let transport = self.speaks.transport().name();
+        ports.iter().find(|p| p.port == number && &*p.protocol == transport).ok_or_else(|| {
+            Problem::new("PortNotFound", format!("{} has no {transport} port {number}", self.named))
+        })
+    }
+
+    /// The endpoints of a port of a Service or ServiceImport.
+    fn endpoints(&self, port: &ServicePort, reader: &mut Reader<'_>) -> Result<BackendKind, Problem> {
+        // There is no answer to give in the place of a backend's to a connection: it is closed, or goes to another backend.
+        if self.speaks.has_requests() && self.weight > 0 && !reader.available(self.id, &port.name) {
+            return Err(Problem {
+                reason: "EndpointsNotFound",
+                message: format!("{} has no endpoints for port {}", self.named, port.port),
+                unavailable: true,
+                policy: None,
+            });
+        }
+        let addresses = reader.addresses(self.id);
+        if addresses == Some(Addresses::Mixed) {
+            return Err(Problem::new(
+                "UnsupportedAddressType",
+                format!(
+                    "{} has EndpointSlices with host names and others with IP addresses; one cluster cannot have both",
+                    self.named
+                ),
+            ));
+        }
+        Ok(BackendKind::Service {
+            service: self.id,
+            transport: self.speaks.transport(),
+            port: port.port,
+            port_name: port.name.clone(),
+            dns: addresses == Some(Addresses::Hosts),
+        })
+    }
+
+    /// The protocol towards a port. Values that are not known say nothing (GEP-1911).
+    fn protocol(&self, port: &ServicePort) -> Result<Protocol, Problem> {
+        match port.app_protocol.as_deref().filter(|_| self.speaks.has_requests()) {
+            Some("kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c") => Ok(Protocol::Http2),
+            Some(
+                value @ ("kubernetes.io/ws"
+                | "kubernetes.io/wss"
+                | "gateway.envoyproxy.io/ws"
+                | "gateway.envoyproxy.io/wss"),
+            ) => self.spoken(Protocol::Http1Only, value),
+            _ => Ok(self.speaks.protocol()),
+        }
+    }
+
+    /// The protocol that a backend asks for, where the requests of the route can be sent by it.
+    fn spoken(&self, asked: Protocol, value: &str) -> Result<Protocol, Problem> {
+        if self.speaks == Speaks::Grpc && asked != Protocol::Http2 {
+            return Err(Problem::new(
+                "UnsupportedProtocol",
+                format!("{} asks for {value}, which cannot carry gRPC", self.named),
+            ));
+        }
+        Ok(asked)
+    }
+
+    /// TLS towards a backend that gets requests or connections which are not encrypted yet. `section` is the name of its
+    /// port, for a Backend the number.
+    fn tls(
+        &self,
+        section: Option<&Arc<str>>,
+        reader: &mut Reader<'_>,
+    ) -> Result<Option<Arc<BackendTls>>, Problem> {
+        let plain = self.speaks == Speaks::Encrypted || self.speaks.transport() == Transport::Udp;
+        if self.weight == 0 || plain {
+            return Ok(None);
+        }
+        let tls = backend_tls::of(self.id, section.map(|section| &**section), reader);
+        tls.map_err(|Unusable { message, policy }| Problem {
+            policy,
+            ..Problem::new(INVALID_BACKEND_TLS, message)
+        })
+    }
+
+    fn backend(&self, reader: &mut Reader<'_>) -> Result<Resolved, Problem> {
+        let settings = reader.settings();
+        if !settings.enable_backend {
+            return Err(Problem::new(
+                "UnsupportedValue",
+                "Backend objects are switched off; set extensionApis.enableBackend in the EnvoyGateway configuration".to_owned(),
+            ));
+        }
+        let backend = reader.backend(self.id).ok_or_else(|| self.is_missing())?;
+        if let Some(finding) = crate::backend::invalid(backend, reader) {
+            return Err(Problem::new(finding.reason, format!("{}: {}", self.named, finding.message)));
+        }
+        let section: Option<Arc<str>> = self.port.map(|port| port.to_string().into());
+        let tls = self.tls(section.as_ref(), reader)?;
+        let kind = match &backend.kind {
+            facts::BackendKind::DynamicResolver => BackendKind::DynamicResolver,
+            facts::BackendKind::Endpoints(endpoints) => {
+                if !settings.allow_local_backends
+                    && endpoints.iter().any(|e| matches!(e.address, Address::Unix(_)))
+                {
+                    return Err(Problem::new(
+                        "UnsupportedAddressType",
+                        format!(
+                            "{}: routes cannot use Unix sockets, which only proxies on the operator's host could reach",
+                            self.named
+                        ),
+                    ));
+                }
+                BackendKind::Backend {
+                    backend: self.id,
+                    dns: endpoints.iter().any(|e| matches!(e.address, Address::Host(..))),
+                }
+            }
+        };
+        let metadata = Metadata {
+            object: self.named.clone(),
+            section: None,
+            annotations: backend.meta.annotations.clone(),
+        };
+        let protocol = match backend.protocol {
+            Some(asked) => self.spoken(asked, "WebSocket by spec.appProtocols")?,
+            None => self.speaks.protocol(),
+        };
+        let priority = u32::from(backend.fallback);
+        let destination = Destination { priority, ..self.destination(metadata, kind, tls) };
+        Ok(Resolved { destination, protocol, zones: Zones::default(), warning: None })
+    }
+}
+
+/// A ServiceImport and the Service of its name in this cluster that do not say the same of a port: the import's word
+/// counts, since it speaks for all clusters (GEP-1911).
+fn disagreement(import: &ObjectRef, port: &ServicePort, own: &ServicePort) -> Option<Warning> {
+    if port.app_protocol == own.app_protocol {
+        return None;
+    }
+    let said = |port: &ServicePort| match &port.app_protocol {
+        Some(protocol) => format!("appProtocol {protocol}"),
+        None => "no appProtocol".to_owned(),
+    };
+    Some(Warning {
+        reason: "AppProtocolMismatch",
+        message: format!(
+            "port {} of {import} has {}, that of the Service of the same name has {}; the import's is used",
+            port.port,
+            said(port),
+            said(own)
+        ),
+    })
+}
