@@ -74,16 +74,23 @@ pub fn unit(
     for rule in &rules {
         let section = (key.route, rule.metadata.section.as_deref());
         let applied = policies.of_rule(backend_traffic::KIND, section, listener, reader);
-        let traffic = applied.map(|applied| applied.version);
+        let version = applied.map(|applied| applied.version);
         // A policy that cannot be applied must not leave its routes open.
-        let refused = traffic
-            .filter(|version| !version.findings.is_empty())
-            .map(|_| Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) });
-        let rule: &Rule = refused.as_ref().unwrap_or(rule);
-        let traffic = traffic.filter(|_| refused.is_none()).and_then(|version| version.get::<Traffic>());
-        let split = traffic.and_then(|traffic| split(rule, traffic, key.route, reader, routes));
-        let rule: &Rule = split.as_ref().unwrap_or(rule);
-        let traffic = traffic.map(|traffic| &traffic.route);
+        let refused = version.is_some_and(|version| !version.findings.is_empty());
+        let said = version.and_then(|version| version.get::<Traffic>());
+        let changed = match said {
+            _ if refused => {
+                Some(Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) })
+            }
+            Some(said) => split(rule, said, key.route, reader, routes),
+            None => None,
+        };
+        let rule: &Rule = changed.as_ref().unwrap_or(rule);
+        // The errors are counted under the name that the route has in statistics.
+        let named = said
+            .filter(|_| refused)
+            .map(|said| RouteTraffic { stat_name: said.route.stat_name.clone(), ..RouteTraffic::default() });
+        let traffic = named.as_ref().or(said.map(|said| &said.route));
         filters.extend(route::filters(rule, object.kind));
         filters.extend(traffic.into_iter().flat_map(|traffic| backend_traffic::filters(traffic, rule)));
         clusters.extend(encode::clusters_of(rule).cloned());

@@ -590,6 +590,7 @@ impl<'a> Choices<'a> {
         }
         let mut spec = json!({"ports": ports});
         match self.pick(8) {
+            4 => spec["clusterIP"] = self.of(&["10.96.0.1", "10.96.0.2"]).into(),
             5 => spec["clusterIP"] = "None".into(),
             6 => {
                 spec["type"] = "ExternalName".into();
