@@ -23,7 +23,7 @@ use translate::{
     AttachListener, AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, GatewayOutput, GatewayTable,
     ListenerId, PlanKey, PolicyOutput, Reader, RouteOutput, RouteTable, SocketKey, TableKey, VirtualHostKey,
     attach,
-    gateway::{self, Socket},
+    gateway::{self, Guard, Socket},
     policy::{self, Relations},
     route,
     secret::SecretKey,
@@ -289,7 +289,9 @@ impl Stages {
             // What a table refuses, and who needs an empty virtual host in it, follows from all listeners on its port.
             let ports: BTreeSet<u16> = changed.iter().map(|listener| listener.port).collect();
             let all = [old, new].into_iter().flatten().flat_map(GatewayOutput::all_listeners);
-            for listener in all.filter(|listener| listener.guarded && ports.contains(&listener.port)) {
+            for listener in
+                all.filter(|listener| listener.guard != Guard::Open && ports.contains(&listener.port))
+            {
                 roots.hosts.extend(isolation::own_host(id, listener));
                 roots
                     .misdirected
@@ -314,10 +316,8 @@ impl Stages {
             if old.map(|g| &g.client_side) != new.map(|g| &g.client_side) {
                 touched.push(Dep::ClientSide(id));
             }
-            let needs = |gateway: Option<&GatewayOutput>| -> Vec<SecretKey> {
-                let certificates = gateway.map_or(&[][..], |g| &g.certificates);
-                certificates.iter().copied().map(SecretKey::Certificate).collect()
-            };
+            let needs =
+                |gateway: Option<&'_ GatewayOutput>| gateway.map_or_else(Box::default, |g| g.secrets.clone());
             secret_use.replace(id, &needs(old), &needs(new), |key| {
                 roots.secrets.insert(key);
                 publication.secret_moved(key, id);

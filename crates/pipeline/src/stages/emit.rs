@@ -13,7 +13,7 @@ use store::{ObjectId, Store};
 use translate::{
     AttachListener, AttachTable, ClusterKey, Dep, GatewayTable, PlanKey, Policies, Reader, RouteTable, Slot,
     SocketKey, TableKey, VirtualHostKey, destination,
-    gateway::Chain,
+    gateway::{Chain, Guard},
     secret::{self, Served},
 };
 use xds::{entry, listener, resource};
@@ -225,8 +225,8 @@ impl Stages {
                 let listener = gateways.listener(&mut reader, key.gateway, key.listener)?;
                 listener.table.filter(|table| *table == key.listener)?;
                 let (name, owners) = (listener.xds_name.clone(), [reader.object(key.gateway)].into());
-                let fragments = index.fragments(key);
-                Some(Arc::new(resource::route_configuration(name, fragments, owners, listener.guarded)))
+                let (fragments, notes) = (index.fragments(key), listener.guard == Guard::Shared);
+                Some(Arc::new(resource::route_configuration(name, fragments, owners, notes)))
             },
             |change| {
                 publication.gateway_resource(change.key.gateway, ResourceType::Route, change.old, change.new);

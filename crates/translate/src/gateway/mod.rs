@@ -3,6 +3,7 @@
 mod certificates;
 mod client_side;
 mod conflict;
+pub(crate) mod frontend;
 mod infra;
 mod listener;
 mod misdirected;
@@ -14,7 +15,7 @@ mod socket;
 
 use std::sync::Arc;
 
-use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish};
+use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish, tls::ClientValidation};
 use store::{
     Infrastructure, NameId, ObjectId,
     facts::{self, AllowedNamespaces},
@@ -24,8 +25,9 @@ use self::{
     listener::OVERLAPPING_TLS,
     misdirected::{Door, Misdirected},
 };
-use crate::{ListenerId, Reader, backend_tls::ClientSide};
+use crate::{ListenerId, Reader, backend_tls::ClientSide, secret::SecretKey};
 pub use listener::Judged;
+pub use misdirected::Guard;
 pub use parameters::Judge;
 pub use sets::ListenerSetOutput;
 pub use socket::{Chain, Socket};
@@ -48,8 +50,8 @@ pub struct GatewayOutput {
     pub sets: Box<[ListenerSetOutput]>,
     /// What proxies listen on.
     pub sockets: Box<[Socket]>,
-    /// Certificates that proxies need for listeners, ascending.
-    pub certificates: Box<[ObjectId]>,
+    /// What SDS has to serve for listeners, ascending: certificates, and authorities of clients.
+    pub secrets: Box<[SecretKey]>,
     /// The proxies' own side of TLS to backends.
     pub client_side: ClientSide,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
@@ -119,8 +121,10 @@ pub struct AttachListener {
     /// The listener whose route configuration takes its routes; `None` while it is not ready, and for protocols without
     /// route configurations.
     pub table: Option<ListenerId>,
-    /// True when that route configuration answers requests for other listeners' hosts with 421.
-    pub guarded: bool,
+    /// Which requests for other listeners' hosts that route configuration answers with 421.
+    pub guard: Guard,
+    /// What clients must show when they connect; `None` when they are not asked for a certificate.
+    pub client: Option<Arc<ClientValidation>>,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
     /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
     pub xds_name: Arc<str>,
@@ -132,8 +136,8 @@ impl AttachListener {
     /// The part that its virtual hosts and its route configuration are made from.
     pub fn shown(&self) -> impl PartialEq + use<'_> {
         let protocol = (self.port, self.tls, self.by_name);
-        let table = (self.table, protocol, self.hostname, self.ready, self.guarded);
-        (table, &self.place, &self.xds_name, &self.metadata)
+        let table = (self.table, protocol, self.hostname, self.ready, self.guard);
+        (table, &self.client, &self.place, &self.xds_name, &self.metadata)
     }
 }
 
@@ -215,6 +219,8 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
     for set in &sets {
         judged.extend(set.owner().judge(set.listeners(), reader));
     }
+    let frontend = frontend::of_gateway(gateway, reader);
+    frontend.mark(&mut judged);
     conflict::mark(&mut judged, reader);
     let (mode, unknown_mode) = Misdirected::of(gateway, reader);
     let overlapping = overlap::mark(&mut judged, mode, reader);
@@ -225,7 +231,7 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         Some(_) => infra::on_hold(gateway, &object, reader).into(),
         None => infra::wish(gateway, &object, &judged, &parameters, sinks, reader),
     });
-    let certificates = served_certificates(&judged);
+    let secrets = served_secrets(&judged);
     let (mut judged, mut listeners) = (judged.into_iter(), listeners.into_iter());
     let own = gateway.listeners.len();
     let mut status = conditions(&owner, judged.by_ref().take(own).collect());
@@ -237,7 +243,10 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         })
         .collect();
     let (client_side, unresolved) = client_side::of_gateway(gateway, &object, &parameters, reader);
-    resolved_refs(gateway, &owner, unresolved, &mut status);
+    resolved_refs(gateway, &owner, frontend.unresolved.into_iter().chain(unresolved).collect(), &mut status);
+    if frontend.insecure {
+        insecure(&owner, &mut status);
+    }
     status.conditions.extend(overlapping.map(|finding| {
         let message = finding.message.to_string();
         owner.condition(OVERLAPPING_TLS, ConditionStatus::True, finding.reason, message)
@@ -263,20 +272,22 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         listeners: own,
         sets: outputs.into(),
         sockets,
-        certificates,
+        secrets,
         client_side,
         ready_listener: in_cluster.then(|| parameters.bind_address().0.into()),
         wish,
     })
 }
 
-/// The certificates of listeners that are ready, ascending, each once.
-fn served_certificates(judged: &[Judged<'_>]) -> Box<[ObjectId]> {
-    let ready = judged.iter().filter(|listener| listener.ready());
-    let mut ids: Vec<ObjectId> = ready.flat_map(|j| j.certificates.iter().map(|c| c.id)).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into()
+/// What SDS serves for listeners that are ready, ascending, each once.
+fn served_secrets(judged: &[Judged<'_>]) -> Box<[SecretKey]> {
+    let ready = || judged.iter().filter(|listener| listener.ready());
+    let certificates = ready().flat_map(|j| j.certificates.iter().map(|c| SecretKey::Certificate(c.id)));
+    let authorities = ready().filter_map(|j| j.client.as_ref().map(|asked| asked.authorities));
+    let mut keys: Vec<SecretKey> = certificates.chain(authorities).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into()
 }
 
 impl GatewayOutput {
@@ -289,7 +300,7 @@ impl GatewayOutput {
             listeners: [].into(),
             sets: [].into(),
             sockets: [].into(),
-            certificates: [].into(),
+            secrets: [].into(),
             client_side: ClientSide::default(),
             ready_listener: None,
             wish: None,
@@ -354,20 +365,38 @@ fn not_accepted(
 fn resolved_refs(
     gateway: &facts::Gateway,
     owner: &Owner<'_>,
-    finding: Option<crate::Finding>,
+    findings: Vec<crate::Finding>,
     status: &mut GatewayConditions,
 ) {
     const KIND: &str = "ResolvedRefs";
     if gateway.tls.is_none() {
         return;
     }
-    status.conditions.push(match &finding {
+    status.conditions.push(match findings.last() {
         None => owner.condition(KIND, ConditionStatus::True, KIND, "All references of spec.tls resolve"),
-        Some(finding) => {
-            owner.condition(KIND, ConditionStatus::False, finding.reason, finding.message.to_string())
+        Some(last) => {
+            let messages: Vec<&str> = findings.iter().map(|finding| &*finding.message).collect();
+            owner.condition(KIND, ConditionStatus::False, last.reason, messages.join("; "))
         }
     });
-    status.problems.extend(finding.map(|finding| crate::status::problem(owner.object, KIND, finding)));
+    let problem = |finding| crate::status::problem(owner.object, KIND, finding);
+    status.problems.extend(findings.into_iter().map(problem));
+}
+
+/// Says that clients get in whatever certificate they show (GEP-91).
+fn insecure(owner: &Owner<'_>, status: &mut GatewayConditions) {
+    const KIND: &str = "InsecureFrontendValidationMode";
+    let message = "spec.tls.frontend has mode AllowInsecureFallback: clients without a valid certificate are let in, \
+                   and only backends can turn them away";
+    status.conditions.push(owner.condition(KIND, ConditionStatus::True, "ConfigurationChanged", message));
+    status.problems.push(ir::Problem {
+        severity: ir::Severity::Warning,
+        ..crate::status::problem(
+            owner.object,
+            KIND,
+            crate::Finding::new("spec.tls.frontend", "ConfigurationChanged", message),
+        )
+    });
 }
 
 /// True when the Gateway's class names our controller. In standalone mode a class that does not exist counts as ours.
@@ -417,7 +446,8 @@ fn attach_listeners(
                 narrower: std::mem::take(narrower).into(),
                 by_name: misdirected::by_name(own),
                 table: Some(judged[door.table].id).filter(|_| by_host && own.ready()),
-                guarded: door.guarded,
+                guard: door.guard,
+                client: own.client.as_ref().map(|asked| asked.validation.clone()),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: object.clone(),

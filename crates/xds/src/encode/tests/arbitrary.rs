@@ -14,7 +14,7 @@ use ir::{
         RedirectPort, Retry, RouteMatch, Rule, SessionCarrier, SessionPersistence, StringMatch, Target,
         ValueMatch, WeightedCluster,
     },
-    tls::{SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification},
+    tls::{ClientValidation, SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification},
 };
 use proptest::{collection::vec, option, prelude::*};
 use prost::{Message, Name};
@@ -294,7 +294,14 @@ fn chain() -> impl Strategy<Value = FilterChain> {
         (tcp_target(), text()).prop_map(|(target, stat_prefix)| Network::Tcp { target, stat_prefix }),
         (text(), text()).prop_map(|(cluster, stat_prefix)| Network::Udp { cluster, stat_prefix }),
     ];
-    let tls = (list(), list()).prop_map(|(certificates, alpn)| DownstreamTls { certificates, alpn });
+    let client = (text(), any::<bool>(), any::<bool>()).prop_map(|(authorities, required, untrusted)| {
+        Arc::new(ClientValidation { authorities, required, untrusted })
+    });
+    let tls = (list(), list(), option::of(client)).prop_map(|(certificates, alpn, client)| DownstreamTls {
+        certificates,
+        alpn,
+        client,
+    });
     (text(), list(), option::of(tls), network).prop_map(|(name, server_names, tls, network)| FilterChain {
         name,
         server_names,
