@@ -14,13 +14,13 @@ use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use crate::SOON;
+use crate::{Certificate, SOON};
 
 /// A request before it is fitted to the protocol of a connection; its URI is absolute.
 pub type Question = Request<Full<Bytes>>;
@@ -148,14 +148,25 @@ impl Client {
 
     /// The protocol that a server agrees on when `h2` and `http/1.1` are offered; empty for none.
     pub async fn agreed(at: impl Into<At>, name: &str) -> Option<String> {
-        let stream = handshake(at.into(), name, &["h2", "http/1.1"]).await?;
+        let stream = handshake(at.into(), name, &["h2", "http/1.1"], None).await?;
         Some(String::from_utf8_lossy(stream.get_ref().1.alpn_protocol().unwrap_or_default()).into_owned())
     }
 
     /// TLS with server name (none for an IP address) and protocol (`h2` or `http/1.1`); also the certificate that the
     /// server showed.
     pub async fn tls(at: impl Into<At>, name: &str, alpn: &str) -> Option<(Client, Vec<u8>)> {
-        let stream = handshake(at.into(), name, &[alpn]).await?;
+        Client::tls_as(at, name, alpn, None).await
+    }
+
+    /// The same with a certificate that the client shows when it is asked for one. A server that does not want it says
+    /// so only after the handshake: the first request then gets no answer.
+    pub async fn tls_as(
+        at: impl Into<At>,
+        name: &str,
+        alpn: &str,
+        own: Option<&Certificate>,
+    ) -> Option<(Client, Vec<u8>)> {
+        let stream = handshake(at.into(), name, &[alpn], own).await?;
         let session = stream.get_ref().1;
         // A listener that ends TLS for connections of any protocol agrees on none, which is HTTP/1.1 to both sides.
         let agreed = session.alpn_protocol().unwrap_or(b"http/1.1");
@@ -228,21 +239,33 @@ impl Client {
     }
 }
 
-async fn handshake(at: At, name: &str, alpn: &[&str]) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
+async fn handshake(
+    at: At,
+    name: &str,
+    alpn: &[&str],
+    own: Option<&Certificate>,
+) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
     let stream = TcpStream::connect(at.0).await.ok()?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate(alpn)));
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate(alpn, own)));
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
     tokio::time::timeout(SOON, connector.connect(name, stream)).await.ok()?.ok()
 }
 
-fn any_certificate(alpn: &[&str]) -> rustls::ClientConfig {
+fn any_certificate(alpn: &[&str], own: Option<&Certificate>) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
+    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .expect("protocol versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some(own) => {
+            let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
+            let chain = vec![CertificateDer::from(own.der.clone())];
+            config.with_client_auth_cert(chain, key).expect("a certificate with its key")
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     // Every handshake shows the certificate again.
     config.resumption = rustls::client::Resumption::disabled();

@@ -29,6 +29,13 @@ pub fn gateway(name: &str, listeners: &str) -> String {
     )
 }
 
+/// The same with TLS settings for all listeners; `tls` is YAML, a map without indentation.
+#[must_use]
+pub fn gateway_with_tls(name: &str, tls: &str, listeners: &str) -> String {
+    let settings = format!("spec:\n  tls:\n{}", indent(tls, 4));
+    gateway(name, listeners).replacen("spec:\n", &settings, 1)
+}
+
 /// The same with an annotation.
 #[must_use]
 pub fn annotated_gateway(name: &str, annotation: (&str, &str), listeners: &str) -> String {

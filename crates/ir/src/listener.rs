@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     Metadata, ObjectRef,
+    tls::ClientValidation,
     traffic::{Compressor, ResponseOverrides},
 };
 
@@ -190,6 +191,8 @@ pub struct DownstreamTls {
     pub certificates: Box<[Arc<str>]>,
     /// ALPN protocols in order of preference; empty for none.
     pub alpn: Box<[Arc<str>]>,
+    /// What clients must show; `None` when they are not asked for a certificate.
+    pub client: Option<Arc<ClientValidation>>,
 }
 
 /// A virtual host: the routes of one hostname on one route configuration, or the answer to requests for the hostnames of

@@ -41,6 +41,17 @@ pub enum SubjectAltName {
     Uri(Arc<str>),
 }
 
+/// What a client must show when it connects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientValidation {
+    /// Name of the secret (SDS) with the authorities that are trusted.
+    pub authorities: Arc<str>,
+    /// Turns clients away that show no certificate.
+    pub required: bool,
+    /// Lets clients in whose certificate is of none of the authorities.
+    pub untrusted: bool,
+}
+
 /// TLS towards the endpoints of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamTls {

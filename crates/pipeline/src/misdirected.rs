@@ -4,6 +4,10 @@
 //! as Gateway API gives a request to the listener with the most specific hostname, so a hostname of another listener
 //! that lies within an own virtual host takes its requests out of it. Connections that are not shared are not refused:
 //! their requests go on to the routes of that own virtual host, so these follow in the refusing one.
+//!
+//! A listener that asks clients for certificates otherwise than the table's own gets no request over its connections at
+//! all: whoever made them has not shown what that listener asks for (GEP-91). Its hostnames stand in a virtual host
+//! that refuses whatever comes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +18,8 @@ use bytes::Bytes;
 use ir::listener::VirtualHost;
 use store::Store;
 use translate::{
-    AttachListener, GatewayTable, Host, ListenerId, Reader, TableKey, VirtualHostKey, host::covers,
+    AttachListener, GatewayTable, Host, ListenerId, Reader, TableKey, VirtualHostKey, gateway::Guard,
+    host::covers,
 };
 use xds::resource;
 
@@ -25,28 +30,42 @@ use crate::{
 };
 
 /// Other listeners whose connections are chosen by server name, on the port of a table: those whose requests may come
-/// over its connections. None where such requests are not refused.
+/// over its connections and are refused, each with whether all of them are. None where no such request is refused.
 ///
 /// Units that ask are roots whenever a listener on the port changes, so this is no recorded read.
 fn others<'a>(
     table: TableKey,
     gateways: GatewayTable<'a>,
-) -> impl Iterator<Item = &'a AttachListener> + use<'a> {
+) -> impl Iterator<Item = (&'a AttachListener, bool)> + use<'a> {
     let own = gateways.all(table.fleet).find(|listener| listener.id == table.listener);
-    let own = own.filter(|own| own.guarded && own.table == Some(table));
-    let port = own.map(|own| own.port);
-    gateways.all(table.fleet).filter(move |other| {
-        Some(other.port) == port && other.by_name && other.ready && other.table != Some(table)
+    let own = own.filter(|own| own.guard != Guard::Open && own.table == Some(table));
+    own.into_iter().flat_map(move |own| {
+        let others = gateways.all(table.fleet).filter(move |other| {
+            other.port == own.port && other.by_name && other.ready && other.table != Some(table)
+        });
+        others
+            .map(|other| (other, other.client.is_some() && other.client != own.client))
+            .filter(|(_, always)| *always || own.guard == Guard::Shared)
     })
 }
 
 /// True when the table refuses requests of another listener whose hostname is broader than `hostname`.
 pub(crate) fn capture(table: TableKey, gateways: GatewayTable<'_>, hostname: &str, store: &Store) -> bool {
-    others(table, gateways).any(|other| other.hostname.is_none_or(|name| covers(store.name(name), hostname)))
+    others(table, gateways)
+        .any(|(other, _)| other.hostname.is_none_or(|name| covers(store.name(name), hostname)))
 }
 
-/// The refusing virtual hosts of a table: one for each own virtual host that other listeners' hostnames lie in, and one
-/// for those that lie in none.
+/// A refusing virtual host, by what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Refusing<'a> {
+    /// Hostnames of listeners that ask for other certificates.
+    Always,
+    /// Other hostnames; with the own virtual host that they lie in.
+    Shared(Option<(&'a str, ListenerId, Host)>),
+}
+
+/// The refusing virtual hosts of a table: one for each own virtual host that other listeners' hostnames lie in, one for
+/// those that lie in none, and one for those of listeners that ask clients for other certificates.
 pub(crate) fn unit(
     table: TableKey,
     store: &Store,
@@ -56,24 +75,36 @@ pub(crate) fn unit(
 ) -> Option<Box<[HostOutput]>> {
     let listener = gateways.listener(reader, table.fleet, table.listener)?;
     let own = own_hosts(table, gateways, broad, store);
-    let mut groups: BTreeMap<Option<(&str, ListenerId, Host)>, BTreeSet<&str>> = BTreeMap::new();
-    for other in others(table, gateways) {
+    let mut groups: BTreeMap<Refusing<'_>, BTreeSet<&str>> = BTreeMap::new();
+    for (other, always) in others(table, gateways) {
         let name = other.hostname.map_or("*", |name| store.name(name));
-        // Hosts that cover the same name cover each other, so the longest is the most specific.
-        let within = own.iter().filter(|(pattern, ..)| takes(pattern, name)).max_by_key(|host| host.0.len());
-        groups.entry(within.copied()).or_default().insert(name);
+        let group = if always {
+            Refusing::Always
+        } else {
+            // Hosts that cover the same name cover each other, so the longest is the most specific.
+            let around = own.iter().filter(|(pattern, ..)| takes(pattern, name));
+            Refusing::Shared(around.max_by_key(|host| host.0.len()).copied())
+        };
+        groups.entry(group).or_default().insert(name);
     }
     let gateway = reader.object(listener.gateway);
     let mut outputs = Vec::with_capacity(groups.len());
-    for (within, names) in groups {
+    for (group, names) in groups {
         // Names of own virtual hosts have no further slash, and no hostname is a dash.
-        let place = within.map_or("-".to_owned(), |(pattern, ..)| pattern.replace('.', "_"));
-        let name: Arc<str> = format!("{}/misdirected/{place}", listener.xds_name).into();
+        let (place, within) = match group {
+            Refusing::Always => ("client-certificate/-".to_owned(), None),
+            Refusing::Shared(None) => ("misdirected/-".to_owned(), None),
+            Refusing::Shared(Some((pattern, listener, host))) => {
+                let key = VirtualHostKey { table, listener, host };
+                (format!("misdirected/{}", pattern.replace('.', "_")), Some(key))
+            }
+        };
+        let name: Arc<str> = format!("{}/{place}", listener.xds_name).into();
         let mut owners = vec![gateway.clone()];
-        let mut routes: Vec<Bytes> = vec![Bytes::from_static(xds::encode::misdirected_route_field())];
+        let refusal = xds::encode::misdirected_route_field(group == Refusing::Always);
+        let mut routes: Vec<Bytes> = vec![Bytes::from_static(refusal)];
         let mut clusters: Box<[Arc<str>]> = [].into();
-        let of_host =
-            within.and_then(|(_, listener, host)| index.get(VirtualHostKey { table, listener, host }));
+        let of_host = within.and_then(|key| index.get(key));
         if let Some(entries) = of_host {
             routes.extend(entries.routes.values().cloned());
             clusters = entries.clusters.keys().cloned().collect();

@@ -23,7 +23,7 @@ use translate::{
     AttachListener, AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, FleetOutput, GatewayOutput,
     GatewayTable, Gateways, Homes, ListenerId, ListenerSetOutput, PlanKey, PolicyOutput, Reader, RouteOutput,
     RouteTable, SocketKey, TableKey, VirtualHostKey, attach,
-    gateway::{self, Socket},
+    gateway::{self, Guard, Socket},
     policy::{self, Relations},
     route,
     secret::SecretKey,
@@ -289,7 +289,9 @@ impl Stages {
             // What a table refuses, and who needs an empty virtual host in it, follows from all listeners on its port.
             let ports: BTreeSet<u16> = changed.iter().map(|listener| listener.port).collect();
             let all = [old, new].into_iter().flatten().flat_map(FleetOutput::all_listeners);
-            for listener in all.filter(|listener| listener.guarded && ports.contains(&listener.port)) {
+            for listener in
+                all.filter(|listener| listener.guard != Guard::Open && ports.contains(&listener.port))
+            {
                 roots.hosts.extend(isolation::own_host(listener));
                 roots.misdirected.extend(listener.table);
             }
@@ -305,10 +307,11 @@ impl Stages {
             if old.map(|fleet| fleet.routing) != new.map(|fleet| fleet.routing) {
                 touched.push(Dep::ClientSide(id));
             }
-            let needs = |fleet: Option<&FleetOutput>| -> Vec<SecretKey> {
-                let certificates = fleet.map_or(&[][..], |fleet| &fleet.certificates);
-                certificates.iter().copied().map(SecretKey::Certificate).collect()
-            };
+            if old.map(|fleet| fleet.routing) != new.map(|fleet| fleet.routing) {
+                touched.push(Dep::ClientSide(id));
+            }
+            let needs =
+                |fleet: Option<&'_ FleetOutput>| fleet.map_or_else(Box::default, |f| f.secrets.clone());
             secret_use.replace(id, &needs(old), &needs(new), |key| {
                 roots.secrets.insert(key);
                 publication.secret_moved(key, id);

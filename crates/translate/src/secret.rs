@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ir::{
     Kind,
     secret::{Authorities, AuthoritiesSource, SYSTEM_AUTHORITIES, TlsCertificate},
 };
-use store::{ObjectId, facts::Trust};
+use store::{
+    ObjectId,
+    facts::{CertificateRef, Trust},
+};
 
-use crate::{Reader, backend_tls};
+use crate::{Reader, backend_tls, gateway::frontend, trust};
 
 /// Something that SDS serves. Every listener and cluster that needs it shares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +21,9 @@ pub enum SecretKey {
     Certificate(ObjectId),
     /// The authorities that a BackendTLSPolicy or a Backend trusts.
     Authorities(ObjectId),
+    /// The authorities that clients of a Gateway must have their certificates from: on a port, or on all that have none
+    /// of their own.
+    Clients(ObjectId, Option<u16>),
     /// The authorities that the proxy's system trusts.
     System,
 }
@@ -48,6 +55,11 @@ pub(crate) fn name(key: SecretKey, reader: &mut Reader<'_>) -> Arc<str> {
                 format!("{name}/{namespace}-ca").into()
             }
         }
+        SecretKey::Clients(id, port) => {
+            let object = reader.object(id);
+            let part = port.map_or("default".to_owned(), |port| port.to_string());
+            format!("gateway/{}/{}/{part}/ca.crt", object.namespace, object.name).into()
+        }
         SecretKey::System => SYSTEM_AUTHORITIES.into(),
     }
 }
@@ -73,12 +85,14 @@ pub fn unit(key: SecretKey, reader: &mut Reader<'_>) -> Option<Served> {
             };
             let Trust::Authorities(references) = trust else { return None };
             let pem = backend_tls::authorities(id, references, reader).ok()?;
-            let sources = references.iter().filter_map(|r| r.target).map(|target| reader.object(target.id));
-            Some(Served::Authorities(Authorities {
-                name,
-                source: AuthoritiesSource::Inline(pem),
-                owners: std::iter::once(reader.object(id)).chain(sources).collect(),
-            }))
+            Some(inline(name, id, references, pem, reader))
+        }
+        SecretKey::Clients(id, port) => {
+            let gateway = reader.gateway(id)?;
+            let validation = gateway.tls.as_ref()?.frontend.as_ref()?.of(port)?;
+            let bundles = frontend::usable(id, validation, reader);
+            let pem = Some(trust::pem(&bundles)).filter(|pem| !pem.is_empty())?;
+            Some(inline(name, id, &validation.authorities, pem, reader))
         }
         SecretKey::System => Some(Served::Authorities(Authorities {
             name,
@@ -86,4 +100,17 @@ pub fn unit(key: SecretKey, reader: &mut Reader<'_>) -> Option<Served> {
             owners: [].into(),
         })),
     }
+}
+
+/// Authorities that an object refers to. It and what it refers to own them.
+fn inline(
+    name: Arc<str>,
+    referrer: ObjectId,
+    references: &[CertificateRef],
+    pem: Bytes,
+    reader: &Reader<'_>,
+) -> Served {
+    let sources = references.iter().filter_map(|r| r.target).map(|target| reader.object(target.id));
+    let owners = std::iter::once(reader.object(referrer)).chain(sources).collect();
+    Served::Authorities(Authorities { name, source: AuthoritiesSource::Inline(pem), owners })
 }

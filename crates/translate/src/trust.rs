@@ -51,13 +51,22 @@ pub(crate) fn resolve(
     references: &[CertificateRef],
     reader: &mut Reader<'_>,
 ) -> Result<Vec<Arc<Bundle>>, Untrusted> {
-    let bundles: Vec<Arc<Bundle>> = (references.iter().enumerate())
-        .map(|(i, reference)| one(referrer, i, reference, reader))
-        .collect::<Result<_, _>>()?;
+    let bundles: Vec<Arc<Bundle>> =
+        each(referrer, references, reader).into_iter().collect::<Result<_, _>>()?;
     if bundles.is_empty() {
         return Err(Untrusted::Reference("caCertificateRefs is empty".to_owned()));
     }
     Ok(bundles)
+}
+
+/// What each reference leads to, in their order.
+pub(crate) fn each(
+    referrer: Referrer<'_>,
+    references: &[CertificateRef],
+    reader: &mut Reader<'_>,
+) -> Vec<Result<Arc<Bundle>, Untrusted>> {
+    let references = references.iter().enumerate();
+    references.map(|(i, reference)| one(referrer, i, reference, reader)).collect()
 }
 
 fn one(

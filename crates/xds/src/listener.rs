@@ -8,7 +8,7 @@ use ir::{
 };
 use translate::{
     ListenerId,
-    gateway::{Chain, Socket},
+    gateway::{Chain, Guard, Socket},
 };
 
 /// The listener of one socket. `layer4` are the filter chains of its TCP, TLS and UDP listeners, by their place among
@@ -23,7 +23,7 @@ pub fn of_socket(
     let mut default_chain = None;
     for (chain, layer4) in socket.chains.iter().zip(layer4) {
         match chain {
-            Chain::Http { table, name, routes, server_name, tls, stat_prefix, guarded } => {
+            Chain::Http { table, name, routes, server_name, tls, stat_prefix, guard } => {
                 let chain = FilterChain {
                     name: name.clone(),
                     server_names: server_name.iter().cloned().collect(),
@@ -32,7 +32,7 @@ pub fn of_socket(
                         route_configuration: routes.clone(),
                         stat_prefix: stat_prefix.clone(),
                         filters: filters(*table),
-                        notes_connection: *guarded,
+                        notes_connection: *guard == Guard::Shared,
                     }),
                 };
                 if tls.is_some() {

@@ -126,16 +126,16 @@ pub fn virtual_host(
     Fragment { name: host.name.clone(), hash: xxh3_64(&bytes), bytes, clusters, owners }
 }
 
-/// A route configuration from its virtual hosts. Costs a hash over their hashes, not over their bytes. `guarded` when
-/// the connection manager notes in a header where requests come from.
+/// A route configuration from its virtual hosts. Costs a hash over their hashes, not over their bytes. `notes` when the
+/// connection manager notes in a header where requests come from.
 pub fn route_configuration(
     name: Arc<str>,
     fragments: Arc<[Arc<Fragment>]>,
     owners: Box<[ObjectRef]>,
-    guarded: bool,
+    notes: bool,
 ) -> Resource {
     let mut head = encode::route_configuration_head(&name);
-    if guarded {
+    if notes {
         head.extend_from_slice(encode::note_removal());
     }
     let head = Bytes::from(head);

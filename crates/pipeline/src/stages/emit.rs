@@ -13,10 +13,10 @@ use store::{ObjectId, Store};
 use translate::{
     AttachListener, AttachTable, ClusterKey, Dep, GatewayTable, PlanKey, Policies, Reader, RouteTable, Slot,
     SocketKey, TableKey, VirtualHostKey, destination,
-    gateway::Chain,
+    gateway::{Chain, Guard},
     layer4,
     policy::backend_traffic,
-    secret::{self, SecretKey, Served},
+    secret::{self, Served},
 };
 use xds::{entry, listener, resource};
 
@@ -231,8 +231,8 @@ impl Stages {
                 let listener = gateways.listener(&mut reader, key.fleet, key.listener)?;
                 listener.table.filter(|table| *table == key)?;
                 let (name, owners) = (listener.xds_name.clone(), [reader.object(listener.gateway)].into());
-                let fragments = index.fragments(key);
-                Some(Arc::new(resource::route_configuration(name, fragments, owners, listener.guarded)))
+                let (fragments, notes) = (index.fragments(key), listener.guard == Guard::Shared);
+                Some(Arc::new(resource::route_configuration(name, fragments, owners, notes)))
             },
             |change| {
                 publication.fleet_resource(change.key.fleet, ResourceType::Route, change.old, change.new);

@@ -109,6 +109,10 @@ impl Stages {
         let secret = |key: SecretKey| match key {
             SecretKey::Certificate(id) => object(id),
             SecretKey::Authorities(id) => format!("authorities of {}", object(id)),
+            SecretKey::Clients(id, port) => {
+                let port = port.map_or_else(String::new, |port| format!(" on port {port}"));
+                format!("authorities of clients of {}{port}", object(id))
+            }
             SecretKey::System => "authorities of the system".to_owned(),
         };
         collect(&self.secrets, store, stage, text, secret, &mut out);

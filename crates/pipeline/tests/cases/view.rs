@@ -11,8 +11,13 @@ use serde_json::{Map, Value, json};
 use crate::translated::Translated;
 
 /// Conditions that tell of trouble when they are true.
-const BAD_WHEN_TRUE: [&str; 4] =
-    ["Conflicted", "OverlappingTLSConfig", "PartiallyInvalid", "RouteRulesOverlap"];
+const BAD_WHEN_TRUE: [&str; 5] = [
+    "Conflicted",
+    "InsecureFrontendValidationMode",
+    "OverlappingTLSConfig",
+    "PartiallyInvalid",
+    "RouteRulesOverlap",
+];
 /// Listeners of every proxy in a cluster: readiness.
 const READY: &str = "envoy-gateway-proxy-ready";
 
@@ -183,6 +188,7 @@ fn chain(chain: &Value) -> Value {
         let secrets = tls["tlsCertificateSdsSecretConfigs"].as_array().into_iter().flatten();
         out["certificates"] = secrets.map(|s| s["name"].clone()).collect();
         out["alpn"] = tls["alpnProtocols"].clone();
+        show(&mut out, "tls", of_transport_socket(&chain["transportSocket"]["typedConfig"]));
     }
     if let Some(mutation) = config.pointer("/earlyHeaderMutationExtensions/0/typedConfig/mutations/0/append")
     {
@@ -198,6 +204,9 @@ fn chain(chain: &Value) -> Value {
             }
             out["name"] = chain["name"].clone();
         }
+    }
+    if config.get("rds").is_some() {
+        show(&mut out, "http", of_connection_manager(config));
     }
     let filters = config["httpFilters"].as_array().into_iter().flatten();
     let filters = filters.filter(|filter| filter["name"] != "envoy.filters.http.router");
@@ -220,6 +229,65 @@ fn http_filter(filter: &Value) -> Value {
     let mut out = json!({});
     out[name.as_str().unwrap()] = config;
     out
+}
+
+/// Shows an object that is not empty.
+fn show(out: &mut Value, key: &str, value: Value) {
+    if value.as_object().is_some_and(|fields| !fields.is_empty()) {
+        out[key] = value;
+    }
+}
+
+/// TLS of a listener but for its certificates and ALPN.
+fn of_transport_socket(config: &Value) -> Value {
+    let constant = json!({
+        "sessionTicketKeysType": null, "disableStatelessSessionResumption": true,
+        "disableStatefulSessionResumption": true,
+    });
+    let mut common = config["commonTlsContext"].clone();
+    drop_keys(&mut common, &["alpnProtocols", "tlsCertificateSdsSecretConfigs"]);
+    let mut out = config.clone();
+    prune(&mut out, &constant);
+    drop_keys(&mut out, &["commonTlsContext"]);
+    out.as_object_mut().unwrap().extend(common.as_object().unwrap().clone());
+    drop_types(&mut out);
+    drop_sources(&mut out);
+    out
+}
+
+/// A connection manager but for what is shown otherwise, and for what all have.
+fn of_connection_manager(config: &Value) -> Value {
+    let constant = json!({
+        "commonHttpProtocolOptions": {"headersWithUnderscoresAction": "REJECT_REQUEST"},
+        "http2ProtocolOptions": {
+            "maxConcurrentStreams": 100, "initialStreamWindowSize": 65536, "initialConnectionWindowSize": 1048576,
+        },
+        "normalizePath": true, "mergeSlashes": true, "pathWithEscapedSlashesAction": "UNESCAPE_AND_REDIRECT",
+        "serverHeaderTransformation": "PASS_THROUGH", "useRemoteAddress": true,
+    });
+    let mut out = config.clone();
+    prune(&mut out, &constant);
+    drop_keys(&mut out, &["accessLog", "earlyHeaderMutationExtensions", "httpFilters", "rds", "statPrefix"]);
+    drop_types(&mut out);
+    out
+}
+
+fn drop_keys(value: &mut Value, keys: &[&str]) {
+    if let Value::Object(fields) = value {
+        fields.retain(|key, _| !keys.contains(&&**key));
+    }
+}
+
+/// Secrets come by ADS, all of them.
+fn drop_sources(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("sdsConfig");
+            fields.values_mut().for_each(drop_sources);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_sources),
+        _ => {}
+    }
 }
 
 /// Virtual hosts by their domains, each with its routes in order.

@@ -71,6 +71,37 @@ pub struct Gateway {
 pub struct GatewayTls {
     /// `backend`.
     pub backend: Option<GatewayBackendTls>,
+    /// `frontend`.
+    pub frontend: Option<FrontendTls>,
+}
+
+/// How certificates of clients are checked, by port (GEP-91).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontendTls {
+    /// `default.validation`: for every port that `ports` does not name.
+    pub default: Option<FrontendValidation>,
+    /// `perPort`, in order: the port with its `tls.validation`. An entry without one means that nothing is checked on
+    /// the port.
+    pub ports: Box<[(u16, Option<FrontendValidation>)]>,
+}
+
+/// A check of certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontendValidation {
+    /// `caCertificateRefs`, in order.
+    pub authorities: Box<[CertificateRef]>,
+    /// True for `mode: AllowInsecureFallback`.
+    pub insecure: bool,
+}
+
+impl FrontendTls {
+    /// The check for one port (`Some`), or for all that have none of their own.
+    pub fn of(&self, port: Option<u16>) -> Option<&FrontendValidation> {
+        match port {
+            None => self.default.as_ref(),
+            Some(port) => self.ports.iter().find(|(of, _)| *of == port).and_then(|(_, check)| check.as_ref()),
+        }
+    }
 }
 
 /// TLS from a Gateway to backends. That it is there means something even when it is empty: what an EnvoyProxy says

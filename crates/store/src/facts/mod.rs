@@ -18,9 +18,9 @@ pub use backend_tls::{BackendTls, BackendTlsPolicy, ClientTls, ClusterTrustBundl
 pub use config::{ConfigMap, Namespace, Secret};
 pub use envoy_proxy::{EnvoyProxy, SinkBackend};
 pub use gateway::{
-    Address, AllowedNamespaces, CertificateRef, Gateway, GatewayBackendTls, GatewayClass, GatewayTls,
-    LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls, MISDIRECTED_REQUESTS, Operator,
-    ParametersRef, RouteKind,
+    Address, AllowedNamespaces, CertificateRef, FrontendTls, FrontendValidation, Gateway, GatewayBackendTls,
+    GatewayClass, GatewayTls, LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls,
+    MISDIRECTED_REQUESTS, Operator, ParametersRef, RouteKind,
 };
 pub use grpc_route::GrpcRoute;
 pub use http_route::{

@@ -6,9 +6,9 @@ use ir::Kind;
 
 use super::{Lowering, port, text};
 use crate::facts::{
-    Address, AllowedNamespaces, CertificateRef, Gateway, GatewayBackendTls, GatewayClass, GatewayTls,
-    LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls, MISDIRECTED_REQUESTS, Operator,
-    ParametersRef, RouteKind,
+    Address, AllowedNamespaces, CertificateRef, FrontendTls, FrontendValidation, Gateway, GatewayBackendTls,
+    GatewayClass, GatewayTls, LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls,
+    MISDIRECTED_REQUESTS, Operator, ParametersRef, RouteKind,
 };
 
 /// Namespace of the parameters of a class that names none, as with Envoy Gateway.
@@ -56,6 +56,7 @@ impl Lowering<'_> {
                 backend: tls.backend.as_ref().map(|backend| GatewayBackendTls {
                     certificate: backend.client_certificate_ref.as_ref().map(|r| self.certificate_ref(r)),
                 }),
+                frontend: tls.frontend.as_ref().map(|frontend| self.frontend(frontend)),
             }),
             allowed_listeners: spec.allowed_listeners.as_ref().and_then(|allowed| {
                 let selector = allowed.namespaces.selector.as_ref();
@@ -69,6 +70,23 @@ impl Lowering<'_> {
                 }
             }),
             misdirected: misdirected(&gateway.metadata),
+        }
+    }
+
+    fn frontend(&mut self, frontend: &api::FrontendTlsConfig) -> FrontendTls {
+        let mut check = |tls: &api::TlsConfig| {
+            tls.validation.as_ref().map(|validation| FrontendValidation {
+                authorities: (validation.ca_certificate_refs.iter())
+                    .map(|r| self.authority(&r.group, &r.kind, r.namespace.as_deref(), &r.name))
+                    .collect(),
+                insecure: validation.mode == api::FrontendValidationModeType::AllowInsecureFallback,
+            })
+        };
+        FrontendTls {
+            default: check(&frontend.default),
+            ports: (frontend.per_port.iter())
+                .filter_map(|entry| Some((port(entry.port)?, check(&entry.tls))))
+                .collect(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ir::{Condition, ConditionStatus, ObjectRef};
+use ir::{Condition, ConditionStatus, ObjectRef, tls::ClientValidation};
 use store::{
     ObjectId,
     facts::{self, AllowedNamespaces},
@@ -11,6 +11,7 @@ use store::{
 use super::{
     Owner, Place,
     certificates::{self, Certificate},
+    frontend::Asked,
     misdirected::Misdirected,
 };
 use crate::{Finding, ListenerId, Reader};
@@ -64,6 +65,9 @@ pub(super) const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
 /// The condition of listeners and Gateways with either reason.
 pub(super) const OVERLAPPING_TLS: &str = "OverlappingTLSConfig";
 
+/// Reason of `Accepted` when certificates of clients must be checked and no authority is there to check them by.
+const NO_VALID_AUTHORITY: &str = "NoValidCACertificate";
+
 /// A listener with what was found about it.
 #[derive(Debug)]
 pub struct Judged<'a> {
@@ -87,6 +91,10 @@ pub struct Judged<'a> {
     pub supported_kinds: Vec<&'static str>,
     /// Certificates that can be served.
     pub certificates: Vec<Certificate>,
+    /// What clients must show.
+    pub client: Option<Asked>,
+    /// Why no certificate of a client can be checked, although it must be.
+    pub unchecked: Option<Finding>,
     /// Why it is not accepted.
     pub not_accepted: Option<Finding>,
     /// Why it is not programmed.
@@ -106,6 +114,7 @@ impl Judged<'_> {
     pub fn sound(&self) -> bool {
         self.not_accepted.is_none()
             && self.not_programmed.is_none()
+            && self.unchecked.is_none()
             && (self.unresolved.is_none() || self.served_partially)
     }
 
@@ -121,7 +130,15 @@ impl Judged<'_> {
 
     /// True when the condition `Accepted` of the Gateway need not name it.
     pub fn accepted(&self) -> bool {
-        self.not_accepted.is_none() && self.not_programmed.is_none() && self.conflicted.is_none()
+        self.not_accepted.is_none()
+            && self.not_programmed.is_none()
+            && self.unchecked.is_none()
+            && self.conflicted.is_none()
+    }
+
+    /// What clients must show; `None` when they are not asked.
+    pub fn validation(&self) -> Option<&ClientValidation> {
+        self.client.as_ref().map(|asked| &*asked.validation)
     }
 
     /// True when it is part of a ListenerSet.
@@ -146,18 +163,20 @@ impl Judged<'_> {
             set.finding("Conflicted", ConditionStatus::True, finding);
         }
         let lost = self.conflicted.as_ref().filter(|_| of_set);
-        match (&self.not_programmed, lost) {
-            (Some(finding), _) => set.finding("Programmed", ConditionStatus::False, finding),
-            (None, Some(conflict)) => {
-                set.plain("Programmed", ConditionStatus::False, conflict.reason, &conflict.message);
+        let failed = ConditionStatus::False;
+        match (&self.unchecked, &self.not_programmed, lost) {
+            (Some(unchecked), ..) => set.plain("Programmed", failed, unchecked.reason, &unchecked.message),
+            (None, Some(finding), _) => set.finding("Programmed", failed, finding),
+            (None, None, Some(conflict)) => {
+                set.plain("Programmed", failed, conflict.reason, &conflict.message);
             }
-            (None, None) if !self.ready() => set.plain(
+            (None, None, None) if !self.ready() => set.plain(
                 "Programmed",
-                ConditionStatus::False,
+                failed,
                 "Invalid",
                 "The listener is not valid; see its other conditions",
             ),
-            (None, None) => set.plain(
+            (None, None, None) => set.plain(
                 "Programmed",
                 ConditionStatus::True,
                 "Programmed",
@@ -170,17 +189,18 @@ impl Judged<'_> {
             .unresolved
             .as_ref()
             .is_some_and(|f| matches!(f.reason, "InvalidCertificateRef" | "PartiallyInvalidCertificateRef"));
-        match (&self.not_accepted, lost) {
-            (Some(finding), _) => set.finding("Accepted", ConditionStatus::False, finding),
-            (None, Some(conflict)) => {
-                set.plain("Accepted", ConditionStatus::False, conflict.reason, &conflict.message);
+        match (&self.unchecked, &self.not_accepted, lost) {
+            (Some(unchecked), ..) => set.plain("Accepted", failed, NO_VALID_AUTHORITY, &unchecked.message),
+            (None, Some(finding), _) => set.finding("Accepted", failed, finding),
+            (None, None, Some(conflict)) => {
+                set.plain("Accepted", failed, conflict.reason, &conflict.message);
             }
-            (None, None) if self.ready() || (certificates_only && self.conflicted.is_none()) => {
+            (None, None, None) if self.ready() || (certificates_only && self.conflicted.is_none()) => {
                 set.plain("Accepted", ConditionStatus::True, "Accepted", "The listener is accepted");
             }
-            (None, None) => {}
+            (None, None, None) => {}
         }
-        match &self.unresolved {
+        match self.unchecked.as_ref().or(self.unresolved.as_ref()) {
             Some(finding) => set.finding("ResolvedRefs", ConditionStatus::False, finding),
             None => set.plain(
                 "ResolvedRefs",
@@ -251,6 +271,8 @@ pub(super) fn judge<'a>(
         protocol,
         supported_kinds: protocol.kinds(passthrough).to_vec(),
         certificates: Vec::new(),
+        client: None,
+        unchecked: None,
         not_accepted: None,
         not_programmed: None,
         unresolved: None,

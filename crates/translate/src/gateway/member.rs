@@ -6,6 +6,8 @@ use store::{ObjectId, facts};
 use super::{
     Age, AttachListener, Fleet, GatewayOutput, Judged, ListenerSetOutput, OVERLAPPING_TLS, Owner,
     client_side, conditions,
+    frontend::{self, Frontend},
+    insecure,
     misdirected::Misdirected,
     not_accepted,
     parameters::{self, INVALID_PARAMETERS, Parameters},
@@ -22,6 +24,8 @@ pub(super) struct Member<'a> {
     pub part: Part,
     prefix: String,
     sets: Vec<Set<'a>>,
+    /// What it asks of clients.
+    frontend: Frontend,
     /// What is wrong with its annotation.
     unknown_mode: Option<Finding>,
     /// Why nothing of it is served.
@@ -52,6 +56,7 @@ impl<'a> Member<'a> {
         Member {
             prefix: format!("{}/{}", object.namespace, object.name),
             sets: sets::of(gateway, &object, &part, reader),
+            frontend: frontend::of_gateway(gateway, reader),
             unaccepted: own_parameters(fleet, gateway),
             gateway,
             object,
@@ -81,6 +86,7 @@ impl<'a> Member<'a> {
         for set in &self.sets {
             judged.extend(set.owner().judge(set.listeners(), reader));
         }
+        self.frontend.mark(&mut judged);
         judged
     }
 
@@ -117,8 +123,12 @@ impl<'a> Member<'a> {
             .collect();
         let (client_side, unresolved) =
             client_side::of_gateway(self.gateway, &self.object, parameters, reader);
+        let asked = std::mem::take(&mut self.frontend.unresolved);
         let owner = self.owner();
-        resolved_refs(self.gateway, &owner, unresolved, &mut status);
+        resolved_refs(self.gateway, &owner, asked.into_iter().chain(unresolved).collect(), &mut status);
+        if self.frontend.insecure {
+            insecure(&owner, &mut status);
+        }
         status.conditions.extend(overlapping.map(|finding| {
             let message = finding.message.to_string();
             owner.condition(OVERLAPPING_TLS, ConditionStatus::True, finding.reason, message)

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ir::tls::ClientValidation;
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::facts::{self, MISDIRECTED_REQUESTS};
 
@@ -93,8 +94,21 @@ pub(super) struct Door {
     /// Index of the listener that gives the route configuration its name: its own, or the first on the port that it has
     /// to share it with.
     pub table: usize,
-    /// True when the route configuration answers requests for other listeners' hosts with 421.
-    pub guarded: bool,
+    /// Which requests for other listeners' hosts the route configuration answers with 421.
+    pub guard: Guard,
+}
+
+/// Which requests for other listeners' hosts a route configuration answers with 421.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// None.
+    #[default]
+    Open,
+    /// Those for listeners that ask clients for certificates, and not as this one does: whoever made the connection has
+    /// not shown what they ask for. All such requests, in whatever protocol, are refused.
+    Certificates,
+    /// Those, and others over connections that are shared.
+    Shared,
 }
 
 /// The door of each listener.
@@ -103,11 +117,14 @@ pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
     let mut tables: Vec<usize> = (0..judged.len()).collect();
     // Tables of listeners that connections choose by server name, by port.
     let mut chosen: FxHashMap<u16, FxHashSet<usize>> = FxHashMap::default();
+    // What these ask of clients, by port.
+    let mut asked: FxHashMap<u16, FxHashSet<&ClientValidation>> = FxHashMap::default();
     for (i, own) in judged.iter().enumerate().filter(|(_, listener)| listener.ready()) {
         // Plain HTTP listeners of a port are told apart by host only.
         let shared = match own.protocol {
-            Protocol::Http => Some(Vec::new()),
-            Protocol::Https if own.mode == Misdirected::Serve => Some(certificates(own)),
+            Protocol::Http => Some((Vec::new(), None)),
+            // One's clients have not shown what another asks for.
+            Protocol::Https if own.mode == Misdirected::Serve => Some((certificates(own), own.validation())),
             _ => None,
         };
         if let Some(shared) = shared {
@@ -115,16 +132,24 @@ pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
         }
         if by_name(own) {
             chosen.entry(own.fact.port).or_default().insert(tables[i]);
+            asked.entry(own.fact.port).or_default().extend(own.validation());
         }
     }
-    let guarded = |i: usize| {
-        let own = &judged[i];
-        own.protocol == Protocol::Https
-            && own.ready()
-            && own.mode != Misdirected::Downgrade
-            && chosen.get(&own.fact.port).is_some_and(|tables| tables.len() > 1)
+    let guard = |i: usize| {
+        let (own, port) = (&judged[i], judged[i].fact.port);
+        if own.protocol != Protocol::Https || !own.ready() {
+            return Guard::Open;
+        }
+        if own.mode != Misdirected::Downgrade && chosen.get(&port).is_some_and(|tables| tables.len() > 1) {
+            return Guard::Shared;
+        }
+        let others = asked.get(&port).into_iter().flatten();
+        if others.into_iter().any(|other| Some(*other) != own.validation()) {
+            return Guard::Certificates;
+        }
+        Guard::Open
     };
-    (0..judged.len()).map(|i| Door { table: tables[i], guarded: guarded(i) }).collect()
+    (0..judged.len()).map(|i| Door { table: tables[i], guard: guard(i) }).collect()
 }
 
 /// True when connections choose the listener by server name.

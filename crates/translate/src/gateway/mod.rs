@@ -6,6 +6,7 @@
 mod certificates;
 mod client_side;
 mod conflict;
+pub(crate) mod frontend;
 mod infra;
 mod listener;
 mod member;
@@ -18,7 +19,10 @@ mod socket;
 
 use std::sync::Arc;
 
-use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish, traffic::Routing};
+use ir::{
+    Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish, tls::ClientValidation,
+    traffic::Routing,
+};
 use rustc_hash::FxHashMap;
 use store::{
     Infrastructure, NameId, ObjectId,
@@ -30,8 +34,9 @@ use self::{
     member::{Member, Part},
     misdirected::Door,
 };
-use crate::{Finding, ListenerId, Reader, TableKey, backend_tls::ClientSide};
+use crate::{Finding, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey};
 pub use listener::Judged;
+pub use misdirected::Guard;
 pub use parameters::Judge;
 pub use sets::ListenerSetOutput;
 pub use socket::{Chain, Socket};
@@ -51,8 +56,8 @@ pub struct FleetOutput {
     pub served: bool,
     /// What proxies listen on.
     pub sockets: Box<[Socket]>,
-    /// Certificates that proxies need for listeners, ascending.
-    pub certificates: Box<[ObjectId]>,
+    /// What SDS has to serve for listeners, ascending: certificates, and authorities of clients.
+    pub secrets: Box<[SecretKey]>,
     /// How its proxies reach Services, where no policy says otherwise.
     pub routing: Routing,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
@@ -139,8 +144,10 @@ pub struct AttachListener {
     /// The route configuration that takes its routes; `None` while it is not ready, and for protocols without route
     /// configurations.
     pub table: Option<TableKey>,
-    /// True when that route configuration answers requests for other listeners' hosts with 421.
-    pub guarded: bool,
+    /// Which requests for other listeners' hosts that route configuration answers with 421.
+    pub guard: Guard,
+    /// What clients must show when they connect; `None` when they are not asked for a certificate.
+    pub client: Option<Arc<ClientValidation>>,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
     /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
     pub xds_name: Arc<str>,
@@ -152,8 +159,8 @@ impl AttachListener {
     /// The part that its virtual hosts and its route configuration are made from.
     pub fn shown(&self) -> impl PartialEq + use<'_> {
         let protocol = (self.port, self.tls, self.by_name);
-        let table = (self.table, protocol, self.hostname, self.ready, self.guarded);
-        (table, &self.place, &self.xds_name, &self.metadata)
+        let table = (self.table, protocol, self.hostname, self.ready, self.guard);
+        (table, &self.client, &self.place, &self.xds_name, &self.metadata)
     }
 }
 
@@ -279,6 +286,8 @@ fn judged<'a>(
     for member in &members {
         judged.extend(member.judge(reader));
     }
+    let frontend = frontend::of_gateway(gateway, reader);
+    frontend.mark(&mut judged);
     conflict::mark(&mut judged, reader);
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
@@ -288,7 +297,7 @@ fn judged<'a>(
         None if served => infra::wish(fleet, &members, &judged, &parameters, sinks, reader),
         _ => infra::on_hold(fleet, reader).into(),
     });
-    let certificates = served_certificates(&judged);
+    let secrets = served_secrets(&judged);
     let (mut judged, mut listeners) = (judged.into_iter(), listeners.into_iter());
     let (mut gateways, mut sets) = (Vec::with_capacity(members.len()), Vec::new());
     for member in members {
@@ -306,20 +315,22 @@ fn judged<'a>(
         sets: sets.into(),
         served,
         sockets,
-        certificates,
+        secrets,
         routing: parameters.routing(),
         ready_listener: (in_cluster && served).then(|| parameters.bind_address().0.into()),
         wish,
     }
 }
 
-/// The certificates of listeners that are ready, ascending, each once.
-fn served_certificates(judged: &[Judged<'_>]) -> Box<[ObjectId]> {
-    let ready = judged.iter().filter(|listener| listener.ready());
-    let mut ids: Vec<ObjectId> = ready.flat_map(|j| j.certificates.iter().map(|c| c.id)).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into()
+/// What SDS serves for listeners that are ready, ascending, each once.
+fn served_secrets(judged: &[Judged<'_>]) -> Box<[SecretKey]> {
+    let ready = || judged.iter().filter(|listener| listener.ready());
+    let certificates = ready().flat_map(|j| j.certificates.iter().map(|c| SecretKey::Certificate(c.id)));
+    let authorities = ready().filter_map(|j| j.client.as_ref().map(|asked| asked.authorities));
+    let mut keys: Vec<SecretKey> = certificates.chain(authorities).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into()
 }
 
 impl FleetOutput {
@@ -330,7 +341,7 @@ impl FleetOutput {
             sets: [].into(),
             served: false,
             sockets: [].into(),
-            certificates: [].into(),
+            secrets: [].into(),
             routing: Routing::default(),
             ready_listener: None,
             wish: None,
@@ -398,20 +409,38 @@ fn not_accepted(object: &ObjectRef, generation: i64, finding: Finding, status: &
 fn resolved_refs(
     gateway: &facts::Gateway,
     owner: &Owner<'_>,
-    finding: Option<Finding>,
+    findings: Vec<Finding>,
     status: &mut GatewayConditions,
 ) {
     const KIND: &str = "ResolvedRefs";
     if gateway.tls.is_none() {
         return;
     }
-    status.conditions.push(match &finding {
+    status.conditions.push(match findings.last() {
         None => owner.condition(KIND, ConditionStatus::True, KIND, "All references of spec.tls resolve"),
-        Some(finding) => {
-            owner.condition(KIND, ConditionStatus::False, finding.reason, finding.message.to_string())
+        Some(last) => {
+            let messages: Vec<&str> = findings.iter().map(|finding| &*finding.message).collect();
+            owner.condition(KIND, ConditionStatus::False, last.reason, messages.join("; "))
         }
     });
-    status.problems.extend(finding.map(|finding| crate::status::problem(owner.object, KIND, finding)));
+    let problem = |finding| crate::status::problem(owner.object, KIND, finding);
+    status.problems.extend(findings.into_iter().map(problem));
+}
+
+/// Says that clients get in whatever certificate they show (GEP-91).
+fn insecure(owner: &Owner<'_>, status: &mut GatewayConditions) {
+    const KIND: &str = "InsecureFrontendValidationMode";
+    let message = "spec.tls.frontend has mode AllowInsecureFallback: clients without a valid certificate are let in, \
+                   and only backends can turn them away";
+    status.conditions.push(owner.condition(KIND, ConditionStatus::True, "ConfigurationChanged", message));
+    status.problems.push(ir::Problem {
+        severity: ir::Severity::Warning,
+        ..crate::status::problem(
+            owner.object,
+            KIND,
+            crate::Finding::new("spec.tls.frontend", "ConfigurationChanged", message),
+        )
+    });
 }
 
 /// True when a class names our controller. In standalone mode one that does not exist counts as ours.
@@ -452,7 +481,8 @@ fn attach_listeners(
                 narrower: std::mem::take(narrower).into(),
                 by_name: misdirected::by_name(own),
                 table: Some(table).filter(|_| by_host && own.ready()),
-                guarded: door.guarded,
+                guard: door.guard,
+                client: own.client.as_ref().map(|asked| asked.validation.clone()),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: member.object.clone(),

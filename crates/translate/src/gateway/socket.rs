@@ -10,7 +10,7 @@ use super::{
     Fleet,
     listener::{Judged, Protocol},
     member::Member,
-    misdirected::Door,
+    misdirected::{Door, Guard},
     parameters::Parameters,
 };
 use crate::{ListenerId, Reader, SocketKey};
@@ -56,8 +56,8 @@ pub enum Chain {
         tls: Option<DownstreamTls>,
         /// Prefix of statistics.
         stat_prefix: Arc<str>,
-        /// True when the route configuration answers requests for other listeners' hosts with 421.
-        guarded: bool,
+        /// Which requests for other listeners' hosts the route configuration answers with 421.
+        guard: Guard,
     },
     /// A TCP, TLS or UDP listener: its chains depend on its routes, see `layer4::chains`.
     Layer4 {
@@ -156,6 +156,7 @@ fn chain(
     let tls = |alpn: Box<[Arc<str>]>| DownstreamTls {
         certificates: listener.certificates.iter().map(|c| c.xds_name.clone()).collect(),
         alpn,
+        client: listener.client.as_ref().map(|asked| asked.validation.clone()),
     };
     match listener.protocol {
         Protocol::Http | Protocol::Https => {
@@ -167,7 +168,7 @@ fn chain(
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
                 tls: secure.then(|| tls(listener.mode.alpn(None, listener))),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
-                guarded: door.guarded,
+                guard: door.guard,
             }
         }
         _ => Chain::Layer4 {

@@ -22,7 +22,7 @@ use ir::{
 };
 
 use super::{
-    access_log, address, config_source, hash, http, server_name,
+    access_log, address, config_source, hash, http, server_name, tls,
     wire::{Fields, type_url},
 };
 
@@ -186,8 +186,10 @@ fn downstream_tls(tls: &DownstreamTls) -> TransportSocket {
         common_tls_context: Some(CommonTlsContext {
             alpn_protocols: tls.alpn.iter().map(|protocol| protocol.to_string()).collect(),
             tls_certificate_sds_secret_configs: certificates.collect(),
+            validation_context_type: tls.client.as_deref().map(tls::client_validation),
             ..Default::default()
         }),
+        require_client_certificate: tls.client.as_ref().and_then(|client| boolean(client.required)),
         // No resumption, neither by ticket nor by session id: a session would outlive the certificate and the
         // listener that it was made with.
         session_ticket_keys_type: Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)),

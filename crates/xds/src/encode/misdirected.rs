@@ -58,36 +58,41 @@ pub fn note_removal() -> &'static [u8] {
 }
 
 /// The route that answers requests for another listener's hosts, as the field `routes` of a `VirtualHost`. It leaves
-/// requests of connections that are not shared to the routes after it.
-pub fn misdirected_route_field() -> &'static [u8] {
-    static FIELD: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let noted = HeaderMatcher {
+/// requests of connections that are not shared to the routes after it, unless `always`.
+pub fn misdirected_route_field(always: bool) -> &'static [u8] {
+    static SHARED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        answer(vec![HeaderMatcher {
             name: HEADER.to_owned(),
             header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(matching::regex(
                 SHARED_CONNECTION,
             ))),
             ..Default::default()
-        };
-        let answer = Route {
-            name: "misdirected".to_owned(),
-            r#match: Some(RouteMatch {
-                path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
-                headers: vec![noted],
-                ..Default::default()
-            }),
-            action: Some(route::Action::DirectResponse(DirectResponseAction {
-                status: MISDIRECTED,
-                ..Default::default()
-            })),
-            // A cache may keep a 421 otherwise (RFC 9110 §15.1), and give it to clients that ask the right listener.
-            response_headers_to_add: vec![overwriting("cache-control", "no-store")],
-            ..Default::default()
-        };
-        let mut fields = Fields::default();
-        fields.nested(ROUTES, |message| message.message(&answer));
-        fields.into_bytes()
+        }])
     });
-    &FIELD
+    static ALWAYS: LazyLock<Vec<u8>> = LazyLock::new(|| answer(Vec::new()));
+    if always { &ALWAYS } else { &SHARED }
+}
+
+/// 421 for requests with certain headers.
+fn answer(headers: Vec<HeaderMatcher>) -> Vec<u8> {
+    let route = Route {
+        name: "misdirected".to_owned(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
+            headers,
+            ..Default::default()
+        }),
+        action: Some(route::Action::DirectResponse(DirectResponseAction {
+            status: MISDIRECTED,
+            ..Default::default()
+        })),
+        // A cache may keep a 421 otherwise (RFC 9110 §15.1), and give it to clients that ask the right listener.
+        response_headers_to_add: vec![overwriting("cache-control", "no-store")],
+        ..Default::default()
+    };
+    let mut fields = Fields::default();
+    fields.nested(ROUTES, |message| message.message(&route));
+    fields.into_bytes()
 }
 
 fn overwriting(name: &str, value: &str) -> HeaderValueOption {

@@ -1,4 +1,4 @@
-//! TLS towards endpoints: transport sockets of clusters.
+//! TLS towards endpoints: transport sockets of clusters. And what listeners ask of clients.
 
 use std::sync::LazyLock;
 
@@ -9,13 +9,14 @@ use envoy_api::{
     tls::{
         CertificateValidationContext, CommonTlsContext, SdsSecretConfig, SubjectAltNameMatcher,
         TlsParameters as ParametersMessage, UpstreamTlsContext,
+        certificate_validation_context::TrustChainVerification,
         common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
         subject_alt_name_matcher::SanType,
         tls_parameters::TlsProtocol,
     },
     well_known::{Kind, Struct, Value, object},
 };
-use ir::tls::{SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification};
+use ir::tls::{ClientValidation, SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification};
 
 use super::config_source;
 
@@ -95,6 +96,25 @@ fn validation(verification: &Verification) -> ValidationContextType {
             name: verification.authorities.to_string(),
             sds_config: Some(config_source::ads_without_timeout()),
         }),
+        ..Default::default()
+    })
+}
+
+/// What a client's certificate must show.
+pub(super) fn client_validation(client: &ClientValidation) -> ValidationContextType {
+    let authorities = SdsSecretConfig {
+        name: client.authorities.to_string(),
+        sds_config: Some(config_source::ads_without_timeout()),
+    };
+    if !client.untrusted {
+        return ValidationContextType::ValidationContextSdsSecretConfig(authorities);
+    }
+    ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(CertificateValidationContext {
+            trust_chain_verification: TrustChainVerification::AcceptUntrusted.into(),
+            ..Default::default()
+        }),
+        validation_context_sds_secret_config: Some(authorities),
         ..Default::default()
     })
 }

@@ -14,7 +14,7 @@ use ir::{
         RedirectPort, Retry, RouteMatch, Rule, SessionCarrier, SessionPersistence, StringMatch, Target,
         ValueMatch, WeightedCluster,
     },
-    tls::{SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification},
+    tls::{ClientValidation, SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification},
     traffic::{
         CONNECT, Compression, Compressor, Cost, HashKey, LocalRateLimit, Quota, RateLimitRule, Replacement,
         ResponseOverride, ResponseOverrides, RouteTraffic, SourceSelector, StatusCodes, Tag, Tracing,
@@ -441,7 +441,14 @@ fn chain() -> impl Strategy<Value = FilterChain> {
             by_source
         }),
     ];
-    let tls = (list(), list()).prop_map(|(certificates, alpn)| DownstreamTls { certificates, alpn });
+    let client = (text(), any::<bool>(), any::<bool>()).prop_map(|(authorities, required, untrusted)| {
+        Arc::new(ClientValidation { authorities, required, untrusted })
+    });
+    let tls = (list(), list(), option::of(client)).prop_map(|(certificates, alpn, client)| DownstreamTls {
+        certificates,
+        alpn,
+        client,
+    });
     (text(), list(), option::of(tls), network).prop_map(|(name, server_names, tls, network)| FilterChain {
         name,
         server_names,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use ir::{
     Kind, ObjectRef,
     listener::{DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, TcpTarget, Transport},
+    tls::ClientValidation,
 };
 use serde_json::{Value, json};
 
@@ -27,6 +28,7 @@ pub(super) fn https(name: &str, host: &str, certificate: &str) -> FilterChain {
     let tls = DownstreamTls {
         certificates: [text(certificate)].into(),
         alpn: [text("h2"), text("http/1.1")].into(),
+        client: None,
     };
     FilterChain {
         server_names: [text(host)].into(),
@@ -276,4 +278,28 @@ fn the_readiness_listener_answers_one_path() {
     let dual = to_json(LISTENER, &ready_listener("::"));
     assert_eq!(dual["name"], "envoy-gateway-proxy-ready-::-19003");
     assert_eq!(dual["address"]["socketAddress"]["ipv4Compat"], true);
+}
+
+#[test]
+fn clients_are_asked_for_certificates() {
+    let asked = |untrusted: bool| {
+        let mut chain = https("default/edge/https", "example.com", "default/cert");
+        if let Some(tls) = &mut chain.tls {
+            let authorities = text("gateway/default/edge/default/ca.crt");
+            tls.client = Some(Arc::new(ClientValidation { authorities, required: !untrusted, untrusted }));
+        }
+        let found = found(&on_port("https", 443, vec![chain], None));
+        found["filterChains"][0]["transportSocket"]["typedConfig"].clone()
+    };
+    let strict = asked(false);
+    assert_eq!(strict["requireClientCertificate"], json!(true));
+    let authorities = &strict["commonTlsContext"]["validationContextSdsSecretConfig"];
+    assert_eq!(authorities["name"], "gateway/default/edge/default/ca.crt");
+    // Without authorities the listener waits: it never lets anybody in unchecked.
+    assert_eq!(authorities["sdsConfig"]["initialFetchTimeout"], "0s");
+    let fallback = asked(true);
+    assert_eq!(fallback["requireClientCertificate"], json!(false));
+    let context = &fallback["commonTlsContext"]["combinedValidationContext"];
+    assert_eq!(context["defaultValidationContext"], json!({"trustChainVerification": "ACCEPT_UNTRUSTED"}));
+    assert_eq!(context["validationContextSdsSecretConfig"], *authorities);
 }

@@ -35,12 +35,15 @@ fn the_note_is_written_over_what_a_client_sends_and_taken_away() {
 
 #[test]
 fn refusals_come_first_and_are_not_kept() {
-    let mut body = route_configuration_head("default/edge/https");
-    body.extend(virtual_host_field(&super::virtual_host(), &[misdirected_route_field()]));
-    let route = to_json(ROUTES, &body)["virtualHosts"][0]["routes"][0].clone();
-    assert_eq!(route["directResponse"], json!({"status": 421}));
-    assert_eq!(
-        route["responseHeadersToAdd"][0]["header"],
-        json!({"key": "cache-control", "value": "no-store"})
-    );
+    for always in [false, true] {
+        let mut body = route_configuration_head("default/edge/https");
+        body.extend(virtual_host_field(&super::virtual_host(), &[misdirected_route_field(always)]));
+        let route = to_json(ROUTES, &body)["virtualHosts"][0]["routes"][0].clone();
+        assert_eq!(route["match"]["headers"].is_null(), always);
+        assert_eq!(route["directResponse"], json!({"status": 421}));
+        assert_eq!(
+            route["responseHeadersToAdd"][0]["header"],
+            json!({"key": "cache-control", "value": "no-store"})
+        );
+    }
 }
