@@ -1,23 +1,34 @@
 //! `ferrogate check`: what is wrong, or will be, before users notice.
 
-use std::process::ExitCode;
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use ::check::{Finding, Input, Severity};
+use ::check::{Code, Finding, Input, Severity};
 
 use crate::{
     admin_client::Admin,
-    offline::{Files, Offline},
+    control::Control,
+    offline::{Offline, Sources},
     view::{self, check::Findings},
 };
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
+/// Days before their end from which on certificates are named, unless told otherwise.
+const MARGIN: u32 = 30;
+/// How old numbers of findings may be in metrics. Counting takes the pipeline's thread some 10 ms for 10,000 routes, and
+/// scrapes may be frequent.
+const AGE: Duration = Duration::from_secs(60);
 
 /// Arguments of `ferrogate check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    files: Files,
+    sources: Sources,
     #[command(flatten)]
     admin: Admin,
     #[command(flatten)]
@@ -37,7 +48,7 @@ pub(crate) struct Wanted {
     #[arg(short = 'n', long = "namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
     /// Name certificates this many days before they end
-    #[arg(long, value_name = "DAYS", default_value = "30")]
+    #[arg(long, value_name = "DAYS", default_value_t = MARGIN)]
     certificate_margin: u32,
 }
 
@@ -107,7 +118,7 @@ impl Wanted {
     /// # Errors
     /// When a name is not known, or the margin is no number.
     pub(crate) fn from_query(pairs: Vec<(String, String)>) -> anyhow::Result<Wanted> {
-        let mut wanted = Wanted { certificate_margin: 30, ..Wanted::default() };
+        let mut wanted = Wanted { certificate_margin: MARGIN, ..Wanted::default() };
         for (name, value) in pairs {
             match &*name {
                 "namespace" => wanted.namespaces.push(value),
@@ -121,13 +132,15 @@ impl Wanted {
 
 /// Runs the command. Exit code 0; 1 when a finding is as bad as `--fail-on` says; 2 when nothing can be looked at.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let findings = if args.files.files.is_empty() {
-        let (status, body) = args.admin.get(&format!("/check?{}", args.wanted.query()))?;
-        anyhow::ensure!(status.is_success(), "{}", String::from_utf8_lossy(&body).trim_end());
-        Findings::read(&body)?
-    } else {
-        let Offline { pipeline, problems, places, foreign, .. } = args.files.judge()?;
-        Findings::of(&args.wanted.findings(&pipeline, &problems, &foreign), places)?
+    let findings = match args.sources.judge()? {
+        Some(Offline { pipeline, problems, places, foreign, .. }) => {
+            Findings::of(&args.wanted.findings(&pipeline, &problems, &foreign), places)?
+        }
+        None => {
+            let (status, body) = args.admin.get(&format!("/check?{}", args.wanted.query()))?;
+            anyhow::ensure!(status.is_success(), "{}", String::from_utf8_lossy(&body).trim_end());
+            Findings::read(&body)?
+        }
     };
     let text = match args.output {
         Output::Table => findings.table(),
@@ -139,4 +152,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let worst = findings.worst();
     let fails = args.fail_on.severity().is_some_and(|limit| worst.is_some_and(|worst| worst >= limit));
     Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Numbers of findings by code. Clones share.
+#[derive(Clone, Default)]
+pub(crate) struct Counter(Arc<Mutex<Option<(Instant, Counts)>>>);
+
+/// By code, those that there are.
+pub(crate) type Counts = BTreeMap<&'static str, (&'static Code, usize)>;
+
+impl Counter {
+    /// The numbers of this moment, or of one within the last minute.
+    pub(crate) async fn counts(&self, control: &Control) -> Counts {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, counts)) = known
+            && at.elapsed() < AGE
+        {
+            return counts;
+        }
+        let wanted = Wanted { certificate_margin: MARGIN, ..Wanted::default() };
+        let loading = control.view().borrow().loading.clone();
+        let found = control.query(move |pipeline| wanted.findings(pipeline, &loading, &[])).await;
+        let mut counts = Counts::new();
+        for finding in found.unwrap_or_default() {
+            counts.entry(finding.code.id).or_insert((finding.code, 0)).1 += 1;
+        }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counts.clone()));
+        counts
+    }
 }

@@ -44,7 +44,8 @@ enum Command {
     /// Find what is wrong, or will be: manifests before they are applied, or a running gateway
     ///
     /// Each finding has a code that stays, a severity, the objects with their fields, why it matters and what to do;
-    /// docs/checks.md lists them. Reads files (-f), Istio's Gateways among them, or asks a running gateway.
+    /// docs/checks.md lists them. Reads files (-f), Istio's Gateways among them, a cluster (--kubeconfig) or both, or asks a
+    /// running gateway.
     ///
     /// Exit code 0; 1 when a finding is as bad as --fail-on says; 2 when nothing can be looked at.
     Check(check::Args),

@@ -6,7 +6,7 @@ use ::explain::{Explanation, Protocol, Question};
 
 use crate::{
     admin_client::Admin,
-    offline::{self, Files},
+    offline::{self, Sources},
     view::{self, Shape},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    files: Files,
+    sources: Sources,
     #[command(flatten)]
     admin: Admin,
     #[command(flatten)]
@@ -151,14 +151,13 @@ impl Asked {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // What cannot be understood is said before anything is read or asked.
     args.asked.question()?;
-    let explanation = if args.files.files.is_empty() {
+    let explanation = if let Some(loaded) = args.sources.judge()? {
+        loaded.problems.iter().for_each(offline::report);
+        args.asked.answer(&loaded.pipeline)?
+    } else {
         let (status, body) = args.admin.get(&format!("/explain?{}", args.asked.query()))?;
         anyhow::ensure!(status.is_success(), "{}", String::from_utf8_lossy(&body).trim_end());
         serde_json::from_slice(&body)?
-    } else {
-        let loaded = args.files.judge()?;
-        loaded.problems.iter().for_each(offline::report);
-        args.asked.answer(&loaded.pipeline)?
     };
     match args.output {
         Shape::Table => view::write_out(view::explain::text(&explanation).as_bytes())?,

@@ -1,14 +1,26 @@
 //! Translation of files, without Envoy and without a cluster: what `translate`, `explain` and `check` begin with.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ::ir::{Problem, Severity, problem::Subject};
 use admission::{Admission, UnknownFields};
 use pipeline::{ChangeSet, Infrastructure, Pipeline, Settings};
-use provider::file::{Loaded, Place};
+use provider::{
+    Update,
+    file::{Loaded, Place},
+    kubernetes,
+};
 use serde_json::Value;
 
 use crate::config;
+
+/// How long an API server may take to tell everything.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where manifests are.
 #[derive(Debug, Default, clap::Args)]
@@ -22,6 +34,16 @@ pub(crate) struct Files {
     /// Drop unknown fields with a warning, as an API server does, instead of refusing the object
     #[arg(long)]
     pub lenient: bool,
+}
+
+/// Where objects are that are looked at: files, a cluster, or a cluster as it would be with the files applied.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Sources {
+    #[command(flatten)]
+    pub files: Files,
+    /// Read the cluster of this kubeconfig file; what is in files (-f) goes before what is there
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 }
 
 /// Manifests, translated.
@@ -46,7 +68,7 @@ impl Files {
     pub(crate) fn translate(&self) -> anyhow::Result<Offline> {
         let (loaded, config) = self.load()?;
         let settings = Settings { partial_input: true, ..config.settings(Infrastructure::Kubernetes) };
-        Ok(Offline::of(loaded, settings))
+        Ok(Offline::of(Vec::new(), loaded, settings))
     }
 
     /// Reads, and translates as wherever the objects are for: one machine when no GatewayClass is among them, else a
@@ -63,7 +85,7 @@ impl Files {
         } else {
             config.settings(Infrastructure::Host { listen: "0.0.0.0".into() })
         };
-        Ok(Offline::of(loaded, settings))
+        Ok(Offline::of(Vec::new(), loaded, settings))
     }
 
     fn load(&self) -> anyhow::Result<(Loaded, config::Config)> {
@@ -77,10 +99,46 @@ impl Files {
     }
 }
 
+impl Sources {
+    /// Reads and translates; `None` when neither files nor a cluster are named.
+    ///
+    /// # Errors
+    /// When a file cannot be found or used, or the API server does not answer.
+    pub(crate) fn judge(&self) -> anyhow::Result<Option<Offline>> {
+        let Some(kubeconfig) = &self.kubeconfig else {
+            return if self.files.files.is_empty() { Ok(None) } else { self.files.judge().map(Some) };
+        };
+        let (mut loaded, config) = self.files.load()?;
+        let settings = config.settings(Infrastructure::Kubernetes);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let namespace = settings.installation.controller_namespace.clone();
+        let cluster = runtime.block_on(everything(kubeconfig, &namespace))?;
+        loaded.problems.extend(cluster.problems);
+        Ok(Some(Offline::of(cluster.apply, loaded, settings)))
+    }
+}
+
+/// All objects of a cluster, as the control plane would see them.
+async fn everything(kubeconfig: &Path, namespace: &str) -> anyhow::Result<Update> {
+    let client = kubernetes::connect(Some(kubeconfig)).await?;
+    let mut watch = kubernetes::watch(client, kubernetes::Options::new(namespace, store::references));
+    match tokio::time::timeout(PATIENCE, watch.updates.next()).await {
+        Ok(Some(update)) => Ok(update),
+        Ok(None) => anyhow::bail!("the watch of the cluster has ended"),
+        Err(_) => {
+            let waiting = watch.progress.borrow().waiting.join("; ");
+            anyhow::bail!("the cluster's objects cannot be read; waiting for {waiting}")
+        }
+    }
+}
+
 impl Offline {
-    fn of(loaded: Loaded, settings: Settings) -> Offline {
+    /// Objects that are there, with those of files applied to them.
+    fn of(there: Vec<api::Object>, loaded: Loaded, settings: Settings) -> Offline {
         let mut pipeline = Pipeline::new(settings);
-        pipeline.commit(ChangeSet { apply: loaded.objects, now: now(), ..ChangeSet::default() });
+        for apply in [there, loaded.objects] {
+            pipeline.commit(ChangeSet { apply, now: now(), ..ChangeSet::default() });
+        }
         Offline {
             pipeline,
             problems: loaded.problems,

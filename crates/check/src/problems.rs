@@ -36,7 +36,7 @@ pub(crate) fn coded(world: &World<'_>, loading: &[Problem]) -> Vec<Finding> {
 
 /// Objects that others refer to: what is wrong with them is said once, not by each that refers to them.
 fn is_cause(problem: &Problem) -> bool {
-    matches!(&*problem.object.kind, "Backend" | "BackendTLSPolicy" | "EnvoyProxy")
+    matches!(&*problem.object.kind, "Backend" | "BackendTLSPolicy" | "EnvoyProxy" | "GatewayClass")
 }
 
 /// A problem that another object's problem has led to: it ends with the words of that one.

@@ -6,7 +6,7 @@ use envoy_api::{
     http_rbac::RbacPerRoute,
     matcher::HttpRequestHeaderMatchInput,
     rbac_rules::{Action as RbacResult, rbac},
-    route::{FilterConfig, Route, RouteConfiguration, VirtualHost},
+    route::{FilterConfig, Route, RouteConfiguration, VirtualHost, route},
     unpack,
     well_known::Any,
     xds_matcher::{
@@ -62,7 +62,9 @@ pub(crate) fn pass(
         } else if answer.is_some() {
             "nothing: a filter before it has answered".to_owned()
         } else {
-            act(&filter.name, inner, request, told, &mut answer)
+            // CORS is for requests that are forwarded: redirects and answers of a route go before it.
+            let forwards = matches!(route.action, Some(route::Action::Route(_)));
+            act((&filter.name, inner, forwards), request, told, &mut answer)
         };
         told.filters.push(Filter { name: filter.name.clone(), does });
     }
@@ -70,8 +72,7 @@ pub(crate) fn pass(
 }
 
 fn act(
-    name: &str,
-    settings: Option<&Any>,
+    (name, settings, forwards): (&str, Option<&Any>, bool),
     request: &Request,
     told: &mut Explanation,
     answer: &mut Option<Outcome>,
@@ -80,6 +81,9 @@ fn act(
         return "sends the request on".to_owned();
     }
     let policy = settings.and_then(|any| unpack::<CorsPolicy>(any).ok().flatten());
+    if policy.is_some() && !forwards {
+        return "nothing: the route answers by itself".to_owned();
+    }
     if let Some(policy) = policy {
         *answer = preflight(&policy, request);
         return if answer.is_some() {

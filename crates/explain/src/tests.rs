@@ -207,6 +207,23 @@ fn redirects_lead_where_envoy_leads() {
 }
 
 #[test]
+fn preflight_requests_are_answered_where_requests_are_forwarded() {
+    let rule = |rest: &str| {
+        let cors = "{type: CORS, cors: {allowOrigins: ['https://good.example']}}";
+        format!("  - filters: [{cors}]\n    backendRefs: [{{name: {rest}, port: 80}}]")
+    };
+    let mut question = get("http://a.example.com/");
+    question.method = "OPTIONS".to_owned();
+    for line in ["origin: https://good.example", "access-control-request-method: GET"] {
+        question.header(line).unwrap();
+    }
+    let told = ask(&route("shop", "[a.example.com]", &rule("shop")), &question);
+    assert_eq!((status(&told), &*told.filters[0].does), (200, "answers the preflight request"));
+    let told = ask(&route("shop", "[a.example.com]", &rule("nowhere")), &question);
+    assert_eq!((status(&told), &*told.filters[0].does), (500, "nothing: the route answers by itself"));
+}
+
+#[test]
 fn paths_are_looked_at_in_their_normal_form() {
     let rules = "  - matches: [{path: {value: /cart}}]\n    backendRefs: [{name: shop, port: 80}]";
     let shop = route("shop", "[a.example.com]", rules);
