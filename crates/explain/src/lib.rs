@@ -65,6 +65,9 @@ pub enum Unanswerable {
     Ambiguous(String),
 }
 
+/// Routes that are told when they lose.
+const MOST_LOST: usize = 20;
+
 /// Tells what becomes of a request.
 ///
 /// # Errors
@@ -146,6 +149,11 @@ fn http(
         }
     }
     host::broader(&table, &found, &request, &origins, told);
+    let more = told.lost.len().saturating_sub(MOST_LOST);
+    told.lost.truncate(MOST_LOST);
+    if more > 0 {
+        told.notes.push(format!("{more} more routes take the request as well"));
+    }
     match chosen {
         None => refused::without_route(pipeline, &found, &request, told),
         Some(route) => {

@@ -55,9 +55,20 @@ fn pipeline(routes: &str) -> Pipeline {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.yaml");
     std::fs::write(&file, format!("{GATEWAY}{routes}")).unwrap();
+    translated(file)
+}
+
+/// One of the set-ups of crate `check`, which have certificates.
+fn set_up(name: &str) -> Pipeline {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../checks");
+    translated(root.join(name).join("in.yaml"))
+}
+
+fn translated(file: std::path::PathBuf) -> Pipeline {
     let loaded = provider::file::load(Arc::new(Admission::new()), &[file], UnknownFields::Refuse);
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-    let settings = Settings { implicit_namespaces: true, ..Settings::default() };
+    let settings =
+        Settings { implicit_namespaces: true, implicit_gateway_class: true, ..Settings::default() };
     let mut pipeline = Pipeline::new(settings);
     pipeline.commit(ChangeSet { apply: loaded.objects, now: Some(1_800_000_000), ..ChangeSet::default() });
     pipeline
@@ -248,6 +259,44 @@ fn connections_that_nobody_takes_fail() {
     question.header("x_y: 1").unwrap();
     question.gateway = None;
     assert_eq!(status(&ask(&shop, &question)), 400);
+}
+
+#[test]
+fn handshakes_choose_listener_and_protocol() {
+    let mut question = get("https://web.example.com/");
+    let overlapping = set_up("fg202-tls-overlap");
+    let told = explain(&overlapping, &question).unwrap();
+    let chain = told.chain.as_ref().unwrap();
+    assert_eq!((&*chain.name, &*chain.protocol), ("default/eg/wild", "HTTP/2"));
+    assert_eq!(chain.certificates, ["default/wild"]);
+    assert!(matches!(outcome(&told), Outcome::Forwarded { .. }), "{told:#?}");
+
+    // A request for a host of the other listener, over the same connection.
+    question.authority = "grpc.example.com".to_owned();
+    let told = explain(&overlapping, &question).unwrap();
+    assert_eq!(status(&told), 421);
+    assert_eq!(told.route.as_ref().unwrap().object, "Ferrogate");
+    assert_eq!(told.lost[0].route.object, "HTTPRoute default/shop");
+    question.protocol = Some(Protocol::Http1);
+    let told = explain(&overlapping, &question).unwrap();
+    assert!(matches!(outcome(&told), Outcome::Forwarded { .. }), "HTTP/1.1 is left alone: {told:#?}");
+
+    let mut question = get("https://grpc.example.com/");
+    question.protocol = Some(Protocol::Http2);
+    let told = explain(&set_up("fg203-grpc-downgraded"), &question).unwrap();
+    assert_eq!(told.chain.as_ref().unwrap().protocol, "HTTP/1.1");
+    assert!(told.notes[0].starts_with("the listener does not offer HTTP/2"), "{told:#?}");
+
+    let told =
+        explain(&set_up("fg206-certificate-for-other-names"), &get("https://shop.example.com/")).unwrap();
+    assert!(told.notes[0].starts_with("no certificate of the listener is for"), "{told:#?}");
+    let told = explain(&set_up("fg206-certificate-for-other-names"), &get("https://other.org/")).unwrap();
+    assert!(matches!(outcome(&told), Outcome::Closed { why } if why.contains("server name")), "{told:#?}");
+    let told = explain(&set_up("fg204-certificate-missing"), &get("https://shop.example.com/")).unwrap();
+    assert!(
+        told.troubles.iter().any(|trouble| trouble.field == "spec.listeners[1].tls.certificateRefs"),
+        "{told:#?}"
+    );
 }
 
 #[test]
