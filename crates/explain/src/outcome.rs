@@ -10,7 +10,7 @@ use envoy_api::{
     tcp_proxy::{TcpProxy, tcp_proxy},
     types::{FractionalPercent, fractional_percent::DenominatorType},
 };
-use ir::cluster::INVALID_BACKEND_CLUSTER;
+use ir::{Kind, cluster::INVALID_BACKEND_CLUSTER};
 
 use crate::{
     Explanation, Outcome, Possible, backends,
@@ -49,6 +49,11 @@ pub(crate) fn of_route(
     match &route.action {
         Some(route::Action::DirectResponse(answer)) => {
             let why = direct(answer.status, told);
+            if answer.status == 503 && origins.pipeline.store().of_kind(Kind::EndpointSlice).next().is_none()
+            {
+                let note = "there is no EndpointSlice among the objects; a cluster makes them, files seldom have them";
+                told.notes.push(note.to_owned());
+            }
             told.conclude(Outcome::answer(u16::try_from(answer.status).unwrap_or(500), why));
         }
         Some(route::Action::Redirect(redirect)) => {
@@ -70,6 +75,7 @@ fn direct(status: u32, told: &Explanation) -> &'static str {
             "a policy of the rule cannot be applied, and the rule must not be open without it"
         }
         500 => "the rule has no backend that can be used",
+        503 => "the rule's backends have no endpoints",
         _ => "the rule answers by itself",
     }
 }

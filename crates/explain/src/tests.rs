@@ -196,7 +196,9 @@ fn failures_have_their_status_and_their_reason() {
     let told = at("[{name: nowhere, port: 80}]");
     assert_eq!(status(&told), 500);
     assert!(told.troubles.iter().any(|t| t.field.starts_with("spec.rules[0].backendRefs[0]")), "{told:#?}");
-    assert_eq!(status(&at("[{name: empty, port: 80}]")), 503);
+    let told = at("[{name: empty, port: 80}]");
+    let Outcome::Answered { status: 503, why } = outcome(&told) else { panic!("{told:#?}") };
+    assert_eq!((&**why, told.notes.len()), ("the rule's backends have no endpoints", 0));
     let told = at("[{name: shop, port: 80, weight: 3}, {name: nowhere, port: 80, weight: 1}]");
     let shares: Vec<f64> = told.outcomes.iter().map(|possible| possible.percent).collect();
     assert_eq!(shares.iter().sum::<f64>(), 100.0);
