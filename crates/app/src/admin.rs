@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{gateway::Gateway, telemetry, view};
+use crate::{check::Wanted, explain::Asked, gateway::Gateway, telemetry, view};
 
 /// Binds the admin port before anything starts, so that a taken port is said at once.
 pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -39,6 +39,8 @@ pub(crate) async fn serve(
         .route("/logging", get(|| async { telemetry::level() + "\n" }).put(set_level))
         .route("/status", get(status))
         .route("/problems", get(problems))
+        .route("/check", get(check))
+        .route("/explain", get(explain))
         .route("/stages", get(stages))
         .route("/xds", get(xds))
         .route("/streams", get(streams))
@@ -55,6 +57,8 @@ async fn index() -> &'static str {
      GET /logging  log level; PUT a new one as the body\n\
      GET /status   every object with its status\n\
      GET /problems what is wrong with files and objects\n\
+     GET /check    findings with codes; ?namespace=shop to choose, &margin=30 days before certificates end\n\
+     GET /explain  what becomes of a request; ?url=http://shop.example.com/cart&gateway=default/shop&header=a:+b\n\
      GET /stages   outputs with what they were made from; ?stage=virtual_host&text=shop to choose\n\
      GET /xds      resources by fleet, secrets redacted; ?fleet=default/shop to choose\n\
      GET /streams  xDS streams: what was sent, what was accepted\n\
@@ -103,6 +107,29 @@ struct Choice {
     stage: String,
     text: String,
     fleet: String,
+}
+
+/// 400 with a sentence when the question cannot be understood.
+async fn check(
+    State(gateway): State<Gateway>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Json<Vec<::check::Finding>>, (StatusCode, String)> {
+    let wanted = Wanted::from_query(pairs).map_err(|e| (StatusCode::BAD_REQUEST, format!("{e:#}\n")))?;
+    let loading = gateway.control.view().borrow().loading.clone();
+    let findings = gateway.control.query(move |pipeline| wanted.findings(pipeline, &loading, &[])).await;
+    findings.map(Json).ok_or((StatusCode::SERVICE_UNAVAILABLE, "the gateway ends\n".to_owned()))
+}
+
+/// 400 with a sentence when the question cannot be answered.
+async fn explain(
+    State(gateway): State<Gateway>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Json<::explain::Explanation>, (StatusCode, String)> {
+    let refuse = |error: anyhow::Error| (StatusCode::BAD_REQUEST, format!("{error:#}\n"));
+    let asked = Asked::from_query(pairs).map_err(refuse)?;
+    let told = gateway.control.query(move |pipeline| asked.answer(pipeline)).await;
+    let told = told.ok_or((StatusCode::SERVICE_UNAVAILABLE, "the gateway ends\n".to_owned()))?;
+    told.map(Json).map_err(refuse)
 }
 
 async fn stages(State(gateway): State<Gateway>, Query(choice): Query<Choice>) -> Json<Value> {

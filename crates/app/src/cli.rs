@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::{
-    certgen, certificate, echo_command, manifests, run, serve, shutdown, status, translate, version, view,
+    certgen, certificate, check, diff, echo_command, explain, manifests, run, serve, shutdown, status,
+    translate, version, view,
 };
 
 /// A Kubernetes-native API gateway: Gateway API in, real Envoy out.
@@ -40,6 +41,26 @@ enum Command {
     ///
     /// Exit code 0; 1 when an object was rejected (the output is complete all the same); 2 for bad usage.
     Translate(translate::Args),
+    /// Find what is wrong, or will be: manifests before they are applied, or a running gateway
+    ///
+    /// Each finding has a code that stays, a severity, the objects with their fields, why it matters and what to do;
+    /// docs/checks.md lists them. Reads files (-f), Istio's Gateways among them, a cluster (--kubeconfig) or both, or asks a
+    /// running gateway.
+    ///
+    /// Exit code 0; 1 when a finding is as bad as --fail-on says; 2 when nothing can be looked at.
+    Check(check::Args),
+    /// Say what two sets of manifests do differently, by host and route
+    ///
+    /// Not how they are written: what clients would notice. Exit code 0 when nothing differs, 1 when something does, 2 for
+    /// bad usage.
+    Diff(diff::Args),
+    /// Say what becomes of a request: which route takes it, where it goes, or why it fails
+    ///
+    /// It follows the request through what Envoy is sent, by Envoy's rules: socket, filter chain, virtual host, route,
+    /// filters, backends; with who set what, and with the routes that lost. Asks a running gateway, or reads files (-f).
+    ///
+    /// Example: `ferrogate explain -f manifests/ --gateway default/eg -H 'x-canary: 1' https://shop.example.com/cart`
+    Explain(explain::Args),
     /// Run a backend that answers with what arrived: HTTP/1.1, HTTP/2, gRPC, WebSocket
     Echo(echo_command::Args),
     /// Make a self-signed certificate, as a Secret, to try HTTPS with
@@ -76,6 +97,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Server(args) => serve::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Translate(args) => translate::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Echo(args) => echo_command::run(args),
         Command::Certificate(args) => certificate::run(&args),
         Command::Manifests(args) => manifests::run(&args),

@@ -6,7 +6,7 @@ use ::ir::status::Status;
 use prometheus_client::registry::Registry;
 use server::Feeds;
 
-use crate::{control::Control, run, serve, view};
+use crate::{check, control::Control, run, serve, view};
 
 /// Everything that can be looked at.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub(crate) struct Gateway {
     pub feeds: Feeds,
     /// What runs the proxies.
     pub plane: Plane,
+    /// Numbers of findings.
+    pub findings: check::Counter,
 }
 
 /// What runs the proxies.
@@ -61,6 +63,7 @@ impl Gateway {
         if let Some(((facts, objects, names), counters, revision)) = sizes {
             view::metrics::register(&mut registry, facts, objects + names, revision, &counters);
         }
+        view::metrics::register_findings(&mut registry, &self.findings.counts(&self.control).await);
         registry
     }
 }

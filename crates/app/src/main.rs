@@ -1,15 +1,20 @@
 //! The `ferrogate` binary.
 
 mod admin;
+mod admin_client;
 mod certgen;
 mod certificate;
+mod check;
 mod cli;
 mod conditions;
 mod config;
 mod control;
+mod diff;
 mod echo_command;
+mod explain;
 mod gateway;
 mod manifests;
+mod offline;
 mod run;
 mod serve;
 mod shutdown;

@@ -1,14 +1,13 @@
 //! `ferrogate status`: what a running gateway says of its objects.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::Context;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
-use crate::view::{self, Format, table::table};
+use crate::{
+    admin_client::Admin,
+    view::{self, Format, table::table},
+};
 
 /// Arguments of `ferrogate status`.
 #[derive(Debug, clap::Args)]
@@ -16,9 +15,8 @@ pub(crate) struct Args {
     /// Objects to show: a kind, `kind/name` or `kind/namespace/name`; without it all
     #[arg(value_name = "KIND[/NAMESPACE][/NAME]")]
     object: Option<String>,
-    /// Admin address of the running gateway
-    #[arg(long, env = "FERROGATE_ADMIN", default_value = "127.0.0.1:19000", value_name = "IP:PORT")]
-    admin: SocketAddr,
+    #[command(flatten)]
+    admin: Admin,
     /// Print documents instead of a table
     #[arg(short, long, value_enum)]
     output: Option<Format>,
@@ -26,13 +24,9 @@ pub(crate) struct Args {
 
 /// Runs the command. Exit code 0; 1 when some condition is not as it should be.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut documents = runtime.block_on(fetch(args.admin)).with_context(|| {
-        format!(
-            "no gateway answers on {}; is `ferrogate run` running, with this --admin address?",
-            args.admin
-        )
-    })?;
+    let (status, body) = args.admin.get("/status")?;
+    anyhow::ensure!(status.is_success(), "the admin port answered {status}");
+    let mut documents: Vec<Value> = serde_json::from_slice(&body)?;
     if let Some(wanted) = &args.object {
         documents.retain(|document| is_wanted(document, wanted));
         anyhow::ensure!(!documents.is_empty(), "no object with a status matches {wanted:?}");
@@ -44,19 +38,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => view::write_out(table(&["KIND", "NAMESPACE", "NAME", "STATE", "DETAIL"], &rows).as_bytes())?,
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-async fn fetch(admin: SocketAddr) -> anyhow::Result<Vec<Value>> {
-    let stream = tokio::net::TcpStream::connect(admin).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
-    let request =
-        hyper::Request::get("/status").header("host", admin.to_string()).body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    anyhow::ensure!(response.status().is_success(), "the admin port answered {}", response.status());
-    let body = response.into_body().collect().await?.to_bytes();
-    driver.abort();
-    Ok(serde_json::from_slice(&body)?)
 }
 
 fn is_wanted(document: &Value, wanted: &str) -> bool {

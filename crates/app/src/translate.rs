@@ -1,14 +1,12 @@
 //! `ferrogate translate`: manifests in, status or xDS out, without Envoy and without a cluster.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::SystemTime};
+use std::process::ExitCode;
 
-use ::ir::{Problem, Severity};
-use admission::{Admission, UnknownFields};
-use pipeline::{ChangeSet, Infrastructure, Pipeline, Settings};
+use ::ir::Problem;
 use serde_json::Value;
 
 use crate::{
-    config,
+    offline::{self, Files},
     view::{self, Format},
 };
 
@@ -29,16 +27,10 @@ pub(crate) enum To {
 
 /// Arguments of `ferrogate translate`.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("files", |files| files.required(true)))]
 pub(crate) struct Args {
-    /// Files or folders of manifests; `-` reads standard input
-    #[arg(short = 'f', long = "file", required = true, value_name = "FILE|DIR|-")]
-    files: Vec<PathBuf>,
-    /// EnvoyGateway configuration file; without it, Envoy Gateway's defaults
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Drop unknown fields with a warning, as an API server does, instead of refusing the object
-    #[arg(long)]
-    lenient: bool,
+    #[command(flatten)]
+    files: Files,
     /// What to print
     #[arg(long, value_enum)]
     to: To,
@@ -52,29 +44,16 @@ pub(crate) struct Args {
 
 /// Runs the command. Exit code 0; 1 when an object was rejected (the output is complete all the same).
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    for path in args.files.iter().filter(|path| path.as_os_str() != "-") {
-        anyhow::ensure!(path.exists(), "{} does not exist", path.display());
-    }
-    let admission = Arc::new(Admission::new());
-    let config = config::load(&admission, args.config.as_deref())?;
-    let unknown_fields = if args.lenient { UnknownFields::Drop } else { UnknownFields::Refuse };
-    let loaded = provider::file::load(admission, &args.files, unknown_fields);
-    let settings = Settings { partial_input: true, ..config.settings(Infrastructure::Kubernetes) };
-    let controller = settings.controller_name.clone();
-    let mut pipeline = Pipeline::new(settings);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
-    pipeline.commit(ChangeSet {
-        apply: loaded.objects,
-        now: i64::try_from(now).ok(),
-        ..ChangeSet::default()
-    });
+    let loaded = args.files.translate()?;
+    let pipeline = loaded.pipeline;
     for problem in &loaded.problems {
-        report(problem);
+        offline::report(problem);
     }
     match args.to {
         To::Status => {
+            let controller = &pipeline.store().settings().controller_name;
             let documents: Vec<Value> =
-                pipeline.statuses().map(|status| view::status::document(status, &controller)).collect();
+                pipeline.statuses().map(|status| view::status::document(status, controller)).collect();
             view::print_documents(&documents, args.output)?;
         }
         To::Xds => {
@@ -99,18 +78,4 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         To::Ir => view::print(&view::ir::stages(&pipeline, "", ""), args.output)?,
     }
     Ok(if loaded.rejected { ExitCode::from(1) } else { ExitCode::SUCCESS })
-}
-
-/// Tells a person at the terminal; standard output holds the result alone.
-#[expect(
-    clippy::print_stderr,
-    reason = "problems go to standard error, so that standard output can be piped"
-)]
-fn report(problem: &Problem) {
-    let word = match problem.severity {
-        Severity::Rejected => "rejected",
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    eprintln!("{word}: {problem}");
 }

@@ -13,7 +13,10 @@ mod misdirected;
 mod order;
 mod stages;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use engine::{Counters, Dirty};
 use ir::{Problem, infra::Wish, resource::ResourceUpdate, status::Status};
@@ -23,7 +26,7 @@ use store::{Fact, FactKey, Store};
 pub use audit::Difference;
 pub use fleet::{Fleet, FleetSpec, SocketSpec};
 use stages::Stages;
-pub use stages::{Explanation, HostView};
+pub use stages::{AppliedField, AppliedPolicy, Explanation, HostView};
 
 /// What one commit changed.
 #[derive(Debug, Default)]
@@ -113,6 +116,31 @@ impl Pipeline {
     /// The hosts that are served, by fleet, socket and order of routes: where a person can try a route.
     pub fn hosts(&self) -> Vec<HostView> {
         self.stages.host_views(&self.store)
+    }
+
+    /// The policies of all kinds that apply to a rule of a route, which may have a name, on a listener of a Gateway, which
+    /// is named as in xDS.
+    pub fn policies_of_rule(
+        &self,
+        route: (&ir::ObjectRef, Option<&str>),
+        listener: (&ir::ObjectRef, &str),
+    ) -> Vec<AppliedPolicy> {
+        self.stages.policies_of_rule(&self.store, route, listener)
+    }
+
+    /// Pairs of routes that have a match in common on some virtual host, each pair both ways round.
+    pub fn overlaps(&self) -> BTreeSet<(ir::ObjectRef, ir::ObjectRef)> {
+        self.stages.overlapping(&self.store)
+    }
+
+    /// The routes of each virtual host that has any.
+    pub fn routes_by_virtual_host(&self) -> Vec<BTreeSet<ir::ObjectRef>> {
+        self.stages.routes_by_virtual_host(&self.store)
+    }
+
+    /// GRPCRoutes on listeners that end TLS and do not offer HTTP/2, each with the listener.
+    pub fn grpc_without_http2(&self) -> BTreeSet<(ir::ObjectRef, ir::listener::ListenerRef)> {
+        self.stages.grpc_without_http2(&self.store)
     }
 
     /// Work done since the start, by stage.

@@ -1,5 +1,6 @@
 //! The stages and the indexes between them, in the order in which they run.
 
+mod applied;
 mod emit;
 mod explain;
 mod features;
@@ -35,6 +36,7 @@ use crate::{
     Commit, Fleet, isolation,
     order::{HostIndex, HostPlace, Layer4Index, TableIndex},
 };
+pub use applied::{AppliedField, AppliedPolicy};
 pub use explain::{Explanation, HostView};
 use features::FeatureIndex;
 pub(crate) use publish::Publication;

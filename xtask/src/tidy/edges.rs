@@ -33,6 +33,8 @@ const EDGES: &[(&str, Edges)] = &[
     ("translate", Edges::Only(&["api", "engine", "ir", "patch", "store"])),
     ("xds", Edges::Only(&["engine", "envoy-api", "ir", "store", "translate"])),
     ("pipeline", Edges::Only(&["api", "engine", "infra", "ir", "store", "translate", "xds"])),
+    ("check", Edges::Only(&["ir", "pipeline", "store"])),
+    ("explain", Edges::Only(&["envoy-api", "ir", "pipeline", "store"])),
     ("server", Edges::Only(&["engine", "envoy-api", "ir"])),
     ("provider", Edges::Only(&["admission", "api", "ir"])),
     ("host", Edges::Only(&["bootstrap"])),

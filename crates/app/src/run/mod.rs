@@ -140,8 +140,12 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         drain: Duration::from_secs(args.drain_timeout),
     };
     let fleets = Fleets::new(proxies, run_dir, server);
-    let gateway =
-        Gateway { control: control.clone(), feeds: feeds.clone(), plane: Plane::Host(fleets.clone()) };
+    let gateway = Gateway {
+        control: control.clone(),
+        feeds: feeds.clone(),
+        plane: Plane::Host(fleets.clone()),
+        findings: Default::default(),
+    };
     let mut options = provider::file::Options::new(args.paths.iter().cloned());
     if args.lenient {
         options.unknown_fields = UnknownFields::Drop;

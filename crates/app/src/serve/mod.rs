@@ -124,7 +124,8 @@ impl<'a> Process<'a> {
         let (control, ended) = Control::start(plan.settings.clone(), feeds.clone(), publisher)
             .context("cannot start the pipeline's thread")?;
         let plane = Plane::Cluster(cluster.clone());
-        let gateway = Gateway { control: control.clone(), feeds: feeds.clone(), plane };
+        let gateway =
+            Gateway { control: control.clone(), feeds: feeds.clone(), plane, findings: Default::default() };
         let mut base = Tasks::default();
         let stop = base.stop_token();
         base.spawn("pipeline", async move {

@@ -7,9 +7,27 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::check::Counts;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stage {
     stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Finding {
+    code: &'static str,
+    severity: &'static str,
+}
+
+/// Registers numbers of findings; codes without any are left out.
+pub(crate) fn register_findings(registry: &mut Registry, counts: &Counts) {
+    let findings = Family::<Finding, Gauge>::default();
+    for (code, count) in counts.values() {
+        let labels = Finding { code: code.id, severity: code.severity.name() };
+        findings.get_or_create(&labels).set(i64::try_from(*count).unwrap_or(i64::MAX));
+    }
+    registry.register("findings", "What `ferrogate check` finds, by code", findings);
 }
 
 /// Registers the pipeline's numbers of this moment.

@@ -1,5 +1,7 @@
 //! Results as JSON, YAML and tables: conversion happens here, at the edge, and nowhere else.
 
+pub(crate) mod check;
+pub(crate) mod explain;
 pub(crate) mod ir;
 pub(crate) mod metrics;
 pub(crate) mod status;
@@ -17,6 +19,17 @@ pub(crate) enum Format {
     Yaml,
     /// JSON, indented.
     Json,
+}
+
+/// Format of what has a form for people as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shape {
+    /// Lines for people.
+    Table,
+    /// JSON, indented.
+    Json,
+    /// YAML.
+    Yaml,
 }
 
 /// Prints one value.

@@ -6,7 +6,7 @@ use e2e::{Backends, Certificate, Client, Gateway, binary, eventually, free_port,
 use serde_json::Value;
 
 /// Runs a command of the binary; exit code, standard output, standard error.
-fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(binary()).args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))

@@ -273,6 +273,38 @@ impl Catalog {
         }
     }
 
+    /// The documents of kinds that belong to others, each with its place, in the order of the files.
+    pub(super) fn foreign(&self) -> Vec<(Place, serde_json::Value)> {
+        let mut found = Vec::new();
+        for (path, content) in &self.files {
+            for (skipped, piece) in &content.pieces {
+                let is_foreign = |judged: &Judged| judged.judgement.kind == Reading::Foreign;
+                if !piece.documents.as_ref().is_ok_and(|documents| documents.iter().any(is_foreign)) {
+                    continue;
+                }
+                let foreign = piece.values().into_iter().filter(|(judged, _)| is_foreign(judged));
+                found.extend(foreign.map(|(judged, value)| {
+                    (Place { path: path.clone(), line: skipped + judged.line }, value)
+                }));
+            }
+        }
+        found
+    }
+
+    /// The places of all objects that documents declare; of several declarations the first.
+    pub(super) fn declared(&self) -> BTreeMap<ir::problem::Subject, Place> {
+        let mut places = BTreeMap::new();
+        for (path, content) in &self.files {
+            for (skipped, piece) in &content.pieces {
+                for judged in piece.documents.iter().flatten() {
+                    let place = || Place { path: path.clone(), line: skipped + judged.line };
+                    places.entry(judged.judgement.subject.clone()).or_insert_with(place);
+                }
+            }
+        }
+        places
+    }
+
     /// The places of all documents that have a problem, for whoever prints the problems.
     pub(super) fn places(&self) -> BTreeMap<ir::problem::Subject, Place> {
         let mut places = BTreeMap::new();

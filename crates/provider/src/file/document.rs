@@ -24,6 +24,15 @@ pub(super) struct Parsed {
     pub(super) documents: Result<Vec<Judged>, SyntaxError>,
 }
 
+impl Parsed {
+    /// The documents with their content, which is parsed anew.
+    pub(super) fn values(&self) -> Vec<(&Judged, Value)> {
+        let values = admission::documents(&self.text).unwrap_or_default();
+        let judged = self.documents.iter().flatten();
+        judged.zip(values).map(|(judged, document)| (judged, document.value)).collect()
+    }
+}
+
 /// A document and what admission says of it.
 #[derive(Clone, Debug)]
 pub(super) struct Judged {

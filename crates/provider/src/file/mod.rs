@@ -89,8 +89,10 @@ pub struct Loaded {
     pub objects: Vec<Object>,
     /// All that is wrong, in order of paths and positions; then duplicates, unknown kinds and missing paths.
     pub problems: Vec<Problem>,
-    /// Where the documents are that have problems.
+    /// Where objects are declared, of whatever kind.
     pub places: BTreeMap<Subject, Place>,
+    /// Documents of kinds that belong to others, in the order of the files.
+    pub foreign: Vec<(Place, serde_json::Value)>,
     /// Files that were read.
     pub sources: Vec<Source>,
     /// Given paths that do not exist.
@@ -150,7 +152,8 @@ pub fn load(admission: Arc<Admission>, paths: &[PathBuf], unknown_fields: Unknow
         rejected: update.problems.iter().any(|problem| problem.severity == Severity::Rejected)
             || update.sources.iter().any(bad),
         problems: update.problems,
-        places: update.places,
+        places: scanner.declared(),
+        foreign: scanner.foreign(),
         sources: update.sources,
         missing: update.missing,
     }

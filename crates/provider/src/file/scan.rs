@@ -1,7 +1,7 @@
 //! One look at all files: which to read now, which to leave until they settle.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, mem,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,14 +9,14 @@ use std::{
 };
 
 use admission::{Admission, UnknownFields};
-use ir::Problem;
+use ir::{Problem, problem::Subject};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     Update,
     catalog::{Catalog, Changes, Source},
     discover::{Found, Listing},
-    problems::Fault,
+    problems::{Fault, Place},
     read::{self, Stamp},
 };
 
@@ -157,6 +157,16 @@ impl Scanner {
     /// From now on, looks come at this interval and no events are seen.
     pub(super) fn look_every(&mut self, interval: Duration) {
         self.interval = Some(interval);
+    }
+
+    /// Documents of kinds that belong to others, with their places.
+    pub(super) fn foreign(&self) -> Vec<(Place, serde_json::Value)> {
+        self.catalog.foreign()
+    }
+
+    /// Places of all objects that documents declare.
+    pub(super) fn declared(&self) -> BTreeMap<Subject, Place> {
+        self.catalog.declared()
     }
 
     /// Looks at all files and takes what is ready. Returns when to look again, even if nothing happens until then.

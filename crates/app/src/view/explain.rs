@@ -1,0 +1,166 @@
+//! The way of a request as text.
+
+use explain::{Backend, Change, Explanation, Lost, Outcome, Possible, Upstream};
+
+/// Endpoints shown for a backend; the rest is counted.
+const MOST_ENDPOINTS: usize = 5;
+
+/// Width of the first column.
+const COLUMN: usize = 14;
+
+/// The whole answer: one line for each step, then what may happen, then what did not.
+pub(crate) fn text(told: &Explanation) -> String {
+    let mut out = format!("{}\n", told.request);
+    let mut step = |name: &str, text: String| out.push_str(&format!("{name:COLUMN$}{text}\n"));
+    step("gateway", told.gateway.clone());
+    if let Some(socket) = &told.socket {
+        let listeners = socket.listeners.join(", ");
+        step("socket", format!("{} for port {}: {listeners}", socket.address, socket.gateway_port));
+    }
+    if let Some(chain) = &told.chain {
+        let mut text = format!("{} speaks {}; {}", chain.name, chain.protocol, chain.chosen);
+        for (what, values) in [("certificates", &chain.certificates), ("ALPN", &chain.alpn)] {
+            if !values.is_empty() {
+                text.push_str(&format!("; {what} {}", values.join(", ")));
+            }
+        }
+        step("filter chain", text);
+    }
+    if let Some(host) = &told.virtual_host {
+        let mut text = format!("{} of {}", host.domain, host.listener);
+        if !host.broader.is_empty() {
+            text.push_str(&format!("; goes before {}", host.broader.join(", ")));
+        }
+        step("virtual host", text);
+    }
+    if let Some(route) = &told.route {
+        let rule = route.rule.as_ref().map(|rule| format!(" ({rule})")).unwrap_or_default();
+        step("route", format!("{} {}{rule}: {}", route.object, route.field, route.wants));
+    }
+    for filter in &told.filters {
+        step("filter", format!("{}: {}", filter.name, filter.does));
+    }
+    for setting in &told.settings {
+        step("setting", format!("{}: {} [{}]", setting.name, setting.value, source(setting)));
+    }
+    for policy in &told.policies {
+        let over = policy.merged_over.as_ref().map(|over| format!(" merged over {over}")).unwrap_or_default();
+        step("policy", format!("{}{over}", policy.object));
+        for setting in &policy.settings {
+            step("", format!("{} = {} [{}]", setting.field, setting.value, setting.object));
+        }
+        for invalid in &policy.invalid {
+            step("", format!("cannot be applied: {invalid}"));
+        }
+    }
+    for possible in &told.outcomes {
+        for (index, line) in outcome(possible).into_iter().enumerate() {
+            step(if index == 0 { "result" } else { "" }, line);
+        }
+    }
+    for mirror in &told.mirrors {
+        for (index, line) in upstream(mirror).into_iter().enumerate() {
+            let line =
+                if index == 0 { format!("{} a copy to {line}", percent(mirror.percent)) } else { line };
+            step(if index == 0 { "mirror" } else { "" }, line);
+        }
+    }
+    for lost in &told.lost {
+        step("lost", not_chosen(lost));
+    }
+    for missed in &told.missed {
+        step("not matched", not_chosen(missed));
+    }
+    for trouble in &told.troubles {
+        let field = if trouble.field.is_empty() { String::new() } else { format!(" {}", trouble.field) };
+        step("problem", format!("{}{field}: {}", trouble.object, trouble.message));
+    }
+    for note in &told.notes {
+        step("note", note.clone());
+    }
+    out
+}
+
+fn source(setting: &explain::Setting) -> String {
+    if setting.field.is_empty() {
+        setting.object.clone()
+    } else {
+        format!("{} {}", setting.object, setting.field)
+    }
+}
+
+fn not_chosen(lost: &Lost) -> String {
+    format!("{} {} ({}): {}", lost.route.object, lost.route.field, lost.route.wants, lost.why)
+}
+
+fn outcome(possible: &Possible) -> Vec<String> {
+    let share = percent(possible.percent);
+    match &possible.outcome {
+        Outcome::Forwarded { request, headers, to } => {
+            let mut lines = vec![format!("{share} forwarded as {request}")];
+            lines.extend(headers.iter().map(|header| format!("    {header}")));
+            let mut to = upstream(to).into_iter();
+            lines.extend(to.next().map(|first| format!("  to {first}")));
+            lines.extend(to);
+            lines
+        }
+        Outcome::Answered { status, why } => vec![format!("{share} answered with {status}: {why}")],
+        Outcome::Redirected { status, location, why } => {
+            vec![format!("{share} redirected with {status} to {location}: {why}")]
+        }
+        Outcome::Closed { why } => vec![format!("{share} connection fails: {why}")],
+    }
+}
+
+fn upstream(upstream: &Upstream) -> Vec<String> {
+    let mut lines = vec![format!("cluster {} ({})", upstream.cluster, upstream.discovery)];
+    lines.extend(upstream.backends.iter().map(backend));
+    lines
+}
+
+fn backend(backend: &Backend) -> String {
+    let shown = backend.endpoints.iter().take(MOST_ENDPOINTS).map(|endpoint| {
+        let draining = if endpoint.draining { " (draining)" } else { "" };
+        format!("{}{draining}", endpoint.address)
+    });
+    let mut endpoints = shown.collect::<Vec<_>>().join(", ");
+    let more = backend.endpoints.len().saturating_sub(MOST_ENDPOINTS);
+    if more > 0 {
+        endpoints.push_str(&format!(" and {more} more"));
+    }
+    if backend.endpoints.is_empty() {
+        "no endpoints".clone_into(&mut endpoints);
+    }
+    let priority =
+        if backend.priority == 0 { String::new() } else { format!(" priority {}", backend.priority) };
+    format!("    {} {}{priority}: {endpoints}", percent(backend.percent), backend.object)
+}
+
+/// A share with at most two digits behind the point.
+fn percent(share: f64) -> String {
+    let text = format!("{share:.2}");
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Changes below the place where they are, `-` before what was and `+` before what is.
+pub(crate) fn changes(changes: &[Change]) -> String {
+    let mut out = String::new();
+    let mut last = String::new();
+    for change in changes {
+        let host = if change.host.is_empty() { String::new() } else { format!(" host {}", change.host) };
+        let place = format!("Gateway {} {}{host}", change.gateway, change.listener);
+        if place != last {
+            out.push_str(&format!("{place}\n"));
+            last = place;
+        }
+        if !change.requests.is_empty() {
+            out.push_str(&format!("  {}\n", change.requests));
+        }
+        for (mark, does) in [('-', &change.old), ('+', &change.new)] {
+            if let Some(does) = does {
+                out.push_str(&format!("    {mark} {does}\n"));
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,194 @@
+//! What a route does with a request.
+
+use envoy_api::{
+    hcm::HttpConnectionManager,
+    route::{
+        Route, RouteAction, RouteConfiguration, VirtualHost, route,
+        route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, RequestMirrorPolicy},
+        weighted_cluster::ClusterWeight,
+    },
+    tcp_proxy::{TcpProxy, tcp_proxy},
+    types::{FractionalPercent, fractional_percent::DenominatorType},
+};
+use ir::{Kind, cluster::INVALID_BACKEND_CLUSTER};
+
+use crate::{
+    Explanation, Outcome, Possible, backends,
+    config::Config,
+    filters,
+    origin::{self, Origin, Origins},
+    request::Request,
+    rewrite,
+};
+
+/// The status of refused requests that came over another listener's connection.
+const MISDIRECTED: u32 = 421;
+
+/// Follows a request through the route that has it.
+pub(crate) fn of_route(
+    config: &Config<'_>,
+    manager: &HttpConnectionManager,
+    table: &RouteConfiguration,
+    (route, host): (&Route, &VirtualHost),
+    (request, origins): (&Request, &Origins<'_>),
+    told: &mut Explanation,
+) {
+    told.route = Some(origins.route(route));
+    let origin = origins.origin(route);
+    if let Some(origin) = &origin {
+        let policies = origins.policies(origin);
+        told.settings = origins.settings(route, &policies);
+        told.policies = origin::told(policies);
+        troubles(origins, origin, told);
+    }
+    let place = (table, host, route);
+    if let Some(answer) = filters::pass(manager, place, request, told) {
+        told.conclude(answer);
+        return;
+    }
+    match &route.action {
+        Some(route::Action::DirectResponse(answer)) => {
+            let why = direct(answer.status, told);
+            if answer.status == 503 && origins.pipeline.store().of_kind(Kind::EndpointSlice).next().is_none()
+            {
+                let note = "there is no EndpointSlice among the objects; a cluster makes them, files seldom have them";
+                told.notes.push(note.to_owned());
+            }
+            told.conclude(Outcome::answer(u16::try_from(answer.status).unwrap_or(500), why));
+        }
+        Some(route::Action::Redirect(redirect)) => {
+            told.conclude(rewrite::redirected(request, route.r#match.as_ref(), redirect));
+        }
+        Some(route::Action::Route(action)) => forward(config, place, action, request, told),
+        Some(_) | None => told.conclude(Outcome::closed("the route has no action that is known here")),
+    }
+}
+
+/// Why a rule answers by itself.
+fn direct(status: u32, told: &Explanation) -> &'static str {
+    match status {
+        MISDIRECTED => {
+            "the host belongs to another listener of the port, and the connection was made for this one: the client \
+             shall use a connection of its own"
+        }
+        500 if told.policies.iter().any(|policy| !policy.invalid.is_empty()) => {
+            "a policy of the rule cannot be applied, and the rule must not be open without it"
+        }
+        500 => "the rule has no backend that can be used",
+        503 => "the rule's backends have no endpoints",
+        _ => "the rule answers by itself",
+    }
+}
+
+/// What is wrong with the rule, or with its object as a whole.
+fn troubles(origins: &Origins<'_>, origin: &Origin, told: &mut Explanation) {
+    let Some(object) = origin::object(&origin.named) else { return };
+    let problems = origins.pipeline.status(&object).map(|status| status.problems.clone()).unwrap_or_default();
+    let own = origin.rule_field();
+    let concerns = |field: &str| {
+        !field.starts_with("spec.rules[")
+            || field.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    problems.iter().filter(|problem| concerns(&problem.field)).for_each(|problem| told.trouble(problem));
+}
+
+/// Sends a request on, by chance where clusters have weights.
+fn forward(
+    config: &Config<'_>,
+    place: (&RouteConfiguration, &VirtualHost, &Route),
+    action: &RouteAction,
+    request: &Request,
+    told: &mut Explanation,
+) {
+    let missing = match ClusterNotFoundResponseCode::try_from(action.cluster_not_found_response_code) {
+        Ok(ClusterNotFoundResponseCode::NotFound) => 404,
+        Ok(ClusterNotFoundResponseCode::InternalServerError) => 500,
+        Ok(ClusterNotFoundResponseCode::ServiceUnavailable) | Err(_) => 503,
+    };
+    let mut possible = |name: &str, percent: f64, weighted: Option<&ClusterWeight>| {
+        let sent = rewrite::forwarded(request, place, action, weighted);
+        let outcome = match backends::upstream(config, name, percent) {
+            Ok(to) => Outcome::Forwarded {
+                request: format!("{} {} at {}", sent.method, sent.path, sent.authority),
+                headers: shown(&sent),
+                to: Box::new(to),
+            },
+            Err(_) if name == INVALID_BACKEND_CLUSTER => {
+                Outcome::answer(missing, "the share of backends that cannot be used")
+            }
+            Err(why) if config.cluster(name).is_none() => Outcome::answer(missing, why),
+            Err(why) => Outcome::answer(503, why),
+        };
+        told.outcomes.push(Possible { percent, outcome });
+    };
+    match &action.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(name)) => possible(name, 100.0, None),
+        Some(ClusterSpecifier::WeightedClusters(targets)) => {
+            let weight = |target: &ClusterWeight| f64::from(target.weight.map_or(0, |weight| weight.value));
+            let total: f64 = targets.clusters.iter().map(weight).sum();
+            for target in targets.clusters.iter().filter(|target| weight(target) > 0.0) {
+                possible(&target.name, weight(target) / total * 100.0, Some(target));
+            }
+        }
+        Some(_) | None => told.conclude(Outcome::closed("an extension of Envoy chooses the cluster")),
+    }
+    for mirror in &action.request_mirror_policies {
+        let percent = mirror_percent(mirror);
+        match backends::upstream(config, &mirror.cluster, percent) {
+            Ok(to) => told.mirrors.push(to),
+            Err(why) => told.notes.push(format!("copies of the request go nowhere: {why}")),
+        }
+    }
+}
+
+fn mirror_percent(mirror: &RequestMirrorPolicy) -> f64 {
+    let share = mirror.runtime_fraction.as_ref().and_then(|fraction| fraction.default_value.as_ref());
+    share.map_or(100.0, percent)
+}
+
+fn percent(share: &FractionalPercent) -> f64 {
+    let whole = match DenominatorType::try_from(share.denominator) {
+        Ok(DenominatorType::TenThousand) => 10_000.0,
+        Ok(DenominatorType::Million) => 1_000_000.0,
+        Ok(DenominatorType::Hundred) | Err(_) => 100.0,
+    };
+    (f64::from(share.numerator) / whole * 100.0).min(100.0)
+}
+
+/// Headers in lines, credentials hidden.
+fn shown(request: &Request) -> Vec<String> {
+    let lines = request.headers.iter().map(|(name, value)| {
+        let value = if ir::secret::is_credential_header(name) { ir::secret::REDACTED } else { value };
+        format!("{name}: {value}")
+    });
+    lines.collect()
+}
+
+/// Clusters of a proxy of connections, with their shares in percent.
+pub(crate) fn tcp_targets(proxy: &TcpProxy) -> Vec<(String, f64)> {
+    let targets: Vec<(String, f64)> = match &proxy.cluster_specifier {
+        Some(tcp_proxy::ClusterSpecifier::Cluster(name)) => vec![(name.clone(), 1.0)],
+        Some(tcp_proxy::ClusterSpecifier::WeightedClusters(targets)) => {
+            targets.clusters.iter().map(|target| (target.name.clone(), f64::from(target.weight))).collect()
+        }
+        None => Vec::new(),
+    };
+    let total: f64 = targets.iter().map(|(_, weight)| weight).sum();
+    targets.into_iter().map(|(name, weight)| (name, weight / total * 100.0)).collect()
+}
+
+/// Follows a connection whose bytes are forwarded.
+pub(crate) fn connection(config: &Config<'_>, proxy: &TcpProxy, told: &mut Explanation) {
+    told.notes.push("bytes are forwarded: the listener does not look into the request".to_owned());
+    for (name, percent) in tcp_targets(proxy) {
+        let outcome = match backends::upstream(config, &name, percent) {
+            Ok(to) => Outcome::Forwarded {
+                request: "bytes of the connection".to_owned(),
+                headers: Vec::new(),
+                to: Box::new(to),
+            },
+            Err(why) => Outcome::closed(why),
+        };
+        told.outcomes.push(Possible { percent, outcome });
+    }
+}

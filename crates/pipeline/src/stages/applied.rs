@@ -1,0 +1,148 @@
+//! What people ask of outputs: which policies apply to a rule, which routes get in each other's way.
+
+use std::collections::BTreeSet;
+
+use engine::Reads;
+use ir::{Kind, ObjectRef, listener::ListenerRef};
+use serde_json::Value;
+use store::{Fact, ObjectId, Store};
+use translate::{
+    GatewayTable, ListenerId, Policies, Reader,
+    gateway::Chain,
+    policy::{self, Applied},
+};
+
+use super::Stages;
+
+/// A policy that applies to a rule on a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppliedPolicy {
+    /// The policy.
+    pub policy: ObjectRef,
+    /// The broader one that it is merged over.
+    pub parent: Option<ObjectRef>,
+    /// What they say together, ascending by field.
+    pub fields: Vec<AppliedField>,
+    /// Why they cannot be applied; empty when they can.
+    pub invalid: Vec<String>,
+}
+
+/// A field that a policy sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppliedField {
+    /// Path below `spec`, such as `timeout.http.requestTimeout`. A list is one field.
+    pub path: String,
+    /// Its value.
+    pub value: Value,
+    /// The policy that says it.
+    pub policy: ObjectRef,
+}
+
+impl Stages {
+    /// The policies of all kinds that apply to a rule of a route on a listener of a Gateway, which is named as in xDS.
+    pub(crate) fn policies_of_rule(
+        &self,
+        store: &Store,
+        (route, rule): (&ObjectRef, Option<&str>),
+        (gateway, listener): (&ObjectRef, &str),
+    ) -> Vec<AppliedPolicy> {
+        let Some((route, gateway)) = store.find(route).zip(store.find(gateway)) else { return Vec::new() };
+        let mut listeners = GatewayTable(&self.gateways).all(gateway);
+        let Some(listener) = listeners.find(|known| *known.xds_name == *listener) else { return Vec::new() };
+        // Whoever asks now asks again later: nothing is recorded.
+        let mut reads = Reads::default();
+        let reader = &mut Reader::new(store, &mut reads);
+        let kinds = Kind::ALL.iter().copied().filter(|kind| policy::of(*kind).is_some());
+        let applied = kinds.filter_map(|kind| {
+            Policies(&self.policies).of_rule(kind, (route, rule), (gateway, listener), reader)
+        });
+        applied.filter_map(|applied| told(store, &applied)).collect()
+    }
+}
+
+impl Stages {
+    /// Pairs of routes that have a match in common on some virtual host, each pair both ways round.
+    pub(crate) fn overlapping(&self, store: &Store) -> BTreeSet<(ObjectRef, ObjectRef)> {
+        let routes = self.attached.iter().map(|(id, _)| id);
+        let pairs =
+            routes.flat_map(|id| self.host_index.overlaps(id).into_iter().map(move |o| (id, o.route)));
+        pairs.filter_map(|(a, b)| Some((store.object(a)?.clone(), store.object(b)?.clone()))).collect()
+    }
+
+    /// The routes of each virtual host.
+    pub(crate) fn routes_by_virtual_host(&self, store: &Store) -> Vec<BTreeSet<ObjectRef>> {
+        let hosts = self.hosts.iter().filter_map(|(key, _)| self.host_index.get(key));
+        hosts.map(|host| host.owners.iter().filter_map(|id| store.object(*id)).cloned().collect()).collect()
+    }
+
+    /// GRPCRoutes on listeners that end TLS and do not offer HTTP/2.
+    pub(crate) fn grpc_without_http2(&self, store: &Store) -> BTreeSet<(ObjectRef, ListenerRef)> {
+        let without: BTreeSet<ListenerId> = (self.gateways.iter())
+            .flat_map(|(_, gateway)| gateway.sockets.iter().map(move |socket| (gateway, socket)))
+            .flat_map(|(gateway, socket)| socket.chains.iter().map(move |chain| (gateway, chain)))
+            .filter_map(|(gateway, chain)| match chain {
+                Chain::Http { name, tls: Some(tls), .. } if !tls.alpn.iter().any(|p| &**p == "h2") => {
+                    gateway.all_listeners().find(|listener| listener.xds_name == *name).map(|l| l.id)
+                }
+                _ => None,
+            })
+            .collect();
+        let bound = self.attached.iter().flat_map(|(route, attached)| {
+            let bindings = attached.parents.iter().flat_map(|parent| parent.bindings.iter());
+            bindings.map(move |binding| (route, binding.listener))
+        });
+        let bound = bound.filter(|(_, listener)| without.contains(listener));
+        bound
+            .filter_map(|(route, listener)| {
+                let route = store.object(route).filter(|route| route.kind == Kind::GrpcRoute)?;
+                let owner = store.object(listener.owner)?.clone();
+                Some((route.clone(), ListenerRef { owner, name: store.name(listener.name).clone() }))
+            })
+            .collect()
+    }
+}
+
+fn told(store: &Store, applied: &Applied<'_>) -> Option<AppliedPolicy> {
+    let version = applied.version;
+    let mut fields = Vec::new();
+    if version.origins.is_empty() {
+        leaves("", document(store, applied.policy)?, &mut |path, value| {
+            fields.push((path, value.clone(), applied.policy));
+        });
+    } else {
+        let origins = version.origins.iter();
+        fields.extend(origins.filter_map(|(path, from)| {
+            let value = path.split('.').try_fold(document(store, *from)?, |value, name| value.get(name))?;
+            Some((path.clone(), value.clone(), *from))
+        }));
+    }
+    let fields = fields.into_iter().filter_map(|(path, value, policy)| {
+        Some(AppliedField { path, value, policy: store.object(policy)?.clone() })
+    });
+    Some(AppliedPolicy {
+        policy: store.object(applied.policy)?.clone(),
+        parent: applied.parent.and_then(|parent| store.object(parent)).cloned(),
+        fields: fields.collect(),
+        invalid: version.findings.iter().map(|finding| finding.message.to_string()).collect(),
+    })
+}
+
+fn document(store: &Store, policy: ObjectId) -> Option<&Value> {
+    match store.fact(policy)? {
+        Fact::Policy(policy) => Some(&policy.document),
+        _ => None,
+    }
+}
+
+/// Every field of a document that holds no further fields, with its path.
+fn leaves(path: &str, value: &Value, found: &mut dyn FnMut(String, &Value)) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                leaves(&path, value, found);
+            }
+        }
+        leaf => found(path.to_owned(), leaf),
+    }
+}
