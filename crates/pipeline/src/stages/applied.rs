@@ -1,13 +1,13 @@
 //! What people ask of outputs: which policies apply to a rule, which routes get in each other's way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Reads;
 use ir::{Kind, ObjectRef, listener::ListenerRef};
 use serde_json::Value;
 use store::{Fact, ObjectId, Store};
 use translate::{
-    GatewayTable, ListenerId, Policies, Reader,
+    ListenerId, Policies, Reader,
     gateway::Chain,
     policy::{self, Applied},
 };
@@ -47,15 +47,15 @@ impl Stages {
         (gateway, listener): (&ObjectRef, &str),
     ) -> Vec<AppliedPolicy> {
         let Some((route, gateway)) = store.find(route).zip(store.find(gateway)) else { return Vec::new() };
-        let mut listeners = GatewayTable(&self.gateways).all(gateway);
-        let Some(listener) = listeners.find(|known| *known.xds_name == *listener) else { return Vec::new() };
+        let mut listeners = self.gateways.fleets.iter().flat_map(|(_, fleet)| fleet.all_listeners());
+        let named = listeners.find(|known| known.gateway == gateway && *known.xds_name == *listener);
+        let Some(listener) = named else { return Vec::new() };
         // Whoever asks now asks again later: nothing is recorded.
         let mut reads = Reads::default();
         let reader = &mut Reader::new(store, &mut reads);
         let kinds = Kind::ALL.iter().copied().filter(|kind| policy::of(*kind).is_some());
-        let applied = kinds.filter_map(|kind| {
-            Policies(&self.policies).of_rule(kind, (route, rule), (gateway, listener), reader)
-        });
+        let applied =
+            kinds.filter_map(|kind| Policies(&self.policies).of_rule(kind, (route, rule), listener, reader));
         applied.filter_map(|applied| told(store, &applied)).collect()
     }
 }
@@ -77,12 +77,13 @@ impl Stages {
 
     /// GRPCRoutes on listeners that end TLS and do not offer HTTP/2.
     pub(crate) fn grpc_without_http2(&self, store: &Store) -> BTreeSet<(ObjectRef, ListenerRef)> {
-        let without: BTreeSet<ListenerId> = (self.gateways.iter())
-            .flat_map(|(_, gateway)| gateway.sockets.iter().map(move |socket| (gateway, socket)))
-            .flat_map(|(gateway, socket)| socket.chains.iter().map(move |chain| (gateway, chain)))
-            .filter_map(|(gateway, chain)| match chain {
+        let without: BTreeMap<ListenerId, ObjectId> = (self.gateways.fleets.iter())
+            .flat_map(|(_, fleet)| fleet.sockets.iter().map(move |socket| (fleet, socket)))
+            .flat_map(|(fleet, socket)| socket.chains.iter().map(move |chain| (fleet, chain)))
+            .filter_map(|(fleet, chain)| match chain {
                 Chain::Http { name, tls: Some(tls), .. } if !tls.alpn.iter().any(|p| &**p == "h2") => {
-                    gateway.all_listeners().find(|listener| listener.xds_name == *name).map(|l| l.id)
+                    let listener = fleet.all_listeners().find(|listener| listener.xds_name == *name)?;
+                    Some((listener.id, listener.gateway))
                 }
                 _ => None,
             })
@@ -91,12 +92,13 @@ impl Stages {
             let bindings = attached.parents.iter().flat_map(|parent| parent.bindings.iter());
             bindings.map(move |binding| (route, binding.listener))
         });
-        let bound = bound.filter(|(_, listener)| without.contains(listener));
+        let bound = bound.filter_map(|(route, id)| Some((route, id, *without.get(&id)?)));
         bound
-            .filter_map(|(route, listener)| {
+            .filter_map(|(route, listener, gateway)| {
                 let route = store.object(route).filter(|route| route.kind == Kind::GrpcRoute)?;
                 let owner = store.object(listener.owner)?.clone();
-                Some((route.clone(), ListenerRef { owner, name: store.name(listener.name).clone() }))
+                let (name, gateway) = (store.name(listener.name).clone(), store.object(gateway)?.clone());
+                Some((route.clone(), ListenerRef { owner, name, gateway }))
             })
             .collect()
     }

@@ -16,7 +16,7 @@ use translate::{
     gateway::{Chain, Guard},
     layer4,
     policy::backend_traffic,
-    secret::{self, Served},
+    secret::{self, SecretKey, Served},
 };
 use xds::{entry, listener, resource};
 

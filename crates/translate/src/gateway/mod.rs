@@ -286,8 +286,6 @@ fn judged<'a>(
     for member in &members {
         judged.extend(member.judge(reader));
     }
-    let frontend = frontend::of_gateway(gateway, reader);
-    frontend.mark(&mut judged);
     conflict::mark(&mut judged, reader);
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
@@ -438,7 +436,7 @@ fn insecure(owner: &Owner<'_>, status: &mut GatewayConditions) {
         ..crate::status::problem(
             owner.object,
             KIND,
-            crate::Finding::new("spec.tls.frontend", "ConfigurationChanged", message),
+            Finding::new("spec.tls.frontend", "ConfigurationChanged", message),
         )
     });
 }
