@@ -2,9 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::downstream::Http1;
+
 /// What a policy says of a cluster. Where something is not said, Envoy Gateway's defaults hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterTraffic {
+    /// HTTP/1 as clients speak it: what a ClientTrafficPolicy says of the listener.
+    pub http1: Option<Arc<Http1>>,
     /// How endpoints are chosen.
     pub load_balancer: Option<LoadBalancer>,
     /// The PROXY protocol towards endpoints.
@@ -374,6 +378,8 @@ pub struct AdmissionControl {
 /// What a policy says of the routes that it applies to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTraffic {
+    /// The listener says when streams without traffic end, where the route does not.
+    pub idle_of_listener: bool,
     /// Time until the whole answer is there; the route's own timeout goes first.
     pub request_timeout: Option<Duration>,
     /// Time after which a stream is reset.

@@ -33,7 +33,7 @@ use xds::entry::Entries;
 
 use crate::{
     Commit, Fleet, isolation,
-    order::{HostIndex, HostPlace, Layer4Index, TableIndex},
+    order::{HostIndex, HostPlace, Layer4Index, RouteHosts, TableIndex},
 };
 pub use explain::{Explanation, HostView};
 use features::FeatureIndex;
@@ -131,6 +131,8 @@ pub(crate) struct Stages {
     wanted_entries: FxHashSet<EntryKey>,
     /// Routes of connections and datagrams by listener.
     layer4: Layer4Index,
+    /// Hostnames of other routes by listener.
+    route_hosts: RouteHosts,
     /// Listeners that name the clusters of a route of connections or datagrams, by route and Gateway.
     layer4_users: Counts<(ObjectId, ObjectId)>,
     /// Listeners of a Gateway that close connections.
@@ -171,6 +173,7 @@ impl Default for Stages {
             attached_routes: Counts::default(),
             wanted_entries: FxHashSet::default(),
             layer4: Layer4Index::default(),
+            route_hosts: RouteHosts::default(),
             layer4_users: Counts::default(),
             closing: Counts::default(),
             route_gateways: Buckets::default(),
@@ -316,6 +319,9 @@ impl Stages {
             if old.map(|g| &g.client_side) != new.map(|g| &g.client_side) {
                 touched.push(Dep::ClientSide(id));
             }
+            if old.map(|g| &g.client_verdicts) != new.map(|g| &g.client_verdicts) {
+                touched.push(Dep::ClientVerdicts(id));
+            }
             let needs =
                 |gateway: Option<&'_ GatewayOutput>| gateway.map_or_else(Box::default, |g| g.secrets.clone());
             secret_use.replace(id, &needs(old), &needs(new), |key| {
@@ -379,7 +385,7 @@ impl Stages {
         let gateways = GatewayTable(&self.gateways);
         let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
         let (routes, route_gateways) = (&self.routes, &mut self.route_gateways);
-        let layer4 = &mut self.layer4;
+        let (layer4, route_hosts) = (&mut self.layer4, &mut self.route_hosts);
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
         self.attached.update(dirty, std::mem::take(&mut roots.routes), unit, |change| {
@@ -402,6 +408,8 @@ impl Stages {
                 touched.extend(listeners.map(Dep::Layer4Routes));
                 return;
             }
+            let listeners = route_hosts.replace(change.old, change.new, store).into_iter();
+            touched.extend(listeners.map(Dep::DefaultHost));
             let (old, new) = (entries_of(id, change.old), entries_of(id, change.new));
             for key in old.difference(&new) {
                 wanted.remove(key);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ir::{
     Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, EndpointHealth, Endpoints, Locality, Zones},
+    downstream::Http1,
     listener::Transport,
     tls::UpstreamTls,
     traffic::{ClusterTraffic, HealthChecker, ZonePreference},
@@ -15,7 +16,8 @@ use store::{
 };
 
 use crate::{
-    AttachTable, ClusterKey, ClusterPlan, GatewayTable, Host, Policies, Reader, RouteTable, backend_tls,
+    AttachTable, ClusterKey, ClusterPlan, DefaultHosts, GatewayTable, Host, Policies, Reader, RouteTable,
+    backend_tls,
     policy::backend_traffic::{self, Traffic},
     route::{BackendKind, Destination},
     secret::SecretKey,
@@ -41,6 +43,8 @@ pub struct Outputs<'a> {
     pub attached: AttachTable<'a>,
     /// Policies.
     pub policies: Policies<'a>,
+    /// Hostnames of routes.
+    pub hosts: DefaultHosts<'a>,
 }
 
 impl<'a> Outputs<'a> {
@@ -48,6 +52,21 @@ impl<'a> Outputs<'a> {
     fn traffic(&self, key: ClusterKey, reader: &mut Reader<'_>) -> Option<&'a Traffic> {
         let others = (self.gateways, self.routes, self.attached);
         backend_traffic::of_cluster(key, reader, self.policies, others)
+    }
+
+    /// HTTP/1 as the first listener that the cluster's route is attached to speaks it.
+    fn http1(&self, key: ClusterKey, reader: &mut Reader<'_>) -> Option<Arc<Http1>> {
+        let parents = self.attached.parents(reader, key.plan.route);
+        let bindings = parents.iter().filter(|p| p.gateway == key.gateway).flat_map(|p| p.bindings.iter());
+        let listeners =
+            bindings.filter_map(|binding| self.gateways.listener(reader, key.gateway, binding.listener));
+        let listener = listeners.min_by_key(|listener| &listener.place)?;
+        let http1 = listener.on_routes.http1.as_ref()?;
+        if !listener.on_routes.wants_host {
+            return Some(http1.clone());
+        }
+        let host = self.hosts.of(listener.id, reader).ok();
+        Some(Arc::new(http1.with_default_host(host)))
     }
 
     /// The host of health checks that name none: the first one that the cluster's route answers. Empty where no checks
@@ -74,7 +93,8 @@ impl<'a> Outputs<'a> {
 /// The cluster of a plan. `None` when the route no longer needs it.
 pub fn cluster(key: ClusterKey, reader: &mut Reader<'_>, outputs: Outputs<'_>) -> Option<Made> {
     let plan = outputs.routes.plan(reader, key.plan)?;
-    let traffic = outputs.traffic(key, reader).map(|traffic| traffic.cluster.clone()).unwrap_or_default();
+    let of_policy = outputs.traffic(key, reader).map(|traffic| traffic.cluster.clone());
+    let traffic = ClusterTraffic { http1: outputs.http1(key, reader), ..of_policy.unwrap_or_default() };
     let discovery = if plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver) {
         Discovery::DynamicForwardProxy
     } else if by_dns(plan) {

@@ -9,6 +9,7 @@
 pub mod attach;
 pub mod backend;
 pub mod backend_tls;
+mod default_host;
 pub mod destination;
 mod features;
 pub mod gateway;
@@ -24,6 +25,7 @@ pub mod status;
 mod trust;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
+pub use default_host::DefaultHosts;
 pub use gateway::{AttachListener, GatewayOutput, ListenerSetOutput, Place};
 pub use host::Host;
 pub use policy::{Policies, PolicyKind, PolicyOutput};

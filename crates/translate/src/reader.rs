@@ -16,7 +16,7 @@ use store::{
 use crate::{
     AttachListener, AttachOutput, Finding, GatewayOutput, Host, ParentOutput, RouteOutput, Slot,
     backend_tls::ClientSide,
-    gateway::{Socket, parameters::INVALID_PARAMETERS},
+    gateway::{ClientVerdict, Socket, parameters::INVALID_PARAMETERS},
 };
 
 /// Everything that a unit can depend on.
@@ -34,6 +34,10 @@ pub enum Dep {
     GatewayStatus(ObjectId),
     /// The proxies' own side of TLS from a Gateway to backends.
     ClientSide(ObjectId),
+    /// What a Gateway found about ClientTrafficPolicies.
+    ClientVerdicts(ObjectId),
+    /// The hostnames without wildcard of the routes on a listener.
+    DefaultHost(ListenerId),
     /// Where a route is attached.
     Attached(ObjectId),
     /// The rules of a route.
@@ -464,6 +468,12 @@ impl<'a> GatewayTable<'a> {
         static NOTHING: LazyLock<ClientSide> = LazyLock::new(ClientSide::default);
         reader.record(Dep::ClientSide(gateway));
         self.0.get(gateway).map_or(&NOTHING, |g| &g.client_side)
+    }
+
+    /// What a Gateway found about ClientTrafficPolicies.
+    pub(crate) fn client_verdicts(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a [ClientVerdict] {
+        reader.record(Dep::ClientVerdicts(gateway));
+        self.0.get(gateway).map_or(&[], |g| &g.client_verdicts)
     }
 
     /// One socket of a Gateway.

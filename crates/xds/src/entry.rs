@@ -11,10 +11,11 @@ use std::{
 use bytes::Bytes;
 use ir::{
     listener::HttpFilter,
-    route::{Action, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
+    route::{Action, HeaderValue, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
+    traffic::RouteTraffic,
 };
 use translate::{
-    AttachListener, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable,
+    AttachListener, DefaultHosts, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable,
     policy::backend_traffic::{self, Traffic},
     precedence::{OrderKey, Origin},
     route,
@@ -22,6 +23,9 @@ use translate::{
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::encode;
+
+/// Seconds for which clients remember that a listener offers HTTP/3: a day.
+const ALTERNATIVE_LIFETIME: u32 = 24 * 60 * 60;
 
 /// Status of answers to requests for which a policy cannot be applied.
 const UNUSABLE_POLICY: u16 = 500;
@@ -54,6 +58,7 @@ pub fn unit(
     gateways: GatewayTable<'_>,
     routes: RouteTable<'_>,
     policies: Policies<'_>,
+    hosts: DefaultHosts<'_>,
 ) -> Option<Entries> {
     let virtual_host = key.virtual_host;
     let listener = gateways.listener(reader, virtual_host.table.gateway, virtual_host.listener)?;
@@ -66,7 +71,10 @@ pub fn unit(
     let gateway = virtual_host.table.gateway;
     let unserved =
         routes.unserved_rules(reader, gateways, key.route, gateway).map_or(&[][..], |(rules, _)| rules);
-    let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved)).collect();
+    let rules = rules.iter().map(|rule| with_http3(served(rule, unserved), listener));
+    let rules: Vec<Cow<'_, Rule>> = rules.collect();
+    let on_routes = &listener.on_routes;
+    let broken = on_routes.broken || (on_routes.wants_host && hosts.of(listener.id, reader).is_err());
     let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
     let mut matches = Vec::new();
     let mut filters = BTreeSet::new();
@@ -78,8 +86,10 @@ pub fn unit(
         let traffic = applied.map(|applied| applied.version);
         // A policy that cannot be applied must not leave its routes open.
         let refused = traffic
-            .filter(|version| !version.findings.is_empty())
-            .map(|_| Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) });
+            .is_some_and(|version| !version.findings.is_empty())
+            .then_some(())
+            .or(broken.then_some(()))
+            .map(|()| Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) });
         let rule: &Rule = refused.as_ref().unwrap_or(rule);
         let traffic = traffic.filter(|_| refused.is_none()).and_then(|version| version.get::<Traffic>());
         filters.extend(route::filters(rule, object.kind));
@@ -129,8 +139,32 @@ fn encode_match(
     if let Some(preflight) = encode::cors_preflight_field(rule, matched, host) {
         push(preflight);
     }
-    let traffic = traffic.map(|traffic| &traffic.route);
-    push(encode::route_field(rule, traffic, matched, host, listener.port, listener.tls));
+    let traffic = of_listener(traffic.map(|traffic| &traffic.route), listener);
+    push(encode::route_field(rule, traffic.as_deref(), matched, host, listener.port, listener.tls));
+}
+
+/// What a policy says of a route, with what the listener says of it.
+fn of_listener<'a>(
+    traffic: Option<&'a RouteTraffic>,
+    listener: &AttachListener,
+) -> Option<Cow<'a, RouteTraffic>> {
+    if !listener.on_routes.ends_idle_streams {
+        return traffic.map(Cow::Borrowed);
+    }
+    let traffic = traffic.cloned().unwrap_or_default();
+    Some(Cow::Owned(RouteTraffic { idle_of_listener: true, ..traffic }))
+}
+
+/// The rule with the header that tells clients of HTTP/3 on the port (RFC 7838), where the listener offers it.
+fn with_http3<'a>(rule: Cow<'a, Rule>, listener: &AttachListener) -> Cow<'a, Rule> {
+    if !listener.on_routes.http3 {
+        return rule;
+    }
+    let mut rule = rule.into_owned();
+    let value = format!("h3=\":{}\"; ma={ALTERNATIVE_LIFETIME}", listener.port);
+    let header = HeaderValue { name: "alt-svc".into(), value: value.into(), append: true };
+    rule.response_headers.add = rule.response_headers.add.iter().cloned().chain([header]).collect();
+    Cow::Owned(rule)
 }
 
 /// A hash of what a match asks for, whichever position it has in its rule. Order counts nowhere, and case not in the

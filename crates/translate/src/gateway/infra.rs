@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use store::facts;
 
 use super::{
+    clients,
     listener::{Judged, Protocol},
     parameters::{INVALID_PARAMETERS, Parameters},
     socket,
@@ -65,9 +66,10 @@ pub(super) fn on_hold(gateway: &facts::Gateway, object: &ObjectRef, reader: &mut
 }
 
 /// Ports of the Service. Listeners that share a port and its transport share the Service's port, which has the name of
-/// the first.
+/// the first; HTTP/3 has one of its own beside it.
 fn ports(judged: &[Judged<'_>], parameters: &Parameters) -> Box<[ServicePort]> {
     let mut ports: Vec<ServicePort> = Vec::new();
+    let mut by_quic = clients::http3_ports(judged);
     for listener in judged.iter().filter(|listener| listener.ready()) {
         let protocol = if listener.protocol == Protocol::Udp { Layer4::Udp } else { Layer4::Tcp };
         let port = listener.fact.port;
@@ -80,6 +82,14 @@ fn ports(judged: &[Judged<'_>], parameters: &Parameters) -> Box<[ServicePort]> {
             container_port: socket::container_port(port, parameters.keeps_ports()),
             protocol,
         });
+        if by_quic.remove(&port) {
+            ports.push(ServicePort {
+                name: format!("{}-{port}-h3", listener.fact.protocol.to_ascii_lowercase()).into(),
+                port,
+                container_port: socket::container_port(port, parameters.keeps_ports()),
+                protocol: Layer4::Udp,
+            });
+        }
     }
     ports.into()
 }

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod client_side;
+mod clients;
 mod conflict;
 pub(crate) mod frontend;
 mod infra;
@@ -15,7 +16,10 @@ mod socket;
 
 use std::sync::Arc;
 
-use ir::{Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish, tls::ClientValidation};
+use ir::{
+    Condition, ConditionStatus, Kind, Metadata, ObjectRef, downstream::Http1, infra::Wish,
+    tls::ClientValidation,
+};
 use store::{
     Infrastructure, NameId, ObjectId,
     facts::{self, AllowedNamespaces},
@@ -26,6 +30,7 @@ use self::{
     misdirected::{Door, Misdirected},
 };
 use crate::{ListenerId, Reader, backend_tls::ClientSide, secret::SecretKey};
+pub use clients::{ClientVerdict, NoHttp3};
 pub use listener::Judged;
 pub use misdirected::Guard;
 pub use parameters::Judge;
@@ -54,6 +59,8 @@ pub struct GatewayOutput {
     pub secrets: Box<[SecretKey]>,
     /// The proxies' own side of TLS to backends.
     pub client_side: ClientSide,
+    /// What became of ClientTrafficPolicies.
+    pub client_verdicts: Box<[ClientVerdict]>,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
@@ -125,6 +132,8 @@ pub struct AttachListener {
     pub guard: Guard,
     /// What clients must show when they connect; `None` when they are not asked for a certificate.
     pub client: Option<Arc<ClientValidation>>,
+    /// What its ClientTrafficPolicy means for routes.
+    pub on_routes: OnRoutes,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
     /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
     pub xds_name: Arc<str>,
@@ -137,8 +146,23 @@ impl AttachListener {
     pub fn shown(&self) -> impl PartialEq + use<'_> {
         let protocol = (self.port, self.tls, self.by_name);
         let table = (self.table, protocol, self.hostname, self.ready, self.guard);
-        (table, &self.client, &self.place, &self.xds_name, &self.metadata)
+        (table, &self.client, &self.on_routes, &self.place, &self.xds_name, &self.metadata)
     }
+}
+
+/// What a ClientTrafficPolicy means for the routes of a listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnRoutes {
+    /// The policy cannot be applied: all requests are answered with status 500, and connections without HTTP are closed.
+    pub broken: bool,
+    /// It says when streams without traffic end.
+    pub ends_idle_streams: bool,
+    /// HTTP/3 is offered on the port.
+    pub http3: bool,
+    /// The host of HTTP/1.0 requests that name none is left to its routes: without exactly one, it is as broken.
+    pub wants_host: bool,
+    /// HTTP/1, which is spoken to backends likewise.
+    pub http1: Option<Arc<Http1>>,
 }
 
 /// Where a listener stands in the list that a Gateway's listeners form (Gateway API, `ListenerSetSpec.listeners`): the
@@ -222,6 +246,7 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
     let frontend = frontend::of_gateway(gateway, reader);
     frontend.mark(&mut judged);
     conflict::mark(&mut judged, reader);
+    let client_verdicts = clients::cover(gateway.meta.id, &mut judged, reader);
     let (mode, unknown_mode) = Misdirected::of(gateway, reader);
     let overlapping = overlap::mark(&mut judged, mode, reader);
     let doors = misdirected::doors(&judged, mode);
@@ -247,14 +272,7 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
     if frontend.insecure {
         insecure(&owner, &mut status);
     }
-    status.conditions.extend(overlapping.map(|finding| {
-        let message = finding.message.to_string();
-        owner.condition(OVERLAPPING_TLS, ConditionStatus::True, finding.reason, message)
-    }));
-    status.problems.extend(unknown_mode.map(|finding| ir::Problem {
-        severity: ir::Severity::Warning,
-        ..crate::status::problem(&object, "", finding)
-    }));
+    shared_connections(&owner, overlapping, unknown_mode, &mut status);
     if let Some(finding) = unusable {
         for set in &mut outputs {
             set.parent_is_not_accepted(&object);
@@ -274,16 +292,34 @@ pub fn unit(id: ObjectId, reader: &mut Reader<'_>, judge: Judge) -> Option<Gatew
         sockets,
         secrets,
         client_side,
+        client_verdicts,
         ready_listener: in_cluster.then(|| parameters.bind_address().0.into()),
         wish,
     })
+}
+
+/// Adds what there is to say of connections on which clients may send requests for several listeners.
+fn shared_connections(
+    owner: &Owner<'_>,
+    overlapping: Option<crate::Finding>,
+    unknown_mode: Option<crate::Finding>,
+    status: &mut GatewayConditions,
+) {
+    status.conditions.extend(overlapping.map(|finding| {
+        let message = finding.message.to_string();
+        owner.condition(OVERLAPPING_TLS, ConditionStatus::True, finding.reason, message)
+    }));
+    status.problems.extend(unknown_mode.map(|finding| ir::Problem {
+        severity: ir::Severity::Warning,
+        ..crate::status::problem(owner.object, "", finding)
+    }));
 }
 
 /// What SDS serves for listeners that are ready, ascending, each once.
 fn served_secrets(judged: &[Judged<'_>]) -> Box<[SecretKey]> {
     let ready = || judged.iter().filter(|listener| listener.ready());
     let certificates = ready().flat_map(|j| j.certificates.iter().map(|c| SecretKey::Certificate(c.id)));
-    let authorities = ready().filter_map(|j| j.client.as_ref().map(|asked| asked.authorities));
+    let authorities = ready().filter_map(|j| j.client.as_ref()?.authorities);
     let mut keys: Vec<SecretKey> = certificates.chain(authorities).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -302,6 +338,7 @@ impl GatewayOutput {
             sockets: [].into(),
             secrets: [].into(),
             client_side: ClientSide::default(),
+            client_verdicts: [].into(),
             ready_listener: None,
             wish: None,
             status: GatewayConditions::default(),
@@ -428,6 +465,7 @@ fn attach_listeners(
     reader: &Reader<'_>,
 ) -> Vec<AttachListener> {
     let mut narrower = siblings::narrower(judged, reader);
+    let http3 = clients::http3_ports(judged);
     (judged.iter().zip(doors).zip(&mut narrower))
         .map(|((own, door), narrower)| {
             let listener = own.fact;
@@ -448,6 +486,7 @@ fn attach_listeners(
                 table: Some(judged[door.table].id).filter(|_| by_host && own.ready()),
                 guard: door.guard,
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
+                on_routes: clients::on_routes(own, &http3, reader),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: object.clone(),

@@ -35,15 +35,18 @@ pub(super) fn check(index: u16, rule: &facts::Rule, speaks: Speaks) -> Result<()
 }
 
 fn check_regex(rule: u16, matched: &str, part: &str, regex: &str) -> Result<(), Finding> {
+    regex_error(regex).map_or(Ok(()), |error| {
+        Err(Finding::new(format!("{matched}.{part}"), "UnsupportedValue", format!("Rule {rule}: {error}")))
+    })
+}
+
+/// Why Envoy could not compile a regular expression; `None` when it can.
+pub(crate) fn regex_error(regex: &str) -> Option<String> {
     let compiled = regex::RegexBuilder::new(regex).size_limit(REGEX_SIZE_LIMIT).build();
-    compiled.map(|_| ()).map_err(|error| {
+    compiled.err().map(|error| {
         // The library prints the expression with a caret below it over several lines; its last line says what is wrong.
         let text = error.to_string();
         let cause = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        Finding::new(
-            format!("{matched}.{part}"),
-            "UnsupportedValue",
-            format!("Rule {rule}: the regular expression {regex:?} is not valid: {cause}"),
-        )
+        format!("the regular expression {regex:?} is not valid: {cause}")
     })
 }

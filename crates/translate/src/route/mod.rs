@@ -26,6 +26,7 @@ use store::{
 
 use crate::{Finding, Reader};
 pub use backends::{BackendKind, Destination};
+pub(crate) use matches::regex_error;
 pub use rules::filters;
 
 /// A kind of routes.

@@ -4,24 +4,27 @@ use std::sync::LazyLock;
 
 use envoy_api::{
     any,
-    core::{Http2ProtocolOptions, HttpProtocolOptions, http_protocol_options::HeadersWithUnderscoresAction},
+    core::Http3ProtocolOptions,
     cors::Cors,
     encode,
     grpc_stats::{FilterConfig as GrpcStats, filter_config::PerMethodStatSpecifier},
     grpc_web::GrpcWeb,
     hcm::{
         HttpConnectionManager, HttpFilter, Rds,
-        http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation},
+        http_connection_manager::{CodecType, RouteSpecifier},
         http_filter,
     },
     http_rbac::Rbac,
     router::Router,
     stateful_session::StatefulSession,
-    well_known::{Any, boolean, uint32},
+    well_known::{Any, boolean},
 };
-use ir::listener::{Http, HttpFilter as Filter};
+use ir::{
+    downstream::HttpSettings,
+    listener::{Http, HttpFilter as Filter},
+};
 
-use super::{access_log, config_source, misdirected, wire::Fields};
+use super::{config_source, downstream, misdirected, wire::Fields};
 
 /// Filter that a route's CORS policy is for.
 pub(super) const CORS_FILTER: &str = "envoy.filters.http.cors";
@@ -40,12 +43,38 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
         })),
         ..Default::default()
     });
-    fields.raw(&DEFAULTS);
+    let settings = &*http.settings;
+    if *settings == HttpSettings::default() {
+        fields.raw(&DEFAULTS);
+    } else {
+        fields.message(&downstream::manager(settings));
+    }
+    if http.by_quic {
+        fields.raw(&BY_QUIC);
+    }
     if http.notes_connection {
         fields.raw(&misdirected::NOTE);
     }
+    if let Some(path) = &settings.health_check {
+        fields.raw(&encoded(downstream::health_check(path)));
+    }
     // The set is in the order in which filters act; the router comes last.
-    for filter in &http.filters {
+    let (before, after): (Vec<&Filter>, Vec<&Filter>) =
+        http.filters.iter().partition(|f| **f == Filter::Cors);
+    filters(fields, &before);
+    if !settings.late.is_empty() {
+        fields.raw(&encoded(downstream::late(&settings.late)));
+    }
+    filters(fields, &after);
+    if settings.envoy_headers {
+        fields.raw(&encoded(router(true)));
+    } else {
+        fields.raw(&ROUTER);
+    }
+}
+
+fn filters(fields: &mut Fields, filters: &[&Filter]) {
+    for filter in filters {
         match filter {
             Filter::Cors => fields.raw(&CORS),
             Filter::SessionPersistence => fields.raw(&SESSION),
@@ -54,12 +83,12 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
             Filter::GrpcStatistics => fields.raw(&GRPC_STATISTICS),
         }
     }
-    fields.raw(&ROUTER);
 }
 
-/// The filter that sends requests on, as the last of `http_filters`.
-pub(super) fn router() -> HttpFilter {
-    filter("envoy.filters.http.router", any(&Router { suppress_envoy_headers: true, ..Default::default() }))
+/// The filter that sends requests on, as the last of `http_filters`; with headers that begin with `X-Envoy-`, or without.
+pub(super) fn router(envoy_headers: bool) -> HttpFilter {
+    let config = Router { suppress_envoy_headers: !envoy_headers, ..Default::default() };
+    filter("envoy.filters.http.router", any(&config))
 }
 
 pub(super) fn filter(name: &str, config: Any) -> HttpFilter {
@@ -74,7 +103,16 @@ fn encoded(filter: HttpFilter) -> Vec<u8> {
     encode(&HttpConnectionManager { http_filters: vec![filter], ..Default::default() })
 }
 
-static ROUTER: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(router()));
+static ROUTER: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(router(false)));
+
+/// HTTP/3.
+static BY_QUIC: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    encode(&HttpConnectionManager {
+        codec_type: CodecType::Http3.into(),
+        http3_protocol_options: Some(Http3ProtocolOptions::default()),
+        ..Default::default()
+    })
+});
 
 static CORS: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(filter(CORS_FILTER, any(&Cors {}))));
 
@@ -100,25 +138,5 @@ static GRPC_STATISTICS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     encoded(filter("envoy.filters.http.grpc_stats", any(&statistics)))
 });
 
-/// What all connection managers have.
-static DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    encode(&HttpConnectionManager {
-        access_log: vec![access_log::of_routes()],
-        common_http_protocol_options: Some(HttpProtocolOptions {
-            headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
-            ..Default::default()
-        }),
-        http2_protocol_options: Some(Http2ProtocolOptions {
-            max_concurrent_streams: uint32(100),
-            initial_stream_window_size: uint32(64 << 10),
-            initial_connection_window_size: uint32(1 << 20),
-            ..Default::default()
-        }),
-        normalize_path: boolean(true),
-        merge_slashes: true,
-        path_with_escaped_slashes_action: PathWithEscapedSlashesAction::UnescapeAndRedirect.into(),
-        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
-        use_remote_address: boolean(true),
-        ..Default::default()
-    })
-});
+/// What connection managers have of which nothing else is said.
+static DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| encode(&downstream::manager(&HttpSettings::default())));

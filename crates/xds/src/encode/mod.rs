@@ -12,6 +12,7 @@ mod cluster;
 mod command;
 mod config_source;
 mod cors;
+mod downstream;
 mod endpoints;
 mod forward;
 mod headers;
@@ -28,6 +29,7 @@ mod route;
 mod secret;
 mod server_name;
 mod session;
+mod socket;
 mod tls;
 mod wire;
 

@@ -20,6 +20,7 @@ use crate::{
     ClusterKey, Finding, Reader,
     reader::{AttachTable, GatewayTable, RouteTable},
 };
+pub(super) use cluster::{http2, keepalive};
 
 /// The kind.
 pub const KIND: Kind = Kind::BackendTrafficPolicy;
@@ -80,10 +81,10 @@ impl MergeKeys for ByType {
 
 /// What is wrong with a policy.
 #[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
+pub(super) struct Findings(pub(super) Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, field: &str, message: impl std::fmt::Display) {
+    pub(super) fn add(&mut self, field: &str, message: impl std::fmt::Display) {
         self.0.push(Finding::new(field, "Invalid", format!("{field}: {message}")));
     }
 }

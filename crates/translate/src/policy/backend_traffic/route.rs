@@ -12,6 +12,7 @@ use super::{Findings, health, span};
 pub(super) fn read(spec: &BackendTrafficPolicySpec, findings: &mut Findings) -> RouteTraffic {
     let http = spec.cluster.timeout.as_ref().and_then(|timeout| timeout.http.as_ref());
     RouteTraffic {
+        idle_of_listener: false,
         request_timeout: span(http.and_then(|http| http.request_timeout.as_ref())),
         max_stream_duration: span(http.and_then(|http| http.max_stream_duration.as_ref())),
         stream_idle_timeout: span(http.and_then(|http| http.stream_idle_timeout.as_ref())),
