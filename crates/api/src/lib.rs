@@ -21,6 +21,7 @@ mod schema;
 pub mod backend;
 pub mod backendtlspolicy;
 pub mod backendtrafficpolicy;
+pub mod clienttrafficpolicy;
 pub mod clustersettings;
 pub mod common;
 pub mod config;
@@ -42,6 +43,7 @@ pub mod tls;
 pub use backend::*;
 pub use backendtlspolicy::*;
 pub use backendtrafficpolicy::{BackendTrafficPolicy, BackendTrafficPolicySpec};
+pub use clienttrafficpolicy::{ClientTrafficPolicy, ClientTrafficPolicySpec};
 pub use clustersettings::ClusterSettings;
 pub use common::*;
 pub use core::{

@@ -14,6 +14,7 @@ use crate::{
     backend::{Backend, BackendSpec, BackendStatus},
     backendtlspolicy::{BackendTlsPolicy, BackendTlsPolicySpec},
     backendtrafficpolicy::{BackendTrafficPolicy, BackendTrafficPolicySpec},
+    clienttrafficpolicy::{ClientTrafficPolicy, ClientTrafficPolicySpec},
     common::RouteStatus,
     core::{ClusterTrustBundle, ConfigMap, CoreNamespace, EndpointSlice, Secret, Service},
     envoyproxy::{EnvoyProxy, EnvoyProxySpec, EnvoyProxyStatus},
@@ -261,6 +262,9 @@ kinds! {
     BackendTrafficPolicy(BackendTrafficPolicy) = "gateway.envoyproxy.io", "BackendTrafficPolicy", ["v1alpha1"],
         "v1alpha1", true, Some(BackendTrafficPolicy::crd),
         schema::custom::<BackendTrafficPolicySpec, PolicyStatus>;
+    /// How clients talk to listeners.
+    ClientTrafficPolicy(ClientTrafficPolicy) = "gateway.envoyproxy.io", "ClientTrafficPolicy", ["v1alpha1"],
+        "v1alpha1", true, Some(ClientTrafficPolicy::crd), schema::custom::<ClientTrafficPolicySpec, PolicyStatus>;
 }
 
 impl Object {

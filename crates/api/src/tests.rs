@@ -139,6 +139,7 @@ fn crds_serve_all_versions_and_keep_one() {
             "envoyproxies.gateway.envoyproxy.io",
             "backendtlspolicies.gateway.networking.k8s.io",
             "backendtrafficpolicies.gateway.envoyproxy.io",
+            "clienttrafficpolicies.gateway.envoyproxy.io",
         ]
     );
     for crd in &crds {

@@ -1,5 +1,7 @@
 //! Certificates for listeners.
 
+use rcgen::KeyUsagePurpose;
+
 /// A self-signed certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Certificate {
@@ -54,7 +56,8 @@ impl Authority {
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params.key_usages =
-            vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::DigitalSignature];
+            [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature]
+                .into();
         let certificate = params.self_signed(&key).expect("a certificate is made").pem();
         Authority { certificate, issuer: rcgen::Issuer::new(params, key) }
     }
@@ -62,11 +65,40 @@ impl Authority {
     /// A certificate for these names.
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> Certificate {
+        self.issue_numbered(1, names)
+    }
+
+    /// The same with a serial number, by which it can be revoked.
+    #[must_use]
+    pub fn issue_numbered(&self, serial: u64, names: &[&str]) -> Certificate {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = rcgen::KeyPair::generate().expect("a key is made");
-        let params = rcgen::CertificateParams::new(names).expect("DNS names");
+        let mut params = rcgen::CertificateParams::new(names).expect("DNS names");
+        params.serial_number = Some(serial.into());
         let made = params.signed_by(&key, &self.issuer).expect("a certificate is made");
         Certificate { certificate: made.pem(), key: key.serialize_pem(), der: made.der().to_vec() }
+    }
+}
+
+impl Authority {
+    /// A list (PEM) that revokes the certificates with these serial numbers; valid until the end of a year.
+    #[must_use]
+    pub fn revoke(&self, serials: &[u64], until: i32) -> String {
+        let revoked = |serial: &u64| rcgen::RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2021, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2021, 1, 1),
+            next_update: rcgen::date_time_ymd(until, 12, 31),
+            crl_number: 1u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).expect("a list is made").pem().expect("PEM")
     }
 }
 

@@ -246,6 +246,24 @@ pub fn backend_traffic_policy(name: &str, (kind, target): (&str, &str), says: &s
     )
 }
 
+/// A ClientTrafficPolicy for a Gateway, or for one listener of it (none when empty); `spec` is YAML, a map without
+/// indentation.
+#[must_use]
+pub fn client_policy(name: &str, gateway: &str, section: &str, spec: &str) -> String {
+    let section = if section.is_empty() { String::new() } else { format!("    sectionName: {section}\n") };
+    format!(
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: ClientTrafficPolicy\nmetadata:\n  name: {name}\nspec:\n  \
+         targetRefs:\n  - group: gateway.networking.k8s.io\n    kind: Gateway\n    name: {gateway}\n{section}{}---\n",
+        indent(spec, 2)
+    )
+}
+
+/// A ConfigMap with a list of revoked certificates.
+#[must_use]
+pub fn revocations(name: &str, pem: &str) -> String {
+    authorities(name, pem).replacen("ca.crt", "ca.crl", 1)
+}
+
 /// A ConfigMap with authorities.
 #[must_use]
 pub fn authorities(name: &str, pem: &str) -> String {

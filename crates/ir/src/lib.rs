@@ -4,6 +4,7 @@
 //! **Invariant:** nothing here performs IO, names an Envoy type or reads a Kubernetes type.
 
 pub mod cluster;
+pub mod downstream;
 pub mod infra;
 pub mod listener;
 pub mod metadata;

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     Metadata, ObjectRef,
-    tls::ClientValidation,
+    downstream::{ConnectionSettings, HttpSettings, SocketSettings},
+    tls::{ClientValidation, TlsParameters},
     traffic::{Compressor, ResponseOverrides},
 };
 
@@ -53,6 +54,8 @@ pub struct Listener {
     pub exclusive: bool,
     /// Takes IPv4 as well although the address is IPv6.
     pub ipv4_compat: bool,
+    /// What it says of all connections.
+    pub settings: Arc<SocketSettings>,
     /// Chains chosen by SNI, in the order of the Gateway's listeners.
     pub chains: Box<[FilterChain]>,
     /// The chain for everything else; all plain HTTP listeners of the port share it.
@@ -70,6 +73,8 @@ pub struct FilterChain {
     pub server_names: Box<[Arc<str>]>,
     /// Termination of TLS; `None` for plaintext and passthrough.
     pub tls: Option<DownstreamTls>,
+    /// What it says of its connections.
+    pub connection: ConnectionSettings,
     /// What is spoken inside.
     pub network: Network,
 }
@@ -152,6 +157,10 @@ pub struct Http {
     /// Notes protocol and server name of the connection in a header of each request, for routes that tell requests of
     /// this listener from those that came over its connections for another listener.
     pub notes_connection: bool,
+    /// It is spoken over QUIC: HTTP/3.
+    pub by_quic: bool,
+    /// What it says of requests.
+    pub settings: Arc<HttpSettings>,
 }
 
 /// An HTTP filter that has to be on a listener because a route uses it. They act in the order in which they stand here,
@@ -191,6 +200,12 @@ pub struct DownstreamTls {
     pub certificates: Box<[Arc<str>]>,
     /// ALPN protocols in order of preference; empty for none.
     pub alpn: Box<[Arc<str>]>,
+    /// What a handshake may agree on.
+    pub parameters: TlsParameters,
+    /// Clients may go on with a session by tickets that they keep.
+    pub tickets: bool,
+    /// Clients may go on with a session that the proxy keeps.
+    pub sessions: bool,
     /// What clients must show; `None` when they are not asked for a certificate.
     pub client: Option<Arc<ClientValidation>>,
 }

@@ -91,6 +91,8 @@ kinds! {
     ClusterTrustBundle = "ClusterTrustBundle", CERTIFICATES_GROUP, "v1beta1", false;
     /// How proxies talk to the backends of routes.
     BackendTrafficPolicy = "BackendTrafficPolicy", ENVOY_GATEWAY_GROUP, "v1alpha1", true;
+    /// How clients talk to listeners.
+    ClientTrafficPolicy = "ClientTrafficPolicy", ENVOY_GATEWAY_GROUP, "v1alpha1", true;
 }
 
 impl Kind {

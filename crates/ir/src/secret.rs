@@ -61,8 +61,19 @@ pub struct Authorities {
     pub name: Arc<str>,
     /// Where Envoy finds them.
     pub source: AuthoritiesSource,
+    /// What they have revoked, where somebody looks.
+    pub revocations: Option<Revocations>,
     /// Objects that they were made from.
     pub owners: Box<[ObjectRef]>,
+}
+
+/// Certificates that authorities have revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocations {
+    /// Lists (PEM).
+    pub pem: Bytes,
+    /// Only the certificate that is shown is looked for, not those that signed it.
+    pub leaf_only: bool,
 }
 
 /// Where Envoy finds authorities.

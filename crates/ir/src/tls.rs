@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::downstream::TextMatch;
+
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TlsVersion {
@@ -42,14 +44,47 @@ pub enum SubjectAltName {
 }
 
 /// What a client must show when it connects.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientValidation {
-    /// Name of the secret (SDS) with the authorities that are trusted.
-    pub authorities: Arc<str>,
+    /// Name of the secret (SDS) with the authorities that are trusted; `None` when certificates are only looked at.
+    pub authorities: Option<Arc<str>>,
     /// Turns clients away that show no certificate.
     pub required: bool,
     /// Lets clients in whose certificate is of none of the authorities.
     pub untrusted: bool,
+    /// Lets certificates in whose time is over.
+    pub expired: bool,
+    /// SHA-256 of public keys, in base64: the certificate's must be one of them, or the certificate one of the next
+    /// list. Nothing is asked for when both are empty.
+    pub key_hashes: Box<[Arc<str>]>,
+    /// SHA-256 of certificates, in hexadecimal digits.
+    pub certificate_hashes: Box<[Arc<str>]>,
+    /// Names of which the certificate must have one. None are asked for when there are none.
+    pub names: Box<[NameMatch]>,
+}
+
+/// Match of a name in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NameMatch {
+    /// Kind of the name.
+    pub kind: NameKind,
+    /// What it is like.
+    pub text: TextMatch,
+}
+
+/// Kinds of alternative names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NameKind {
+    /// A DNS name.
+    Dns,
+    /// A mail address.
+    Email,
+    /// An IP address.
+    Ip,
+    /// A URI.
+    Uri,
+    /// Of a kind of its own, by object identifier.
+    Other(Arc<str>),
 }
 
 /// TLS towards the endpoints of a backend.

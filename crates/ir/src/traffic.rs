@@ -10,9 +10,13 @@ pub use limits::*;
 pub use response::*;
 pub use route::*;
 
+use crate::downstream::Http1;
+
 /// What a policy says of a cluster. Where something is not said, Envoy Gateway's defaults hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterTraffic {
+    /// HTTP/1 as clients speak it: what a ClientTrafficPolicy says of the listener.
+    pub http1: Option<Arc<Http1>>,
     /// How endpoints are chosen.
     pub load_balancer: Option<LoadBalancer>,
     /// The PROXY protocol towards endpoints.

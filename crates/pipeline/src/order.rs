@@ -6,9 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use engine::{Buckets, Counts};
 use ir::resource::Fragment;
 use rustc_hash::FxHashMap;
-use store::ObjectId;
+use store::{NameId, ObjectId, Store};
 use translate::{
     AttachOutput, EntryKey, Host, ListenerId, Overlap, Place, TableKey, VirtualHostKey, precedence::OrderKey,
 };
@@ -205,6 +206,49 @@ impl Layer4Index {
     pub(crate) fn routes(&self, listener: ListenerId) -> Vec<(ObjectId, &[Host])> {
         let routes = self.of_listener.get(&listener).into_iter().flatten();
         routes.map(|(route, hosts)| (*route, &**hosts)).collect()
+    }
+}
+
+/// Hostnames without wildcard of the routes on each listener, with the number of routes that have each.
+#[derive(Debug, Default)]
+pub(crate) struct RouteHosts {
+    counts: Counts<(ListenerId, NameId)>,
+    pub(crate) names: Buckets<ListenerId, NameId>,
+}
+
+impl RouteHosts {
+    /// Replaces where a route is attached. Returns the listeners for which that changes something.
+    pub(crate) fn replace(
+        &mut self,
+        old: Option<&AttachOutput>,
+        new: Option<&AttachOutput>,
+        store: &Store,
+    ) -> BTreeSet<ListenerId> {
+        let exact = |output: Option<&AttachOutput>| -> Vec<(ListenerId, NameId)> {
+            let hosts = by_listener(output).into_iter();
+            let pairs = hosts.flat_map(|(listener, hosts)| hosts.iter().map(move |host| (listener, *host)));
+            pairs
+                .filter_map(|(listener, host)| match host {
+                    Host::Name(name) if !store.name(name).starts_with('*') => Some((listener, name)),
+                    Host::Name(_) | Host::Any => None,
+                })
+                .collect()
+        };
+        let mut touched = BTreeSet::new();
+        // What is new counts before what is old goes, so that nothing passes through zero.
+        for (listener, name) in exact(new) {
+            if self.counts.increment((listener, name)) {
+                self.names.insert(listener, name);
+                touched.insert(listener);
+            }
+        }
+        for (listener, name) in exact(old) {
+            if self.counts.decrement((listener, name)) {
+                self.names.remove(listener, name);
+                touched.insert(listener);
+            }
+        }
+        touched
     }
 }
 

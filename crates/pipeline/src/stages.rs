@@ -34,7 +34,7 @@ use xds::entry::Entries;
 
 use crate::{
     Commit, Fleet, isolation,
-    order::{HostIndex, HostPlace, Layer4Index, TableIndex},
+    order::{HostIndex, HostPlace, Layer4Index, RouteHosts, TableIndex},
 };
 pub use applied::{AppliedField, AppliedPolicy};
 pub use explain::{Explanation, HostView};
@@ -134,6 +134,8 @@ pub(crate) struct Stages {
     wanted_entries: FxHashSet<EntryKey>,
     /// Routes of connections and datagrams by listener.
     layer4: Layer4Index,
+    /// Hostnames of other routes by listener.
+    route_hosts: RouteHosts,
     /// Listeners that name the clusters of a route of connections or datagrams, by route and fleet.
     layer4_users: Counts<(ObjectId, ObjectId)>,
     /// Listeners of a fleet that close connections.
@@ -174,6 +176,7 @@ impl Default for Stages {
             attached_routes: Counts::default(),
             wanted_entries: FxHashSet::default(),
             layer4: Layer4Index::default(),
+            route_hosts: RouteHosts::default(),
             layer4_users: Counts::default(),
             closing: Counts::default(),
             route_fleets: Buckets::default(),
@@ -309,9 +312,6 @@ impl Stages {
             if old.map(|fleet| fleet.routing) != new.map(|fleet| fleet.routing) {
                 touched.push(Dep::ClientSide(id));
             }
-            if old.map(|fleet| fleet.routing) != new.map(|fleet| fleet.routing) {
-                touched.push(Dep::ClientSide(id));
-            }
             let needs =
                 |fleet: Option<&'_ FleetOutput>| fleet.map_or_else(Box::default, |f| f.secrets.clone());
             secret_use.replace(id, &needs(old), &needs(new), |key| {
@@ -372,7 +372,7 @@ impl Stages {
         let gateways = GatewayTable(&self.gateways);
         let (counts, wanted) = (&mut self.attached_routes, &mut self.wanted_entries);
         let (routes, route_fleets) = (&self.routes, &mut self.route_fleets);
-        let layer4 = &mut self.layer4;
+        let (layer4, route_hosts) = (&mut self.layer4, &mut self.route_hosts);
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| attach::unit(id, &mut Reader::new(store, reads), gateways);
         self.attached.update(dirty, std::mem::take(&mut roots.routes), unit, |change| {
@@ -395,6 +395,8 @@ impl Stages {
                 touched.extend(listeners.map(Dep::Layer4Routes));
                 return;
             }
+            let listeners = route_hosts.replace(change.old, change.new, store).into_iter();
+            touched.extend(listeners.map(Dep::DefaultHost));
             let (old, new) = (entries_of(id, change.old), entries_of(id, change.new));
             for key in old.difference(&new) {
                 wanted.remove(key);
@@ -530,6 +532,9 @@ fn touch_gateways(
         }
         if old.map(|g| &g.client_side) != new.map(|g| &g.client_side) {
             touched.push(Dep::ClientSide(id));
+        }
+        if old.map(|g| &g.client_verdicts) != new.map(|g| &g.client_verdicts) {
+            touched.push(Dep::ClientVerdicts(id));
         }
         statuses.insert(id);
         // An EnvoyProxy has no status while none of its Gateways is ours, so no read of it can tell.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ir::SecretBytes;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -26,6 +26,14 @@ pub struct Bundle {
     pub members: Box<[Authority]>,
 }
 
+impl Bundle {
+    /// Its certificates whose time has come and is not over; all when the time is not known (0).
+    pub fn valid(&self, now: i64) -> impl Iterator<Item = &Authority> {
+        let members = self.members.iter();
+        members.filter(move |member| now == 0 || (member.not_before..=member.not_after).contains(&now))
+    }
+}
+
 /// One certificate of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
@@ -37,6 +45,13 @@ pub struct Authority {
     pub fingerprint: [u8; 32],
     /// The certificate.
     pub der: Bytes,
+}
+
+impl Authority {
+    /// Appends it as PEM.
+    pub fn write(&self, out: &mut BytesMut) {
+        pem::write(out, Label::Certificate, &self.der);
+    }
 }
 
 /// Why an object has no usable bundle.

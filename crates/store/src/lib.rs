@@ -9,6 +9,7 @@
 
 mod bundle;
 mod certificate;
+mod crl;
 pub mod facts;
 mod lower;
 mod policies;
@@ -20,6 +21,7 @@ pub use certificate::{
     Certificate, CertificateError, Curve, KeyAlgorithm, NameIndex, Validity, dns_name_matches, names_overlap,
     parse as parse_certificate,
 };
+pub use crl::{Revocations, RevocationsError};
 pub use facts::Fact;
 pub use lower::references;
 pub use settings::{DEFAULT_CONTROLLER_NAME, Infrastructure, SYSTEM_AUTHORITIES_FILE, Settings};

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     Settings,
-    facts::{EndpointSlice, Fact, Secret, Selectable},
+    facts::{EndpointSlice, Fact, Selectable},
     lower::Lowering,
     policies::{self, PolicyIndex},
 };
@@ -121,7 +121,7 @@ pub struct Store {
     changed_slices: Vec<ObjectId>,
     settings: Settings,
     now: i64,
-    /// Moments at which a certificate begins or ends to be valid.
+    /// Moments at which something in an object begins or ends to be valid.
     boundaries: BTreeSet<(i64, ObjectId)>,
 }
 
@@ -254,6 +254,7 @@ impl Store {
     /// Buckets are touched only when membership changes; that a member changed is its own key's matter.
     fn index(&mut self, fact: &Fact, dirty: &mut Dirty<FactKey>) {
         let id = fact.meta().id;
+        self.boundaries.extend(boundaries(fact).into_iter().map(|at| (at, id)));
         match fact {
             Fact::EndpointSlice(slice) => {
                 for backend in slice.backends() {
@@ -268,11 +269,6 @@ impl Store {
             Fact::Policy(policy) => {
                 if let Some(kind) = self.objects.get(id).map(|object| object.kind) {
                     self.policies.insert(kind, policy, dirty);
-                }
-            }
-            Fact::Secret(secret) => {
-                for at in boundaries(secret) {
-                    self.boundaries.insert((at, id));
                 }
             }
             Fact::Service(service) => {
@@ -310,6 +306,9 @@ impl Store {
 
     fn unindex(&mut self, old: &Fact, new: Option<&Fact>, dirty: &mut Dirty<FactKey>) {
         let id = old.meta().id;
+        for at in boundaries(old) {
+            self.boundaries.remove(&(at, id));
+        }
         match (old, new) {
             (Fact::EndpointSlice(old), new) => {
                 let kept: Vec<ObjectId> = match new {
@@ -328,11 +327,6 @@ impl Store {
             (Fact::Policy(_), None) => {
                 if let Some(kind) = self.objects.get(id).map(|object| object.kind) {
                     self.policies.remove(kind, id, dirty);
-                }
-            }
-            (Fact::Secret(secret), _) => {
-                for at in boundaries(secret) {
-                    self.boundaries.remove(&(at, id));
                 }
             }
             (Fact::Service(old), new) => {
@@ -526,8 +520,23 @@ impl Store {
     }
 }
 
-/// A certificate is valid from `not_before` up to and with `not_after`.
-fn boundaries(secret: &Secret) -> impl Iterator<Item = i64> + use<> {
-    let certificate = secret.certificate.as_ref().and_then(|c| c.as_ref().ok());
-    certificate.map(|c| [c.not_before, c.not_after.saturating_add(1)]).into_iter().flatten()
+/// Moments at which something in an object begins or ends to be valid: certificates are valid from `not_before` up to
+/// and with `not_after`, lists of revoked ones up to and with their next update.
+fn boundaries(fact: &Fact) -> Vec<i64> {
+    let (certificate, bundle, lists) = match fact {
+        Fact::Secret(secret) => (
+            secret.certificate.as_ref().and_then(|certificate| certificate.as_ref().ok()),
+            secret.bundle.as_ref().and_then(|bundle| bundle.as_ref().ok()),
+            secret.revocations.as_ref().and_then(|lists| lists.as_ref().ok()),
+        ),
+        Fact::ConfigMap(map) => (None, map.bundle.as_ref().ok(), map.revocations.as_ref().ok()),
+        Fact::ClusterTrustBundle(object) => (None, object.bundle.as_ref().ok(), None),
+        _ => return Vec::new(),
+    };
+    let of_certificate = certificate.map(|c| [c.not_before, c.not_after.saturating_add(1)]);
+    let members = bundle.into_iter().flat_map(|bundle| bundle.members.iter());
+    let of_members = members.flat_map(|member| [member.not_before, member.not_after.saturating_add(1)]);
+    let begins = lists.map(|lists| lists.not_before);
+    let ends = lists.and_then(|lists| lists.next_update).map(|next| next.saturating_add(1));
+    of_certificate.into_iter().flatten().chain(of_members).chain(begins).chain(ends).collect()
 }

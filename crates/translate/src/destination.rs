@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, EndpointHealth, Endpoints, Locality, Zones},
+    downstream::Http1,
     listener::Transport,
     tls::UpstreamTls,
     traffic::{ClusterTraffic, HealthChecker, Routing, ZonePreference},
@@ -77,6 +78,17 @@ fn first<'a>(
         .min_by_key(|(listener, _)| &listener.place)
 }
 
+/// HTTP/1 as the first listener that the cluster's route is on speaks it.
+fn http1(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'_>) -> Option<Arc<Http1>> {
+    let (listener, _) = first(key, reader, tables)?;
+    let http1 = listener.on_routes.http1.as_ref()?;
+    if !listener.on_routes.wants_host {
+        return Some(http1.clone());
+    }
+    let host = tables.hosts.of(listener.id, reader).ok();
+    Some(Arc::new(http1.with_default_host(host)))
+}
+
 /// The proxies' own side of TLS for a cluster. Of merged Gateways that of the one that has the route's first listener.
 fn client_side<'a>(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'a>) -> &'a ClientSide {
     let gateway = match reader.kind(key.fleet) {
@@ -134,7 +146,10 @@ fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: 
         zones: plan.zones,
         tls,
         health_host: health_host(key, &share.traffic, reader, tables),
-        traffic: ClusterTraffic::clone(&share.traffic),
+        traffic: ClusterTraffic {
+            http1: http1(key, reader, tables),
+            ..ClusterTraffic::clone(&share.traffic)
+        },
         owners: owners(key, plan, reader),
     };
     Made { cluster, secrets }

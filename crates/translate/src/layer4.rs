@@ -8,6 +8,7 @@ use std::{
 use ir::{
     Kind,
     cluster::EMPTY_CLUSTER,
+    downstream::ConnectionSettings,
     listener::{FilterChain, Network, TcpTarget, Transport},
 };
 use store::ObjectId;
@@ -62,7 +63,7 @@ pub fn chains<'a>(
         }
     }
     for (i, chain) in socket.chains.iter().enumerate() {
-        if let Chain::Layer4 { listener, .. } = chain {
+        if let Chain::Layer4 { listener, broken: false, .. } = chain {
             for (route, hosts) in by_age(bound(*listener), reader, tables.routes) {
                 work.route(i, route, hosts, reader);
             }
@@ -99,7 +100,10 @@ struct Work<'s> {
 
 impl Work<'_> {
     fn route(&mut self, index: usize, id: ObjectId, hosts: &[Host], reader: &mut Reader<'_>) {
-        let Chain::Layer4 { listener, tls, by_server_name, .. } = &self.socket.chains[index] else { return };
+        let Chain::Layer4 { listener, tls, by_server_name, connection, .. } = &self.socket.chains[index]
+        else {
+            return;
+        };
         let Some((_, route)) = self.tables.routes.layer4(reader, id) else { return };
         if tls.is_some() && matches!(route.target, TcpTarget::ServerName(_)) {
             // The host would get in plain text what the client sent encrypted.
@@ -138,6 +142,7 @@ impl Work<'_> {
             name: route.name.clone(),
             server_names: free.into_iter().filter(|host| &**host != ANY).collect(),
             tls: tls.clone(),
+            connection: connection.clone(),
             network,
         });
     }
@@ -195,7 +200,11 @@ impl Work<'_> {
             },
             Transport::Udp => udp(EMPTY_CLUSTER.into(), false),
         };
-        self.out.chains[index].push(FilterChain { name, server_names, tls: None, network });
+        let connection = match &self.socket.chains[index] {
+            Chain::Layer4 { connection, .. } => connection.clone(),
+            Chain::Http { .. } => ConnectionSettings::default(),
+        };
+        self.out.chains[index].push(FilterChain { name, server_names, tls: None, connection, network });
     }
 
     fn stat_prefix(&self, prefix: &str) -> Arc<str> {

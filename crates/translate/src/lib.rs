@@ -9,6 +9,7 @@
 pub mod attach;
 pub mod backend;
 pub mod backend_tls;
+mod default_host;
 pub mod destination;
 mod expression;
 mod features;
@@ -26,6 +27,7 @@ mod trust;
 mod unserved;
 
 pub use attach::{AttachOutput, Binding, ParentOutput};
+pub use default_host::DefaultHosts;
 pub use gateway::{AttachListener, FleetOutput, GatewayOutput, ListenerSetOutput, Place};
 pub use host::Host;
 pub use policy::{Policies, PolicyKind, PolicyOutput};

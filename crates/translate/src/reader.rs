@@ -18,7 +18,7 @@ use crate::{
     AttachListener, AttachOutput, Finding, FleetOutput, GatewayOutput, Host, ListenerSetOutput, ParentOutput,
     RouteOutput, Slot, Unserved,
     backend_tls::ClientSide,
-    gateway::{Socket, parameters::INVALID_PARAMETERS},
+    gateway::{ClientVerdict, Socket, parameters::INVALID_PARAMETERS},
 };
 
 /// Everything that a unit can depend on.
@@ -36,6 +36,10 @@ pub enum Dep {
     GatewayStatus(ObjectId),
     /// How a Gateway's proxies reach backends: their own side of TLS, and whether by cluster IP.
     ClientSide(ObjectId),
+    /// What a Gateway found about ClientTrafficPolicies.
+    ClientVerdicts(ObjectId),
+    /// The hostnames without wildcard of the routes on a listener.
+    DefaultHost(ListenerId),
     /// Where a route is attached.
     Attached(ObjectId),
     /// The rules of a route.
@@ -531,6 +535,12 @@ impl<'a> GatewayTable<'a> {
     pub(crate) fn routing(&self, reader: &mut Reader<'_>, fleet: ObjectId) -> ir::traffic::Routing {
         reader.record(Dep::ClientSide(fleet));
         self.0.fleets.get(fleet).map(|fleet| fleet.routing).unwrap_or_default()
+    }
+
+    /// What a Gateway found about ClientTrafficPolicies.
+    pub(crate) fn client_verdicts(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a [ClientVerdict] {
+        reader.record(Dep::ClientVerdicts(gateway));
+        self.gateway(gateway).map_or(&[], |g| &g.client_verdicts)
     }
 
     /// One socket of a fleet.

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ir::{
     Kind,
-    secret::{Authorities, AuthoritiesSource, SYSTEM_AUTHORITIES, TlsCertificate},
+    secret::{Authorities, AuthoritiesSource, Revocations, SYSTEM_AUTHORITIES, TlsCertificate},
 };
 use store::{
     ObjectId,
     facts::{CertificateRef, Trust},
 };
 
-use crate::{Reader, backend_tls, gateway::frontend, trust};
+use crate::{Reader, backend_tls, gateway::frontend, policy::client_traffic, trust};
 
 /// Something that SDS serves. Every listener and cluster that needs it shares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SecretKey {
     /// The certificate in a Secret, with its key.
     Certificate(ObjectId),
-    /// The authorities that a BackendTLSPolicy or a Backend trusts.
+    /// The authorities that a BackendTLSPolicy, a Backend or a ClientTrafficPolicy trusts.
     Authorities(ObjectId),
     /// The authorities that clients of a Gateway must have their certificates from: on a port, or on all that have none
     /// of their own.
@@ -43,6 +43,9 @@ pub(crate) fn name(key: SecretKey, reader: &mut Reader<'_>) -> Arc<str> {
         SecretKey::Certificate(id) => {
             let object = reader.object(id);
             format!("{}/{}", object.namespace, object.name).into()
+        }
+        SecretKey::Authorities(id) if reader.kind(id) == Some(Kind::ClientTrafficPolicy) => {
+            client_traffic::name_of_authorities(id, reader)
         }
         SecretKey::Authorities(id) => {
             let object = reader.object(id);
@@ -78,6 +81,12 @@ pub fn unit(key: SecretKey, reader: &mut Reader<'_>) -> Option<Served> {
                 owner: reader.object(id),
             }))
         }
+        SecretKey::Authorities(id) if reader.kind(id) == Some(Kind::ClientTrafficPolicy) => {
+            let policy = reader.policy(id)?.clone();
+            let (pem, revocations) = client_traffic::authorities(&policy, reader)?;
+            let references = policy.authorities.iter().chain(&policy.revocations);
+            Some(inline((name, revocations), id, references, pem, reader))
+        }
         SecretKey::Authorities(id) => {
             let trust = match reader.kind(id)? {
                 Kind::BackendTlsPolicy => &reader.backend_tls_policy(id)?.trust,
@@ -85,32 +94,33 @@ pub fn unit(key: SecretKey, reader: &mut Reader<'_>) -> Option<Served> {
             };
             let Trust::Authorities(references) = trust else { return None };
             let pem = backend_tls::authorities(id, references, reader).ok()?;
-            Some(inline(name, id, references, pem, reader))
+            Some(inline((name, None), id, references.iter(), pem, reader))
         }
         SecretKey::Clients(id, port) => {
             let gateway = reader.gateway(id)?;
             let validation = gateway.tls.as_ref()?.frontend.as_ref()?.of(port)?;
             let bundles = frontend::usable(id, validation, reader);
             let pem = Some(trust::pem(&bundles)).filter(|pem| !pem.is_empty())?;
-            Some(inline(name, id, &validation.authorities, pem, reader))
+            Some(inline((name, None), id, validation.authorities.iter(), pem, reader))
         }
         SecretKey::System => Some(Served::Authorities(Authorities {
             name,
             source: AuthoritiesSource::File(reader.settings().system_authorities.clone()),
+            revocations: None,
             owners: [].into(),
         })),
     }
 }
 
 /// Authorities that an object refers to. It and what it refers to own them.
-fn inline(
-    name: Arc<str>,
+fn inline<'a>(
+    (name, revocations): (Arc<str>, Option<Revocations>),
     referrer: ObjectId,
-    references: &[CertificateRef],
+    references: impl Iterator<Item = &'a CertificateRef>,
     pem: Bytes,
     reader: &Reader<'_>,
 ) -> Served {
-    let sources = references.iter().filter_map(|r| r.target).map(|target| reader.object(target.id));
+    let sources = references.filter_map(|r| r.target).map(|target| reader.object(target.id));
     let owners = std::iter::once(reader.object(referrer)).chain(sources).collect();
-    Served::Authorities(Authorities { name, source: AuthoritiesSource::Inline(pem), owners })
+    Served::Authorities(Authorities { name, source: AuthoritiesSource::Inline(pem), revocations, owners })
 }

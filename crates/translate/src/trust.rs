@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use ir::Kind;
+use ir::{Kind, ObjectRef};
 use store::{
     Bundle, BundleError,
     facts::{CertificateRef, Target},
@@ -75,9 +75,26 @@ fn one(
     reference: &CertificateRef,
     reader: &mut Reader<'_>,
 ) -> Result<Arc<Bundle>, Untrusted> {
+    let field = format!("caCertificateRefs[{index}]");
+    let holders = "authorities; use a ConfigMap, a Secret or a ClusterTrustBundle";
+    let (target, object) = permitted(referrer, (&field, holders), reference, reader)?;
+    match bundle(target, object.kind, reader) {
+        None => Err(Untrusted::Reference(format!("{field}: {object} does not exist"))),
+        Some(Err(error)) => Err(Untrusted::Reference(format!("{field}: {object} cannot be used: {error}"))),
+        Some(Ok(bundle)) => Ok(bundle),
+    }
+}
+
+/// What a reference leads to, if it may. `holders` says what can hold what is looked for.
+fn permitted(
+    referrer: Referrer<'_>,
+    (field, holders): (&str, &str),
+    reference: &CertificateRef,
+    reader: &mut Reader<'_>,
+) -> Result<(Target, ObjectRef), Untrusted> {
     let Some(target) = reference.target else {
         return Err(Untrusted::Kind(format!(
-            "caCertificateRefs[{index}]: {} {} of group {:?} cannot hold authorities; use a ConfigMap, a Secret or a ClusterTrustBundle",
+            "{field}: {} {} of group {:?} cannot hold {holders}",
             reference.kind, reference.name, reference.group
         )));
     };
@@ -85,17 +102,47 @@ fn one(
     let own = object.namespace.is_empty() || *object.namespace == *referrer.namespace;
     if !own && !reader.granted((referrer.group, referrer.kind), referrer.namespace, target) {
         return Err(Untrusted::NotPermitted(format!(
-            "caCertificateRefs[{index}]: no ReferenceGrant in namespace {} permits {}s of namespace {} to use {object}",
+            "{field}: no ReferenceGrant in namespace {} permits objects of kind {} in namespace {} to use {object}",
             object.namespace, referrer.kind, referrer.namespace
         )));
     }
-    match bundle(target, object.kind, reader) {
-        None => Err(Untrusted::Reference(format!("caCertificateRefs[{index}]: {object} does not exist"))),
-        Some(Err(error)) => {
-            Err(Untrusted::Reference(format!("caCertificateRefs[{index}]: {object} cannot be used: {error}")))
+    Ok((target, object))
+}
+
+/// The lists of revoked certificates that references lead to, as one text. One bad reference spoils all: nobody knows
+/// whom it would have turned away.
+pub(crate) fn revocations(
+    referrer: Referrer<'_>,
+    references: &[CertificateRef],
+    reader: &mut Reader<'_>,
+) -> Result<Bytes, Untrusted> {
+    let now = reader.now();
+    let mut text = BytesMut::new();
+    for (index, reference) in references.iter().enumerate() {
+        let field = format!("refs[{index}]");
+        let holders = "lists of revoked certificates; use a ConfigMap or a Secret";
+        let (target, object) = permitted(referrer, (&field, holders), reference, reader)?;
+        let lists = match object.kind {
+            Kind::ConfigMap => reader.config_map(target.id).map(|map| map.revocations.clone()),
+            Kind::Secret => reader.secret(target.id).map(store::facts::Secret::revocations),
+            kind => {
+                let message = format!("{field}: a {kind} cannot hold {holders}");
+                return Err(Untrusted::Kind(message));
+            }
+        };
+        let unusable = |why: &dyn std::fmt::Display| {
+            Untrusted::Reference(format!("{field}: {object} cannot be used: {why}"))
+        };
+        let lists = match lists {
+            None => return Err(Untrusted::Reference(format!("{field}: {object} does not exist"))),
+            Some(lists) => lists.map_err(|error| unusable(&error))?,
+        };
+        if let Some(why) = lists.invalid(now) {
+            return Err(unusable(&why));
         }
-        Some(Ok(bundle)) => Ok(bundle),
+        text.extend_from_slice(&lists.pem);
     }
+    Ok(text.freeze())
 }
 
 fn bundle(target: Target, kind: Kind, reader: &mut Reader<'_>) -> Option<Result<Arc<Bundle>, BundleError>> {

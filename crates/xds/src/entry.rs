@@ -11,12 +11,15 @@ use std::{
 use bytes::Bytes;
 use ir::{
     listener::HttpFilter,
-    route::{Action, Forward, Mirror, PathMatch, RouteMatch, Rule, StringMatch, Target, ValueMatch},
+    route::{
+        Action, Forward, HeaderValue, Mirror, PathMatch, RouteMatch, Rule, StringMatch, Target, ValueMatch,
+    },
     traffic::RouteTraffic,
 };
 use store::ObjectId;
 use translate::{
-    AttachListener, EntryKey, GatewayTable, Host, PlanKey, Policies, Reader, RouteTable, Slot, Unserved,
+    AttachListener, DefaultHosts, EntryKey, GatewayTable, Host, PlanKey, Policies, Reader, RouteTable, Slot,
+    Unserved,
     policy::backend_traffic::{self, Traffic},
     precedence::{OrderKey, Origin},
     route,
@@ -24,6 +27,9 @@ use translate::{
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::encode;
+
+/// Seconds for which clients remember that a listener offers HTTP/3: a day.
+const ALTERNATIVE_LIFETIME: u32 = 24 * 60 * 60;
 
 /// Status of answers to requests for which a policy cannot be applied.
 const UNUSABLE_POLICY: u16 = 500;
@@ -56,6 +62,7 @@ pub fn unit(
     gateways: GatewayTable<'_>,
     routes: RouteTable<'_>,
     policies: Policies<'_>,
+    hosts: DefaultHosts<'_>,
 ) -> Option<Entries> {
     let virtual_host = key.virtual_host;
     let listener = gateways.listener(reader, virtual_host.table.fleet, virtual_host.listener)?;
@@ -66,7 +73,10 @@ pub fn unit(
         Host::Name(name) => reader.name(name).clone(),
     };
     let unserved = routes.unserved(reader, gateways, key.route, listener.gateway);
-    let rules: Vec<Cow<'_, Rule>> = rules.iter().map(|rule| served(rule, unserved.as_ref())).collect();
+    let rules = rules.iter().map(|rule| with_http3(served(rule, unserved.as_ref()), listener));
+    let rules: Vec<Cow<'_, Rule>> = rules.collect();
+    let on_routes = &listener.on_routes;
+    let broken = on_routes.broken || (on_routes.wants_host && hosts.of(listener.id, reader).is_err());
     let mut encoded = Vec::with_capacity(rules.iter().map(|rule| rule.matches.len()).sum());
     let mut matches = Vec::new();
     let mut filters = BTreeSet::new();
@@ -76,7 +86,7 @@ pub fn unit(
         let applied = policies.of_rule(backend_traffic::KIND, section, listener, reader);
         let version = applied.map(|applied| applied.version);
         // A policy that cannot be applied must not leave its routes open.
-        let refused = version.is_some_and(|version| !version.findings.is_empty());
+        let refused = broken || version.is_some_and(|version| !version.findings.is_empty());
         let said = version.and_then(|version| version.get::<Traffic>());
         let changed = match said {
             _ if refused => {
@@ -163,7 +173,38 @@ fn encode_match(
     if let Some(preflight) = encode::cors_preflight_field(rule, matched, host) {
         push(preflight);
     }
-    push(encode::route_field(rule, traffic, matched, host, listener.port, listener.tls));
+    let traffic = of_listener(traffic, listener);
+    push(encode::route_field(rule, traffic.as_deref(), matched, host, listener.port, listener.tls));
+}
+
+/// What a policy says of a route, with what the listener says of it.
+fn of_listener<'a>(
+    traffic: Option<&'a RouteTraffic>,
+    listener: &AttachListener,
+) -> Option<Cow<'a, RouteTraffic>> {
+    let on_routes = &listener.on_routes;
+    let limited = on_routes.quiet_limits && traffic.is_some_and(|traffic| traffic.local_limit.is_some());
+    if !on_routes.ends_idle_streams && !limited {
+        return traffic.map(Cow::Borrowed);
+    }
+    let mut traffic = traffic.cloned().unwrap_or_default();
+    traffic.idle_of_listener = on_routes.ends_idle_streams;
+    if let Some(limit) = traffic.local_limit.as_mut().filter(|_| on_routes.quiet_limits) {
+        limit.tells = false;
+    }
+    Some(Cow::Owned(traffic))
+}
+
+/// The rule with the header that tells clients of HTTP/3 on the port (RFC 7838), where the listener offers it.
+fn with_http3<'a>(rule: Cow<'a, Rule>, listener: &AttachListener) -> Cow<'a, Rule> {
+    if !listener.on_routes.http3 {
+        return rule;
+    }
+    let mut rule = rule.into_owned();
+    let value = format!("h3=\":{}\"; ma={ALTERNATIVE_LIFETIME}", listener.port);
+    let header = HeaderValue { name: "alt-svc".into(), value: value.into(), append: true };
+    rule.response_headers.add = rule.response_headers.add.iter().cloned().chain([header]).collect();
+    Cow::Owned(rule)
 }
 
 /// A hash of what a match asks for, whichever position it has in its rule. Order counts nowhere, and case not in the

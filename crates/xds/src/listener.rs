@@ -1,10 +1,11 @@
 //! Listeners from the sockets of a Gateway and the HTTP filters that its routes need.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ir::{
     ObjectRef,
-    listener::{FilterChain, Http, HttpFilter, Listener, Network},
+    downstream::HttpSettings,
+    listener::{FilterChain, Http, HttpFilter, Listener, Network, Transport},
 };
 use translate::{
     ListenerId,
@@ -12,27 +13,46 @@ use translate::{
 };
 
 /// The listener of one socket. `layer4` are the filter chains of its TCP, TLS and UDP listeners, by their place among
-/// the socket's chains; `filters` tells what the routes of a chain's table need.
+/// the socket's chains; `filters` tells what the routes of a chain's table need, `default_host` the host of requests that
+/// name none, by what the routes of a listener have.
 pub fn of_socket(
     socket: &Socket,
     owner: ObjectRef,
     layer4: Vec<Vec<FilterChain>>,
     filters: impl Fn(ListenerId) -> BTreeSet<HttpFilter>,
+    mut default_host: impl FnMut(ListenerId) -> Option<Arc<str>>,
 ) -> Listener {
     let mut chains = Vec::new();
     let mut default_chain = None;
     for (chain, layer4) in socket.chains.iter().zip(layer4) {
         match chain {
-            Chain::Http { table, name, routes, server_name, tls, stat_prefix, guard } => {
+            Chain::Http {
+                table,
+                name,
+                routes,
+                server_name,
+                tls,
+                stat_prefix,
+                settings,
+                default_host_of,
+                connection,
+                guard,
+            } => {
                 let chain = FilterChain {
                     name: name.clone(),
                     server_names: server_name.iter().cloned().collect(),
                     tls: tls.clone(),
+                    connection: connection.clone(),
                     network: Network::Http(Http {
                         route_configuration: routes.clone(),
                         stat_prefix: stat_prefix.clone(),
-                        filters: filters(*table),
+                        filters: with_grpc_web(filters(*table), settings.grpc_web),
                         notes_connection: *guard == Guard::Shared,
+                        by_quic: socket.key.transport == Transport::Udp,
+                        settings: match default_host_of {
+                            Some(listener) => with_default_host(settings, default_host(*listener)),
+                            None => settings.clone(),
+                        },
                     }),
                 };
                 if tls.is_some() {
@@ -51,8 +71,24 @@ pub fn of_socket(
         transport: socket.key.transport,
         exclusive: socket.exclusive,
         ipv4_compat: socket.ipv4_compat,
+        settings: socket.settings.clone(),
         chains: chains.into(),
         default_chain,
         owners: [owner].into(),
     }
+}
+
+/// The filters that routes need; gRPC-Web as the listener says, where it does.
+fn with_grpc_web(mut filters: BTreeSet<HttpFilter>, wanted: Option<bool>) -> BTreeSet<HttpFilter> {
+    match wanted {
+        Some(true) => drop(filters.insert(HttpFilter::GrpcWeb)),
+        Some(false) => drop(filters.remove(&HttpFilter::GrpcWeb)),
+        None => {}
+    }
+    filters
+}
+
+fn with_default_host(settings: &HttpSettings, host: Option<Arc<str>>) -> Arc<HttpSettings> {
+    let http1 = settings.http1.as_ref().map(|http1| Arc::new(http1.with_default_host(host)));
+    Arc::new(HttpSettings { http1, ..settings.clone() })
 }

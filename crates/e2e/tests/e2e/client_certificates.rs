@@ -93,3 +93,123 @@ async fn only_certificates_of_the_authorities_get_in() {
     assert_eq!(report.bad, Vec::<String>::new());
     assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revoked_certificates_are_turned_away() {
+    let backends = Backends::start(&["a"]).await;
+    let port = free_port();
+    let authority = Authority::new("clients");
+    let (good, stolen) = (authority.issue_numbered(7, &["good"]), authority.issue_numbered(8, &["stolen"]));
+    let policy = |spec: &str| m::client_policy("clients", "eg", "", spec);
+    let with_list = policy(
+        "headers: {xForwardedClientCert: {mode: SanitizeSet, certDetailsToAdd: [DNS]}}\ntls:\n  clientValidation:\n    \
+         caCertificateRefs: [{kind: ConfigMap, name: ca}]\n    crl: {refs: [{kind: ConfigMap, name: crl}]}\n",
+    );
+    let files = backends.manifest()
+        + &Certificate::new(&[HOST]).secret("cert")
+        + &m::gateway("eg", &m::https("https", port, "", &["cert"]))
+        + &m::authorities("ca", &authority.certificate)
+        + &m::route("all", "eg", &[], &m::to("a"));
+    let list = |serials: &[u64], until: i32| m::revocations("crl", &authority.revoke(serials, until));
+    let gateway =
+        Gateway::start(&[("all.yaml", &files), ("crl.yaml", &list(&[], 2099)), ("policy.yaml", &with_list)])
+            .await;
+    for own in [&good, &stolen] {
+        assert_eq!(answer(port, "h2", Some(own)).await, Some(200));
+    }
+    assert_eq!(answer(port, "h2", None).await, None);
+    let (mut client, _) = Client::tls_as(port, HOST, "h2", Some(&good)).await.unwrap();
+    let told = client.send(get(HOST, "/")).await.received("x-forwarded-client-cert");
+    assert!(told.contains("DNS=good"), "{told}");
+
+    gateway.write("crl.yaml", &list(&[8], 2099));
+    eventually("the revoked one is turned away", async || {
+        answer(port, "h2", Some(&stolen)).await.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(answer(port, "h2", Some(&good)).await, Some(200));
+
+    // Envoy would turn everybody away by a list that is out of date: the policy says so instead.
+    gateway.write("crl.yaml", &list(&[8], 2022));
+    let invalid = |c: &serde_json::Value| c["type"] == "Accepted" && c["reason"] == "Invalid";
+    let condition = gateway.condition("ClientTrafficPolicy", "clients", invalid).await;
+    assert!(condition["message"].as_str().unwrap().contains("out of date"), "{condition}");
+    eventually("requests are answered with an error", async || {
+        (answer(port, "h2", Some(&good)).await == Some(500)).then_some(())
+    })
+    .await;
+    gateway.write("crl.yaml", &list(&[8], 2099));
+    eventually("the list is current again", async || {
+        (answer(port, "h2", Some(&good)).await == Some(200)).then_some(())
+    })
+    .await;
+    assert_eq!(answer(port, "h2", Some(&stolen)).await, None);
+    assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
+}
+
+/// A listener for all names asks for nothing, one for a single name asks for certificates, and both show the same
+/// certificate, so clients use a connection for both. One route is for both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_connection_carries_requests_to_a_listener_that_asks_for_more() {
+    const WIDE: &str = "other.example.com";
+    let backends = Backends::start(&["a"]).await;
+    let port = free_port();
+    let (one, two) = (Authority::new("one"), Authority::new("two"));
+    let listeners = m::https("wild", port, "*.example.com", &["cert"])
+        + &m::https("shop", port, HOST, &["cert"])
+        + &m::https("pay", port, "pay.example.com", &["cert"]);
+    let asks = |name: &str, map: &str| {
+        let refs =
+            format!("tls: {{clientValidation: {{caCertificateRefs: [{{kind: ConfigMap, name: {map}}}]}}}}");
+        m::client_policy(name, "eg", name, &refs)
+    };
+    let files = |mode: &str| {
+        backends.manifest()
+            + &Certificate::new(&["*.example.com"]).secret("cert")
+            + &m::annotated_gateway("eg", ("ferrogate.dev/misdirected-requests", mode), &listeners)
+            + &m::authorities("one", &one.certificate)
+            + &m::authorities("two", &two.certificate)
+            + &asks("shop", "one")
+            + &asks("pay", "two")
+            + &m::route("all", "eg", &[], &m::to("a"))
+    };
+    let (of_one, of_two) = (one.issue(&["client"]), two.issue(&["client"]));
+    let gateway = Gateway::start(&[("all.yaml", &files("Misdirect421"))]).await;
+    for mode in ["Misdirect421", "Serve", "DowngradeALPN"] {
+        gateway.write("all.yaml", &files(mode));
+        gateway
+            .condition("Gateway", "eg", |condition| {
+                let message = condition["message"].as_str().unwrap_or_default();
+                condition["type"] == "OverlappingTLSConfig" && message.contains(&format!("Mode {mode}"))
+            })
+            .await;
+        let offered = if mode == "DowngradeALPN" { &["http/1.1"][..] } else { &["h2", "http/1.1"] };
+        eventually("the mode is in force", async || {
+            let agreed = Client::agreed(port, WIDE).await?;
+            offered.first().is_some_and(|first| *first == agreed).then_some(())
+        })
+        .await;
+        for alpn in offered {
+            // Connection, certificate, host, what comes of it.
+            let table = [
+                (WIDE, None, WIDE, 200),
+                (WIDE, None, HOST, 421),
+                (WIDE, Some(&of_one), HOST, 421),
+                (WIDE, None, "SHOP.example.com:443", 421),
+                (WIDE, None, "pay.example.com", 421),
+                (HOST, Some(&of_one), HOST, 200),
+                (HOST, Some(&of_one), "pay.example.com", 421),
+                ("pay.example.com", Some(&of_two), HOST, 421),
+                ("pay.example.com", Some(&of_two), "pay.example.com", 200),
+            ];
+            for (name, own, host, wanted) in table {
+                let (mut client, _) = Client::tls_as(port, name, alpn, own).await.unwrap();
+                let status = client.send(get(host, "/")).await.status;
+                assert_eq!(status, wanted, "{mode} {alpn}: {host} over a connection to {name}");
+            }
+            let own = answer(port, alpn, None).await;
+            assert_eq!(own, None, "{mode} {alpn}: without a certificate");
+        }
+        assert_eq!(gateway.json("/audit").await, serde_json::json!([]), "{mode}");
+    }
+}

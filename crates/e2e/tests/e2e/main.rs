@@ -4,6 +4,7 @@
 
 mod backend_tls;
 mod client_certificates;
+mod client_traffic;
 mod explain;
 mod faults;
 mod grpc;

@@ -10,6 +10,8 @@ use crate::ObjectRef;
 pub struct RouteTraffic {
     /// The policy; `None` without one.
     pub policy: Option<ObjectRef>,
+    /// The listener says when streams without traffic end, where the route does not.
+    pub idle_of_listener: bool,
     /// Time until the whole answer is there; the route's own timeout goes first.
     pub request_timeout: Option<Duration>,
     /// Time after which a stream is reset.

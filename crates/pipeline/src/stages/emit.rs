@@ -11,8 +11,8 @@ use ir::{
 };
 use store::{ObjectId, Store};
 use translate::{
-    AttachListener, AttachTable, ClusterKey, Dep, GatewayTable, PlanKey, Policies, Reader, RouteTable, Slot,
-    SocketKey, TableKey, VirtualHostKey, destination,
+    AttachListener, AttachTable, ClusterKey, DefaultHosts, Dep, GatewayTable, PlanKey, Policies, Reader,
+    RouteTable, Slot, SocketKey, TableKey, VirtualHostKey, destination,
     gateway::{Chain, Guard},
     layer4,
     policy::backend_traffic,
@@ -46,6 +46,7 @@ impl Stages {
             routes: RouteTable(&self.routes),
             attached: AttachTable(&self.attached),
             policies: Policies(&self.policies),
+            hosts: DefaultHosts(&self.route_hosts.names),
         };
         let (bound, publication) = (&self.route_fleets, &mut run.publication);
         let (secret_use, secrets) = (&mut self.secret_use, &mut run.roots.secrets);
@@ -120,7 +121,7 @@ impl Stages {
         let roots = std::mem::take(&mut run.roots.entries);
         let (gateways, routes) = (GatewayTable(&self.gateways), RouteTable(&self.routes));
         let (policies, features) = (Policies(&self.policies), &mut self.features);
-        let wanted = &self.wanted_entries;
+        let (wanted, default_hosts) = (&self.wanted_entries, DefaultHosts(&self.route_hosts.names));
         let index = &mut self.host_index;
         let mut overlapping = BTreeSet::new();
         let (mut hosts, mut filtered) = (BTreeSet::new(), BTreeSet::new());
@@ -132,7 +133,15 @@ impl Stages {
                     return None;
                 }
                 let created = routes.0.get(key.route)?.origin.created;
-                entry::unit(key, created, &mut Reader::new(store, reads), gateways, routes, policies)
+                entry::unit(
+                    key,
+                    created,
+                    &mut Reader::new(store, reads),
+                    gateways,
+                    routes,
+                    policies,
+                    default_hosts,
+                )
             },
             |change| {
                 hosts.insert(change.key.virtual_host);
@@ -246,6 +255,7 @@ impl Stages {
         let tables =
             layer4::Tables { gateways, routes: RouteTable(&self.routes), policies: Policies(&self.policies) };
         let (features, index, publication) = (&self.features, &self.layer4, &mut run.publication);
+        let hosts = DefaultHosts(&self.route_hosts.names);
         let moved = &mut run.roots.moved;
         let (users, closing, route_fleets) =
             (&mut self.layer4_users, &mut self.closing, &mut self.route_fleets);
@@ -264,9 +274,10 @@ impl Stages {
                 }
                 let bound = |listener| index.routes(listener);
                 let chains = layer4::chains(socket, bound, &mut reader, tables);
-                let listener = listener::of_socket(socket, reader.object(fleet), chains.chains, |table| {
-                    features.get(TableKey { fleet, listener: table })
-                });
+                let filters = |table| features.get(TableKey { fleet, listener: table });
+                let owner = reader.object(fleet);
+                let host = |listener| hosts.of(listener, &mut reader).ok();
+                let listener = listener::of_socket(socket, owner, chains.chains, filters, host);
                 let routes = chains.routes.into_iter().collect();
                 Some(ListenerOutput { resource: Arc::new(resource::listener(&listener)), routes })
             },

@@ -177,6 +177,8 @@ fn dep_in_words(dep: Dep, store: &Store) -> String {
         Dep::Socket(key) => socket_in_words(key, store),
         Dep::GatewayStatus(id) => format!("conditions of {}", object(id)),
         Dep::ClientSide(id) => format!("way to backends of {}", object(id)),
+        Dep::DefaultHost(listener) => format!("hosts of {}", listener_in_words(listener, store)),
+        Dep::ClientVerdicts(id) => format!("ClientTrafficPolicies applied by {}", object(id)),
         Dep::Attached(id) => format!("attachment of {}", object(id)),
         Dep::Rules(id) => format!("rules of {}", object(id)),
         Dep::Plans(id) => format!("clusters of {}", object(id)),

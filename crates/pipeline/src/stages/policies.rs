@@ -3,7 +3,7 @@
 use engine::Reads;
 use store::{ObjectId, Store};
 use translate::{
-    AttachTable, Dep, GatewayTable, PolicyOutput, Reader, RouteTable,
+    AttachTable, DefaultHosts, Dep, GatewayTable, PolicyOutput, Reader, RouteTable,
     policy::{self, Relation},
 };
 
@@ -14,10 +14,10 @@ impl Stages {
         let Run { dirty, roots, .. } = run;
         let (gateways, routes) = (GatewayTable(&self.gateways), RouteTable(&self.routes));
         let attached = AttachTable(&self.attached);
-        let index = &mut self.relations;
+        let (hosts, index) = (DefaultHosts(&self.route_hosts.names), &mut self.relations);
         let mut touched = Vec::new();
         let unit = |id: ObjectId, reads: &mut Reads<Dep>| {
-            policy::unit(id, &mut Reader::new(store, reads), gateways, routes, attached)
+            policy::unit(id, &mut Reader::new(store, reads), gateways, routes, attached, hosts)
         };
         self.policies.update(dirty, std::mem::take(&mut roots.policies), unit, |change| {
             let id = change.key;

@@ -168,6 +168,15 @@ fn listener(value: &Value) -> Value {
             return out;
         }
     }
+    // What all listeners have unless something else is asked for goes without saying.
+    let usual = [("maxConnectionsToAcceptPerSocketEvent", 1), ("perConnectionBufferLimitBytes", 32768)];
+    for field in ["socketOptions", "listenerFiltersTimeout", usual[0].0, usual[1].0] {
+        if let Some(value) =
+            value.get(field).filter(|value| !usual.iter().any(|(f, v)| *f == field && **value == *v))
+        {
+            out[field] = value.clone();
+        }
+    }
     let of_list = value["filterChains"].as_array().into_iter().flatten();
     let chains: Vec<Value> = of_list.chain(value.get("defaultFilterChain")).map(chain).collect();
     out["chains"] = chains.into();

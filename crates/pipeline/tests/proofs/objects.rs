@@ -8,7 +8,7 @@ use ir::{Kind, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that are made.
-pub(crate) const KINDS: [Kind; 20] = [
+pub(crate) const KINDS: [Kind; 21] = [
     Kind::HttpRoute,
     Kind::GrpcRoute,
     Kind::TcpRoute,
@@ -29,6 +29,7 @@ pub(crate) const KINDS: [Kind; 20] = [
     Kind::BackendTlsPolicy,
     Kind::ClusterTrustBundle,
     Kind::BackendTrafficPolicy,
+    Kind::ClientTrafficPolicy,
 ];
 /// Kinds that say what merged Gateways serve: with fewer kinds, Gateways meet more often.
 pub(crate) const MERGING: [Kind; 14] = [
@@ -114,7 +115,7 @@ impl<'a> Choices<'a> {
     }
 
     /// Up to `n` things.
-    fn list(&mut self, n: usize, mut one: impl FnMut(&mut Self) -> Value) -> Vec<Value> {
+    pub(crate) fn list(&mut self, n: usize, mut one: impl FnMut(&mut Self) -> Value) -> Vec<Value> {
         (0..self.pick(n + 1)).map(|_| one(self)).collect()
     }
 
@@ -196,6 +197,7 @@ impl<'a> Choices<'a> {
             Kind::Backend => self.backend(),
             Kind::EnvoyProxy => self.envoy_proxy(),
             Kind::BackendTrafficPolicy => self.backend_traffic_policy(),
+            Kind::ClientTrafficPolicy => self.client_traffic_policy(),
         };
         let mut document =
             json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata});
@@ -280,12 +282,39 @@ impl<'a> Choices<'a> {
             self.maybe(&mut reference, "namespace", |c| c.namespace().into());
             spec["tls"] = json!({"backend": {"clientCertificateRef": reference}});
         }
+        if self.pick(4) == 3 {
+            let validation = self.frontend();
+            spec["tls"]["frontend"] = json!({"default": validation});
+            self.maybe(
+                &mut spec["tls"]["frontend"],
+                "perPort",
+                |c| json!([{"port": PORTS[c.pick(PORTS.len())], "tls": c.frontend()}]),
+            );
+        }
         self.maybe(&mut spec, "allowedListeners", |c| {
             let mut namespaces = json!({"from": c.of(&["All", "Same", "Selector", "None"])});
             c.maybe(&mut namespaces, "selector", |c| json!({"matchLabels": {"team": c.of(&["x", "y"])}}));
             json!({"namespaces": namespaces})
         });
         json!({"spec": spec})
+    }
+
+    /// What a Gateway asks of clients, perhaps nothing.
+    fn frontend(&mut self) -> Value {
+        let mut tls = json!({});
+        self.maybe(&mut tls, "validation", |c| {
+            let mode = c.of(&["AllowValidOnly", "AllowValidOnly", "AllowInsecureFallback"]);
+            json!({"caCertificateRefs": [c.authority()], "mode": mode})
+        });
+        tls
+    }
+
+    /// A reference to authorities, or to something else.
+    pub(crate) fn authority(&mut self) -> Value {
+        let kind = self.of(&["ConfigMap", "ConfigMap", "Secret", "Service"]);
+        let mut reference = json!({"group": "", "kind": kind, "name": self.name()});
+        self.maybe(&mut reference, "namespace", |c| c.namespace().into());
+        reference
     }
 
     fn listener_set(&mut self) -> Value {

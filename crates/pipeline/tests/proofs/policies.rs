@@ -96,4 +96,43 @@ impl Choices<'_> {
             |c| json!({"metrics": {"routeStatName": c.of(&["%ROUTE_NAME%", "x", "%NONE%"])}}),
         );
     }
+
+    pub(crate) fn client_traffic_policy(&mut self) -> Value {
+        let mut spec = self.targets(&["Gateway", "ListenerSet"]);
+        self.maybe(&mut spec, "timeout", |c| {
+            let mut timeout = json!({});
+            c.maybe(&mut timeout, "tcp", |c| json!({"idleTimeout": c.of(&["1s", "2s"])}));
+            c.maybe(&mut timeout, "http", |c| json!({"streamIdleTimeout": c.of(&["1s", "2s"])}));
+            timeout
+        });
+        self.maybe(&mut spec, "http1", |c| match c.pick(3) {
+            0 => json!({"enableTrailers": true}),
+            1 => json!({"http10": {"useDefaultHost": true}}),
+            _ => json!({"preserveHeaderCase": true, "http10": {}}),
+        });
+        self.maybe(&mut spec, "http3", |_| json!({}));
+        self.maybe(&mut spec, "grpc", |c| json!({"enableWeb": c.pick(2) == 1}));
+        self.maybe(&mut spec, "healthCheck", |c| json!({"path": c.of(&["/up", "/live"])}));
+        self.maybe(&mut spec, "connection", |c| match c.pick(3) {
+            0 => json!({"connectionLimit": {"value": 1 + c.pick(3)}}),
+            1 => json!({"bufferLimit": "64Ki"}),
+            // No buffer is so large: the routes that it is for are answered with an error.
+            _ => json!({"bufferLimit": "8Gi"}),
+        });
+        self.maybe(&mut spec, "proxyProtocol", |c| json!({"optional": c.pick(2) == 1}));
+        self.maybe(&mut spec, "tls", |c| {
+            let mut tls = json!({});
+            c.maybe(&mut tls, "alpnProtocols", |c| c.list(2, |c| c.of(&["h2", "http/1.1"]).into()).into());
+            c.maybe(&mut tls, "ciphers", |c| json!([c.of(&["ECDHE-RSA-AES128-GCM-SHA256", "none"])]));
+            c.maybe(&mut tls, "clientValidation", |c| {
+                let mode = c.of(&["Request", "RequireAny", "VerifyIfGiven", "RequireAndVerify"]);
+                let mut validation = json!({"mode": mode});
+                c.maybe(&mut validation, "caCertificateRefs", |c| json!([c.authority()]));
+                c.maybe(&mut validation, "crl", |c| json!({"refs": [c.authority()]}));
+                validation
+            });
+            tls
+        });
+        json!({"spec": spec})
+    }
 }

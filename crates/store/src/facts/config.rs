@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use ir::SecretBytes;
 
 use super::Meta;
-use crate::{Bundle, BundleError, Certificate, CertificateError, bundle, certificate};
+use crate::{
+    Bundle, BundleError, Certificate, CertificateError, Revocations, RevocationsError, bundle, certificate,
+    crl,
+};
 
 /// What is kept of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +23,19 @@ pub struct Secret {
     pub certificate: Option<Result<Arc<Certificate>, CertificateError>>,
     /// The authorities in it, read once; `None` for those of a certificate of its own, which few ask for.
     pub(crate) bundle: Option<Result<Arc<Bundle>, BundleError>>,
+    /// The lists of revoked certificates in it, read once; `None` for those of a certificate, which few ask for.
+    pub(crate) revocations: Option<Result<Arc<Revocations>, RevocationsError>>,
 }
 
 impl Secret {
     /// The certificate in it with its key, whatever the Secret's type.
     pub fn pair(&self) -> Result<Arc<Certificate>, CertificateError> {
         self.certificate.clone().unwrap_or_else(|| certificate::parse(&self.data).map(Arc::new))
+    }
+
+    /// The lists of revoked certificates in it.
+    pub fn revocations(&self) -> Result<Arc<Revocations>, RevocationsError> {
+        self.revocations.clone().unwrap_or_else(|| crl::of_secret(&self.data))
     }
 
     /// The authorities in it.
@@ -45,6 +55,8 @@ pub struct ConfigMap {
     pub binary: BTreeMap<Arc<str>, Arc<str>>,
     /// The authorities in it, read once.
     pub bundle: Result<Arc<Bundle>, BundleError>,
+    /// The lists of revoked certificates in it, read once.
+    pub revocations: Result<Arc<Revocations>, RevocationsError>,
 }
 
 /// What is kept of a Namespace.

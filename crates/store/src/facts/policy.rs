@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ir::Kind;
 use serde_json::Value;
 
-use super::{LabelSelector, Meta, Target};
+use super::{CertificateRef, LabelSelector, Meta, Target};
 use crate::{NameId, ObjectId};
 
 /// What is kept of a policy.
@@ -23,8 +23,12 @@ pub struct Policy {
     pub merge: Option<MergeType>,
     /// `spec` as JSON without its targets, because that is what is merged: a typed form has lost what was left unset.
     pub document: Arc<Value>,
-    /// Secrets and ConfigMaps that it refers to.
+    /// ConfigMaps with bodies of responses that it refers to.
     pub references: Box<[Target]>,
+    /// Authorities of clients that it refers to, in order.
+    pub authorities: Box<[CertificateRef]>,
+    /// Lists of revoked certificates that it refers to, in order.
+    pub revocations: Box<[CertificateRef]>,
 }
 
 /// An object that a policy names, in the policy's namespace.

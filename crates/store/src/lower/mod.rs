@@ -16,7 +16,7 @@ use engine::Interner;
 use ir::{Kind, ObjectRef, SecretBytes};
 
 use crate::{
-    BundleError, NameId, ObjectId, bundle, certificate,
+    BundleError, NameId, ObjectId, RevocationsError, bundle, certificate, crl,
     facts::{ConfigMap, Fact, GrantFrom, GrantTo, Meta, Namespace, ReferenceGrant, Secret, Target},
     store::Hold,
 };
@@ -68,6 +68,9 @@ impl<'a> Lowering<'a> {
             }
             api::Object::BackendTrafficPolicy(policy) => {
                 Fact::Policy(Arc::new(self.backend_traffic_policy(policy)))
+            }
+            api::Object::ClientTrafficPolicy(policy) => {
+                Fact::Policy(Arc::new(self.client_traffic_policy(policy)))
             }
         };
         (fact, self.holds.into())
@@ -150,6 +153,7 @@ impl<'a> Lowering<'a> {
             bundle: (!is_certificate || data.contains_key(bundle::AUTHORITIES))
                 .then(|| bundle::of_secret(&data)),
             certificate: is_certificate.then(|| certificate::parse(&data).map(Arc::new)),
+            revocations: (!is_certificate).then(|| crl::of_secret(&data)),
             kind: text(&secret.type_),
             data,
         }
@@ -166,6 +170,9 @@ impl<'a> Lowering<'a> {
             binary: (map.binary_data.iter().flatten())
                 .filter_map(|(key, bytes)| Some((text(key), text(std::str::from_utf8(&bytes.0).ok()?))))
                 .collect(),
+            revocations: crl::entry(&data)
+                .ok_or(RevocationsError::Missing)
+                .and_then(|text| crl::read(text.as_bytes())),
             data,
         }
     }

@@ -6,9 +6,7 @@ use ir::Kind;
 use serde_json::Value;
 
 use super::{Lowering, gateway::label_selector, text};
-use crate::facts::{
-    LabelSelector, MergeType, Policy, PolicyTarget, SelectedNamespaces, Target, TargetSelector,
-};
+use crate::facts::{LabelSelector, MergeType, Policy, PolicyTarget, SelectedNamespaces, TargetSelector};
 
 /// Fields of `spec` that say what a policy is for; they are no part of what it says.
 const TARGETS: [&str; 3] = ["targetRef", "targetRefs", "targetSelectors"];
@@ -22,7 +20,28 @@ impl Lowering<'_> {
         // Maps with string keys alone always become JSON.
         let document = serde_json::to_value(spec).unwrap_or_default();
         let merge = spec.merge_type;
-        self.policy(Kind::BackendTrafficPolicy, &policy.metadata, &spec.targets, merge, document, references)
+        let kind = Kind::BackendTrafficPolicy;
+        Policy { references, ..self.policy(kind, &policy.metadata, &spec.targets, merge, document) }
+    }
+
+    pub(super) fn client_traffic_policy(&mut self, policy: &api::ClientTrafficPolicy) -> Policy {
+        let spec = &policy.spec;
+        let validation = spec.tls.as_ref().and_then(|tls| tls.client_validation.as_ref());
+        let authorities = validation.map_or(&[][..], |validation| &validation.ca_certificate_refs);
+        let crl = validation.and_then(|validation| validation.crl.as_ref());
+        let authorities = (authorities.iter())
+            .map(|r| self.authority(&r.group, &r.kind, r.namespace.as_deref(), &r.name))
+            .collect();
+        let revocations = (crl.map_or(&[][..], |crl| &crl.refs).iter())
+            .map(|r| self.authority(&r.group, &r.kind, r.namespace.as_deref(), &r.name))
+            .collect();
+        let document = serde_json::to_value(spec).unwrap_or_default();
+        let kind = Kind::ClientTrafficPolicy;
+        Policy {
+            authorities,
+            revocations,
+            ..self.policy(kind, &policy.metadata, &spec.targets, None, document)
+        }
     }
 
     /// What policies of all kinds have in common.
@@ -33,7 +52,6 @@ impl Lowering<'_> {
         targets: &api::PolicyTargetReferences,
         merge: Option<api::envoyproxy::MergeType>,
         mut document: Value,
-        references: Box<[Target]>,
     ) -> Policy {
         if let Value::Object(fields) = &mut document {
             fields.retain(|field, _| !TARGETS.contains(&field.as_str()));
@@ -48,7 +66,9 @@ impl Lowering<'_> {
                 api::envoyproxy::MergeType::JSONMerge => MergeType::Json,
             }),
             document: Arc::new(document),
-            references,
+            references: [].into(),
+            authorities: [].into(),
+            revocations: [].into(),
         }
     }
 

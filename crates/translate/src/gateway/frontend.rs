@@ -27,7 +27,7 @@ const INVALID_PARAMETERS: &str = "InvalidParameters";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// What SDS has to serve for it.
-    pub authorities: SecretKey,
+    pub authorities: Option<SecretKey>,
     /// The demand.
     pub validation: Arc<ClientValidation>,
 }
@@ -92,11 +92,12 @@ impl Frontend {
         });
         self.insecure |= any && validation.insecure;
         let asked = any.then(|| Asked {
-            authorities: key,
+            authorities: Some(key),
             validation: Arc::new(ClientValidation {
-                authorities: secret::name(key, reader),
+                authorities: Some(secret::name(key, reader)),
                 required: !validation.insecure,
                 untrusted: validation.insecure,
+                ..ClientValidation::default()
             }),
         });
         Check { asked, unresolved }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use store::facts;
 
 use super::{
-    Fleet,
+    Fleet, clients,
     listener::{Judged, Protocol},
     member::Member,
     parameters::{INVALID_PARAMETERS, Parameters},
@@ -91,9 +91,10 @@ pub(super) fn on_hold(fleet: &Fleet, reader: &mut Reader<'_>) -> Wish {
 }
 
 /// Ports of the Service. Listeners that share a port and its transport share the Service's port, which has the name of
-/// the first.
+/// the first; HTTP/3 has one of its own beside it.
 fn ports(judged: &[Judged<'_>], parameters: &Parameters) -> Box<[ServicePort]> {
     let mut ports: Vec<ServicePort> = Vec::new();
+    let mut by_quic = clients::http3_ports(judged);
     for listener in judged.iter().filter(|listener| listener.ready()) {
         let protocol = if listener.protocol == Protocol::Udp { Layer4::Udp } else { Layer4::Tcp };
         let port = listener.fact.port;
@@ -106,6 +107,14 @@ fn ports(judged: &[Judged<'_>], parameters: &Parameters) -> Box<[ServicePort]> {
             container_port: socket::container_port(port, parameters.keeps_ports()),
             protocol,
         });
+        if by_quic.remove(&port) {
+            ports.push(ServicePort {
+                name: format!("{}-{port}-h3", listener.fact.protocol.to_ascii_lowercase()).into(),
+                port,
+                container_port: socket::container_port(port, parameters.keeps_ports()),
+                protocol: Layer4::Udp,
+            });
+        }
     }
     ports.into()
 }

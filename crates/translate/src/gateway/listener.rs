@@ -11,6 +11,7 @@ use store::{
 use super::{
     Owner, Place,
     certificates::{self, Certificate},
+    clients::Covered,
     frontend::Asked,
     misdirected::Misdirected,
 };
@@ -93,6 +94,8 @@ pub struct Judged<'a> {
     pub certificates: Vec<Certificate>,
     /// What clients must show.
     pub client: Option<Asked>,
+    /// The ClientTrafficPolicy that it has.
+    pub policy: Option<Covered>,
     /// Why no certificate of a client can be checked, although it must be.
     pub unchecked: Option<Finding>,
     /// Why it is not accepted.
@@ -272,6 +275,7 @@ pub(super) fn judge<'a>(
         supported_kinds: protocol.kinds(passthrough).to_vec(),
         certificates: Vec::new(),
         client: None,
+        policy: None,
         unchecked: None,
         not_accepted: None,
         not_programmed: None,

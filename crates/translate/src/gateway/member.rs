@@ -4,8 +4,8 @@ use ir::{ConditionStatus, ObjectRef};
 use store::{ObjectId, facts};
 
 use super::{
-    Age, AttachListener, Fleet, GatewayOutput, Judged, ListenerSetOutput, OVERLAPPING_TLS, Owner,
-    client_side, conditions,
+    Age, AttachListener, ClientVerdict, Fleet, GatewayOutput, Judged, ListenerSetOutput, OVERLAPPING_TLS,
+    Owner, client_side, conditions,
     frontend::{self, Frontend},
     insecure,
     misdirected::Misdirected,
@@ -99,7 +99,7 @@ impl<'a> Member<'a> {
     pub(super) fn output(
         mut self,
         (mut judged, mut listeners): (impl Iterator<Item = Judged<'a>>, impl Iterator<Item = AttachListener>),
-        (unusable, overlapping): (Option<Finding>, Option<Finding>),
+        (unusable, overlapping, client_verdicts): (Option<Finding>, Option<Finding>, Box<[ClientVerdict]>),
         parameters: &Parameters,
         outputs: &mut Vec<ListenerSetOutput>,
         reader: &mut Reader<'_>,
@@ -146,7 +146,7 @@ impl<'a> Member<'a> {
         status.attached_sets = sets::count(&sets);
         outputs.append(&mut sets);
         let (id, object) = (self.part.id, self.object);
-        GatewayOutput { id, object, managed: true, listeners: own, client_side, status }
+        GatewayOutput { id, object, managed: true, listeners: own, client_side, client_verdicts, status }
     }
 }
 

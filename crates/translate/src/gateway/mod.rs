@@ -5,6 +5,7 @@
 
 mod certificates;
 mod client_side;
+mod clients;
 mod conflict;
 pub(crate) mod frontend;
 mod infra;
@@ -20,8 +21,8 @@ mod socket;
 use std::sync::Arc;
 
 use ir::{
-    Condition, ConditionStatus, Kind, Metadata, ObjectRef, infra::Wish, tls::ClientValidation,
-    traffic::Routing,
+    Condition, ConditionStatus, Kind, Metadata, ObjectRef, downstream::Http1, infra::Wish,
+    tls::ClientValidation, traffic::Routing,
 };
 use rustc_hash::FxHashMap;
 use store::{
@@ -35,6 +36,7 @@ use self::{
     misdirected::Door,
 };
 use crate::{Finding, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey};
+pub use clients::{ClientVerdict, NoHttp3};
 pub use listener::Judged;
 pub use misdirected::Guard;
 pub use parameters::Judge;
@@ -79,6 +81,8 @@ pub struct GatewayOutput {
     pub listeners: Arc<[AttachListener]>,
     /// The proxies' own side of TLS from it to backends.
     pub client_side: ClientSide,
+    /// What became of ClientTrafficPolicies.
+    pub client_verdicts: Box<[ClientVerdict]>,
     /// Conditions.
     pub status: GatewayConditions,
 }
@@ -148,6 +152,8 @@ pub struct AttachListener {
     pub guard: Guard,
     /// What clients must show when they connect; `None` when they are not asked for a certificate.
     pub client: Option<Arc<ClientValidation>>,
+    /// What its ClientTrafficPolicy means for routes.
+    pub on_routes: OnRoutes,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
     /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
     pub xds_name: Arc<str>,
@@ -160,8 +166,25 @@ impl AttachListener {
     pub fn shown(&self) -> impl PartialEq + use<'_> {
         let protocol = (self.port, self.tls, self.by_name);
         let table = (self.table, protocol, self.hostname, self.ready, self.guard);
-        (table, &self.client, &self.place, &self.xds_name, &self.metadata)
+        (table, &self.client, &self.on_routes, &self.place, &self.xds_name, &self.metadata)
     }
+}
+
+/// What a ClientTrafficPolicy means for the routes of a listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnRoutes {
+    /// The policy cannot be applied: all requests are answered with status 500, and connections without HTTP are closed.
+    pub broken: bool,
+    /// It says when streams without traffic end.
+    pub ends_idle_streams: bool,
+    /// HTTP/3 is offered on the port.
+    pub http3: bool,
+    /// Clients are not told of local rate limits, where a rule of the limits does not say otherwise.
+    pub quiet_limits: bool,
+    /// The host of HTTP/1.0 requests that name none is left to its routes: without exactly one, it is as broken.
+    pub wants_host: bool,
+    /// HTTP/1, which is spoken to backends likewise.
+    pub http1: Option<Arc<Http1>>,
 }
 
 /// Where a listener stands in the list that the listeners of a fleet form: Gateway after Gateway, and of each its own
@@ -287,6 +310,7 @@ fn judged<'a>(
         judged.extend(member.judge(reader));
     }
     conflict::mark(&mut judged, reader);
+    let mut verdicts = clients::cover(&mut judged, reader);
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
     let listeners = attach_listeners(fleet, &members, (&judged, &doors), reader);
@@ -302,7 +326,8 @@ fn judged<'a>(
         let count = member.listeners();
         let (own, attached) = (judged.by_ref().take(count), listeners.by_ref().take(count));
         let overlapping = overlapping.remove(&member.part.id);
-        let findings = (unusable.clone(), overlapping);
+        let verdicts = verdicts.remove(&member.part.id).unwrap_or_default().into();
+        let findings = (unusable.clone(), overlapping, verdicts);
         gateways.push(member.output((own, attached), findings, &parameters, &mut sets, reader));
     }
     gateways.sort_unstable_by_key(|gateway| gateway.id);
@@ -324,7 +349,7 @@ fn judged<'a>(
 fn served_secrets(judged: &[Judged<'_>]) -> Box<[SecretKey]> {
     let ready = || judged.iter().filter(|listener| listener.ready());
     let certificates = ready().flat_map(|j| j.certificates.iter().map(|c| SecretKey::Certificate(c.id)));
-    let authorities = ready().filter_map(|j| j.client.as_ref().map(|asked| asked.authorities));
+    let authorities = ready().filter_map(|j| j.client.as_ref()?.authorities);
     let mut keys: Vec<SecretKey> = certificates.chain(authorities).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -384,6 +409,7 @@ impl GatewayOutput {
             managed,
             listeners: [].into(),
             client_side: ClientSide::default(),
+            client_verdicts: [].into(),
             status: GatewayConditions::default(),
         }
     }
@@ -459,6 +485,7 @@ fn attach_listeners(
     let members: FxHashMap<ObjectId, &Member<'_>> =
         members.iter().map(|member| (member.part.id, member)).collect();
     let mut narrower = siblings::narrower(judged, reader);
+    let http3 = clients::http3_ports(judged);
     (judged.iter().zip(doors).zip(&mut narrower))
         .filter_map(|((own, door), narrower)| {
             let (listener, member) = (own.fact, members.get(&own.gateway)?);
@@ -481,6 +508,7 @@ fn attach_listeners(
                 table: Some(table).filter(|_| by_host && own.ready()),
                 guard: door.guard,
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
+                on_routes: clients::on_routes(own, &http3, reader),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: member.object.clone(),

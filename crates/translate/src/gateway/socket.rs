@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use ir::listener::{DownstreamTls, ListenerRef, Transport};
+use ir::{
+    downstream::{ConnectionSettings, HttpSettings, SocketSettings},
+    listener::{DownstreamTls, ListenerRef, Transport},
+    tls::TlsParameters,
+};
 use rustc_hash::FxHashMap;
 use store::{Infrastructure, ObjectId, facts};
 
 use super::{
-    Fleet,
+    Fleet, clients,
     listener::{Judged, Protocol},
     member::Member,
     misdirected::{Door, Guard},
@@ -33,6 +37,8 @@ pub struct Socket {
     pub exclusive: bool,
     /// True when IPv4 comes in too although the address is IPv6.
     pub ipv4_compat: bool,
+    /// What it says of all connections.
+    pub settings: Arc<SocketSettings>,
     /// The listeners on it, in order within each protocol.
     pub listeners: Box<[ListenerRef]>,
     /// Chains in the order of the listeners.
@@ -56,6 +62,12 @@ pub enum Chain {
         tls: Option<DownstreamTls>,
         /// Prefix of statistics.
         stat_prefix: Arc<str>,
+        /// What it says of requests.
+        settings: Arc<HttpSettings>,
+        /// The listener whose routes tell the host of requests that name none.
+        default_host_of: Option<ListenerId>,
+        /// What it says of connections.
+        connection: ConnectionSettings,
         /// Which requests for other listeners' hosts the route configuration answers with 421.
         guard: Guard,
     },
@@ -71,6 +83,10 @@ pub enum Chain {
         hostname: Option<Arc<str>>,
         /// Termination, for TLS listeners with certificates.
         tls: Option<DownstreamTls>,
+        /// What it says of connections.
+        connection: ConnectionSettings,
+        /// True when its connections are closed, whatever routes it has, because its policy cannot be applied.
+        broken: bool,
     },
 }
 
@@ -108,8 +124,10 @@ pub(super) fn group(
                 // The name must be unique: further addresses of a Gateway add themselves to it.
                 let name = if nth == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
                 let (address, listeners, chains) = (address.clone(), [].into(), [].into());
-                let socket = Socket { key, name, address, exclusive, ipv4_compat, listeners, chains };
-                sockets.push(Building { socket, listeners: Vec::new(), chains: Vec::new() });
+                let settings = Arc::default();
+                let socket =
+                    Socket { key, name, address, exclusive, ipv4_compat, settings, listeners, chains };
+                sockets.push(Building { socket, settings: None, listeners: Vec::new(), chains: Vec::new() });
                 sockets.len() - 1
             });
             let building = &mut sockets[index];
@@ -118,6 +136,7 @@ pub(super) fn group(
                 name: listener.fact.name.clone(),
                 gateway: reader.object(listener.gateway),
             });
+            clients::join(&mut building.settings, listener);
             let chains = &mut building.chains;
             // Plain HTTP listeners of a port share the first one's chain.
             if listener.protocol == Protocol::Http
@@ -128,13 +147,64 @@ pub(super) fn group(
             chains.push(chain(listener, (routes, port), door, reader));
         }
     }
-    let finish = |b: Building| Socket { listeners: b.listeners.into(), chains: b.chains.into(), ..b.socket };
-    sockets.into_iter().map(finish).collect()
+    let finish = |b: Building| Socket {
+        settings: b.settings.unwrap_or_default().into(),
+        listeners: b.listeners.into(),
+        chains: b.chains.into(),
+        ..b.socket
+    };
+    let sockets: Vec<Socket> = sockets.into_iter().map(finish).collect();
+    let by_quic = quic(judged, &sockets);
+    sockets.into_iter().chain(by_quic).collect()
+}
+
+/// Sockets for HTTP/3 beside those for TCP: with the same HTTPS listeners, but for those that ask clients for
+/// certificates.
+fn quic(judged: &[Judged<'_>], sockets: &[Socket]) -> Vec<Socket> {
+    let ports = clients::http3_ports(judged);
+    let reachable = |listener: &ListenerRef| {
+        judged
+            .iter()
+            .find(|j| j.owner == listener.owner && j.fact.name == listener.name)
+            .filter(|j| ports.contains(&j.fact.port) && clients::by_quic(j))
+    };
+    let mut by_quic = Vec::new();
+    for socket in sockets.iter().filter(|socket| socket.key.transport == Transport::Tcp) {
+        let listeners: Vec<&ListenerRef> =
+            socket.listeners.iter().filter(|l| reachable(l).is_some()).collect();
+        if listeners.is_empty() {
+            continue;
+        }
+        let names: Vec<&Arc<str>> =
+            listeners.iter().filter_map(|l| reachable(l)).map(|j| &j.xds_name).collect();
+        let chains = socket.chains.iter().filter_map(|chain| match chain {
+            Chain::Http { name, tls: Some(tls), .. } if names.contains(&name) => {
+                let mut chain = chain.clone();
+                if let Chain::Http { tls: of_chain, .. } = &mut chain {
+                    *of_chain = Some(DownstreamTls { alpn: ["h3".into()].into(), ..tls.clone() });
+                }
+                Some(chain)
+            }
+            _ => None,
+        });
+        by_quic.push(Socket {
+            key: SocketKey { transport: Transport::Udp, ..socket.key },
+            name: format!("{}-quic", socket.name).into(),
+            // Envoy gives each worker a socket of its own for QUIC.
+            exclusive: false,
+            settings: Arc::default(),
+            chains: chains.collect(),
+            listeners: listeners.into_iter().cloned().collect(),
+            ..socket.clone()
+        });
+    }
+    by_quic
 }
 
 /// A socket while listeners join it.
 struct Building {
     socket: Socket,
+    settings: Option<SocketSettings>,
     listeners: Vec<ListenerRef>,
     chains: Vec<Chain>,
 }
@@ -153,9 +223,14 @@ fn chain(
     door: Door,
     reader: &Reader<'_>,
 ) -> Chain {
+    let policy = listener.policy.as_ref().map(|policy| &policy.settings.tls);
+    let given = policy.and_then(|tls| tls.alpn.as_deref());
     let tls = |alpn: Box<[Arc<str>]>| DownstreamTls {
         certificates: listener.certificates.iter().map(|c| c.xds_name.clone()).collect(),
         alpn,
+        parameters: policy.map_or_else(TlsParameters::default, |tls| tls.parameters.clone()),
+        tickets: policy.is_some_and(|tls| tls.tickets),
+        sessions: policy.is_some_and(|tls| tls.sessions),
         client: listener.client.as_ref().map(|asked| asked.validation.clone()),
     };
     match listener.protocol {
@@ -166,8 +241,11 @@ fn chain(
                 name: listener.xds_name.clone(),
                 routes: routes.xds_name.clone(),
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
-                tls: secure.then(|| tls(listener.mode.alpn(None, listener))),
+                tls: secure.then(|| tls(listener.mode.alpn(given, listener))),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
+                settings: clients::http(listener, reader),
+                default_host_of: clients::default_host_of(listener, reader),
+                connection: clients::connection(listener),
                 guard: door.guard,
             }
         }
@@ -176,7 +254,9 @@ fn chain(
             name: listener.xds_name.clone(),
             by_server_name: listener.protocol == Protocol::Tls,
             hostname: listener.fact.hostname.map(|h| reader.name(h).clone()),
-            tls: (!listener.certificates.is_empty()).then(|| tls([].into())),
+            tls: (!listener.certificates.is_empty()).then(|| tls(given.unwrap_or_default().into())),
+            connection: clients::connection(listener),
+            broken: listener.policy.as_ref().is_some_and(|policy| policy.broken),
         },
     }
 }

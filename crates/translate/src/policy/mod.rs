@@ -9,6 +9,7 @@
 //! that has one, as a whole; with `mergeType`, a route's policy is merged over the closest one of its listener.
 
 pub mod backend_traffic;
+pub mod client_traffic;
 mod merge;
 mod scope;
 mod status;
@@ -22,7 +23,7 @@ use serde_json::Value;
 use store::{ObjectId, facts};
 
 use crate::{
-    AttachListener, Dep, Finding, Reader,
+    AttachListener, DefaultHosts, Dep, Finding, Reader,
     reader::{AttachTable, GatewayTable, RouteTable},
 };
 pub use merge::{Origins, Source};
@@ -30,6 +31,7 @@ pub use scope::{Relation, Relations, Scope};
 pub(crate) use status::truncated;
 pub use status::{Place, unit as status};
 use target::claims;
+pub(crate) use target::holder;
 
 /// A kind of policies.
 pub trait PolicyKind: Sync {
@@ -45,20 +47,30 @@ pub trait PolicyKind: Sync {
     /// What a document says, and what is wrong with it: with findings, the policy cannot be applied.
     fn read(&self, source: &Source<'_>, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>);
 
-    /// What is wrong with a policy at one Gateway, or at one listener of it, although nothing is wrong with it elsewhere.
-    fn refuse(
+    /// What a Gateway found when it applied a policy that has a scope in it, for kinds that Gateways apply.
+    fn at_gateway(
         &self,
-        _settings: &dyn Settings,
-        _target: ObjectId,
-        _listener: Option<&AttachListener>,
-        _listeners: &[AttachListener],
-    ) -> Option<Finding> {
-        None
+        _policy: ObjectId,
+        _scope: &Scope,
+        _gateway: ObjectId,
+        _outputs: (GatewayTable<'_>, DefaultHosts<'_>),
+        _reader: &mut Reader<'_>,
+    ) -> AtGateway {
+        AtGateway::default()
     }
 }
 
+/// What a Gateway found when it applied a policy.
+#[derive(Debug, Default)]
+pub struct AtGateway {
+    /// Why the policy cannot be applied there.
+    pub against: Vec<Finding>,
+    /// What its author should know all the same: reasons with sentences.
+    pub warnings: Vec<(&'static str, String)>,
+}
+
 /// The kinds of policies that are built.
-const KINDS: &[&dyn PolicyKind] = &[&backend_traffic::BackendTraffic];
+const KINDS: &[&dyn PolicyKind] = &[&backend_traffic::BackendTraffic, &client_traffic::ClientTraffic];
 
 /// What stages need to know of a kind of policies; `None` for kinds that are none, or are not built.
 pub fn of(kind: Kind) -> Option<&'static dyn PolicyKind> {
@@ -213,6 +225,7 @@ pub fn unit(
     gateways: GatewayTable<'_>,
     routes: RouteTable<'_>,
     attached: AttachTable<'_>,
+    hosts: DefaultHosts<'_>,
 ) -> Option<PolicyOutput> {
     let kind = of(reader.kind(id)?)?;
     let policy = reader.policy(id)?.clone();
@@ -242,7 +255,7 @@ pub fn unit(
             if crate::route::of(reader.kind(target)?).is_some() {
                 work.at_route(target, section.as_ref(), reader, (gateways, routes, attached));
             } else {
-                work.at_listeners(target, section.as_ref(), reader, gateways);
+                work.at_listeners(target, section.as_ref(), reader, (gateways, hosts));
             }
         }
     }
@@ -279,12 +292,13 @@ impl Work {
         target: ObjectId,
         section: Option<&Arc<str>>,
         reader: &mut Reader<'_>,
-        gateways: GatewayTable<'_>,
+        (gateways, hosts): (GatewayTable<'_>, DefaultHosts<'_>),
     ) {
         // One that is not ours, or not there, may be another controller's: nothing is said of it.
         let Some(gateway) = scope::gateway_of(target, reader) else { return };
-        let Some((_, listeners)) = gateways.listeners(reader, gateway, target) else { return };
-        let listener = listeners.iter().find(|l| Some(&l.name) == section);
+        if gateways.listeners(reader, gateway, target).is_none() {
+            return;
+        }
         let scope = Scope { object: target, section: section.cloned() };
         let mut place = Place::new(scope::ancestor(&scope, reader));
         if section.is_some_and(|section| !scope::has_section(target, section, reader)) {
@@ -292,13 +306,12 @@ impl Work {
         } else if let Some(other) = self.conflict(&scope, reader) {
             place.refused = Some(other);
         } else {
-            place.invalid = self.version(None, reader).or_else(|| {
-                let settings = &self.output.versions.get(&None)?.settings;
-                self.kind.refuse(&**settings, target, listener, listeners)
-            });
+            let at = self.kind.at_gateway(self.id, &scope, gateway, (gateways, hosts), reader);
+            place.invalid = self.version(None, reader).or_else(|| status::joined(&at.against));
+            place.warnings = at.warnings;
             if let Some(parent) = scope::around(&scope, gateway) {
                 let child = scope.clone();
-                self.relations.push(Relation { gateway, parent, child, route: false, merged: false });
+                self.relations.push(Relation { gateway, parent, child, of_route: false, merged: false });
             }
             place.scope = Some((gateway, scope));
         }
@@ -333,7 +346,7 @@ impl Work {
                 gateway: parent.gateway,
                 parent: scope,
                 child: whole.clone(),
-                route: true,
+                of_route: true,
                 merged: false,
             });
             place.overriding.clone_from(&overriding);
@@ -368,7 +381,7 @@ impl Work {
                         gateway: parent.gateway,
                         parent: of,
                         child: route.clone(),
-                        route: true,
+                        of_route: true,
                         merged: true,
                     });
                     place.merged = Some(reader.object(policy));

@@ -28,8 +28,8 @@ pub struct Relation {
     pub parent: Scope,
     /// The narrower one.
     pub child: Scope,
-    /// The narrower one is a route.
-    pub route: bool,
+    /// True when the narrower one is a route.
+    pub of_route: bool,
     /// True when the narrower one's policy is merged over the broader one's.
     pub merged: bool,
 }
@@ -74,7 +74,7 @@ impl Relations {
                 // All relations here are in the Gateway.
                 None => scope.object == r.gateway || scope.object == r.parent.object,
                 // A route that is attached to the object as a whole is on its listener, too.
-                Some(_) => r.route && scope.object == r.parent.object && r.parent.section.is_none(),
+                Some(_) => r.of_route && scope.object == r.parent.object && r.parent.section.is_none(),
             };
             !r.merged && (r.parent == *scope || within)
         };

@@ -17,6 +17,11 @@ use crate::{Dep, Finding, Reader, route, status::problem};
 /// Most entries that a status may have (Gateway API, `PolicyStatus.ancestors`).
 const MAX_ANCESTORS: usize = 16;
 
+/// Reason of `Warning` for deprecated fields.
+const DEPRECATED_FIELD: &str = "DeprecatedField";
+/// Reason of `Warning` for warnings of different reasons.
+const SEVERAL_WARNINGS: &str = "Warnings";
+
 /// A policy at one object, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -32,6 +37,8 @@ pub struct Place {
     pub overriding: Vec<Arc<str>>,
     /// The scope that the policy has there, with its Gateway; `None` for policies of routes.
     pub scope: Option<(ObjectId, Scope)>,
+    /// What its author should know: reasons with sentences.
+    pub warnings: Vec<(&'static str, String)>,
     /// True for one listener of a place that has an entry of its own: it says only what is true of this listener.
     pub partial: bool,
 }
@@ -45,6 +52,7 @@ impl Place {
             merged: None,
             overriding: Vec::new(),
             scope: None,
+            warnings: Vec::new(),
             partial: false,
         }
     }
@@ -94,7 +102,7 @@ struct Entry {
     ancestor: Option<ParentReference>,
     accepted: bool,
     against: Option<Finding>,
-    warned: bool,
+    warnings: Vec<(&'static str, String)>,
     merged: Option<String>,
     overridden: Option<String>,
 }
@@ -121,7 +129,7 @@ impl Entry {
             return;
         }
         self.accepted = true;
-        self.warned = !output.deprecated.is_empty();
+        self.warnings.extend(place.warnings.iter().cloned());
         let kind = output.object.kind;
         if !place.overriding.is_empty() {
             let rules = place.overriding.join(", ");
@@ -167,16 +175,18 @@ impl Entry {
         for (kind, message) in [("Merged", self.merged), ("Overridden", self.overridden)] {
             conditions.extend(message.map(|message| condition(kind, ConditionStatus::True, kind, message)));
         }
-        if self.warned {
+        let mut warnings = self.warnings;
+        if self.accepted && !output.deprecated.is_empty() {
             let fields: Vec<String> = (output.deprecated.iter())
                 .map(|(field, instead)| format!("{field} is deprecated, use {instead} instead"))
                 .collect();
-            conditions.push(condition(
-                "Warning",
-                ConditionStatus::True,
-                "DeprecatedField",
-                fields.join("; "),
-            ));
+            warnings.push((DEPRECATED_FIELD, fields.join("; ")));
+        }
+        if let Some((first, _)) = warnings.first() {
+            let several = warnings.iter().any(|(reason, _)| reason != first);
+            let reason = if several { SEVERAL_WARNINGS } else { first };
+            let messages: Vec<&str> = warnings.iter().map(|(_, message)| &**message).collect();
+            conditions.push(condition("Warning", ConditionStatus::True, reason, messages.join("; ")));
         }
         (!conditions.is_empty()).then_some(ParentStatus { parent: self.ancestor?, conditions })
     }

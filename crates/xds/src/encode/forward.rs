@@ -67,7 +67,8 @@ pub(super) fn action(
     let timeout = forward.timeout.or(traffic.and_then(|traffic| traffic.request_timeout));
     action.timeout = timeout.map(duration);
     let idle_timeout = traffic.and_then(|traffic| traffic.stream_idle_timeout);
-    action.idle_timeout = idle_timeout.or(timeout.map(idle_of)).map(duration);
+    let of_listener = traffic.is_some_and(|traffic| traffic.idle_of_listener);
+    action.idle_timeout = idle_timeout.or(timeout.filter(|_| !of_listener).map(idle_of)).map(duration);
     action.max_stream_duration = traffic
         .and_then(|traffic| traffic.max_stream_duration)
         .map(|span| MaxStreamDuration { max_stream_duration: Some(duration(span)), ..Default::default() });

@@ -4,24 +4,27 @@ use std::sync::LazyLock;
 
 use envoy_api::{
     any,
-    core::{Http2ProtocolOptions, HttpProtocolOptions, http_protocol_options::HeadersWithUnderscoresAction},
+    core::Http3ProtocolOptions,
     cors::Cors,
     encode,
     grpc_stats::{FilterConfig as GrpcStats, filter_config::PerMethodStatSpecifier},
     grpc_web::GrpcWeb,
     hcm::{
         HttpConnectionManager, HttpFilter, Rds,
-        http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation},
+        http_connection_manager::{CodecType, RouteSpecifier},
         http_filter,
     },
     http_rbac::Rbac,
     router::Router,
     stateful_session::StatefulSession,
-    well_known::{Any, boolean, uint32},
+    well_known::{Any, boolean},
 };
-use ir::listener::{Http, HttpFilter as Filter};
+use ir::{
+    downstream::HttpSettings,
+    listener::{Http, HttpFilter as Filter},
+};
 
-use super::{access_log, config_source, limits, misdirected, rate_limit, response, wire::Fields};
+use super::{config_source, downstream, limits, misdirected, rate_limit, response, wire::Fields};
 
 /// Filter that a route's CORS policy is for.
 pub(super) const CORS_FILTER: &str = "envoy.filters.http.cors";
@@ -40,14 +43,47 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
         })),
         ..Default::default()
     });
-    fields.raw(&DEFAULTS);
+    let settings = &*http.settings;
+    if *settings == HttpSettings::default() {
+        fields.raw(&DEFAULTS);
+    } else {
+        fields.message(&downstream::manager(settings));
+    }
+    if http.by_quic {
+        fields.raw(&BY_QUIC);
+    }
     if http.notes_connection {
         fields.raw(&misdirected::NOTE);
     }
-    // The set is in the order in which filters act; those that compress and the router come last.
+    // The set is in the order in which filters act. What is the listener's own stands in between; filters that compress and
+    // the router come last.
+    let (overrides, others): (Vec<&Filter>, Vec<&Filter>) =
+        http.filters.iter().partition(|f| matches!(f, Filter::CustomResponse(_)));
+    let (early, others): (Vec<&Filter>, Vec<&Filter>) =
+        others.into_iter().partition(|f| matches!(f, Filter::Fault | Filter::Cors));
+    filters(fields, &overrides);
+    if let Some(path) = &settings.health_check {
+        fields.raw(&encoded(downstream::health_check(path)));
+    }
+    filters(fields, &early);
+    if !settings.late.is_empty() {
+        fields.raw(&encoded(downstream::late(&settings.late)));
+    }
+    filters(fields, &others);
+    for compressor in limits::compressor_filters(&http.filters) {
+        fields.raw(&encoded(compressor));
+    }
+    if settings.envoy_headers {
+        fields.raw(&encoded(router(true)));
+    } else {
+        fields.raw(&ROUTER);
+    }
+}
+
+fn filters(fields: &mut Fields, filters: &[&Filter]) {
     let mut named: Option<&str> = None;
     let mut buffered = false;
-    for filter in &http.filters {
+    for filter in filters {
         match filter {
             // A policy that is merged over several others may have several forms; Envoy knows filters by name.
             Filter::CustomResponse(overrides) if named == Some(&*overrides.policy) => {}
@@ -72,15 +108,12 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
             Filter::Compressor(_) => {}
         }
     }
-    for compressor in limits::compressor_filters(&http.filters) {
-        fields.raw(&encoded(compressor));
-    }
-    fields.raw(&ROUTER);
 }
 
-/// The filter that sends requests on, as the last of `http_filters`.
-pub(super) fn router() -> HttpFilter {
-    filter("envoy.filters.http.router", any(&Router { suppress_envoy_headers: true, ..Default::default() }))
+/// The filter that sends requests on, as the last of `http_filters`; with headers that begin with `X-Envoy-`, or without.
+pub(super) fn router(envoy_headers: bool) -> HttpFilter {
+    let config = Router { suppress_envoy_headers: !envoy_headers, ..Default::default() };
+    filter("envoy.filters.http.router", any(&config))
 }
 
 pub(super) fn filter(name: &str, config: Any) -> HttpFilter {
@@ -95,7 +128,16 @@ fn encoded(filter: HttpFilter) -> Vec<u8> {
     encode(&HttpConnectionManager { http_filters: vec![filter], ..Default::default() })
 }
 
-static ROUTER: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(router()));
+static ROUTER: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(router(false)));
+
+/// HTTP/3.
+static BY_QUIC: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    encode(&HttpConnectionManager {
+        codec_type: CodecType::Http3.into(),
+        http3_protocol_options: Some(Http3ProtocolOptions::default()),
+        ..Default::default()
+    })
+});
 
 static FAULT: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(limits::fault_filter()));
 
@@ -131,25 +173,5 @@ static GRPC_STATISTICS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     encoded(filter("envoy.filters.http.grpc_stats", any(&statistics)))
 });
 
-/// What all connection managers have.
-static DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    encode(&HttpConnectionManager {
-        access_log: vec![access_log::of_routes()],
-        common_http_protocol_options: Some(HttpProtocolOptions {
-            headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
-            ..Default::default()
-        }),
-        http2_protocol_options: Some(Http2ProtocolOptions {
-            max_concurrent_streams: uint32(100),
-            initial_stream_window_size: uint32(64 << 10),
-            initial_connection_window_size: uint32(1 << 20),
-            ..Default::default()
-        }),
-        normalize_path: boolean(true),
-        merge_slashes: true,
-        path_with_escaped_slashes_action: PathWithEscapedSlashesAction::UnescapeAndRedirect.into(),
-        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
-        use_remote_address: boolean(true),
-        ..Default::default()
-    })
-});
+/// What connection managers have of which nothing else is said.
+static DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| encode(&downstream::manager(&HttpSettings::default())));

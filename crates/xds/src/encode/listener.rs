@@ -4,25 +4,27 @@ use std::sync::LazyLock;
 
 use envoy_api::{
     any,
-    core::{TransportSocket, transport_socket},
-    encode,
+    core::{TransportSocket, UdpSocketConfig, transport_socket},
+    duration, encode,
     listener::{
-        FilterChain as ChainMessage, FilterChainMatch, Listener as Message, ListenerFilter, listener_filter,
+        FilterChain as ChainMessage, FilterChainMatch, Listener as Message, ListenerFilter,
+        QuicProtocolOptions, UdpListenerConfig, listener::DrainType, listener_filter,
     },
+    quic::QuicDownstreamTransport,
     tcp_proxy::{TcpProxy, tcp_proxy},
     tls::{CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, downstream_tls_context},
-    tls_inspector::TlsInspector,
     udp_proxy::{self, UdpProxyConfig, udp_proxy_config},
-    well_known::{boolean, uint32},
+    well_known::boolean,
     xds_core, xds_matcher,
 };
 use ir::{
     cluster::INVALID_BACKEND_CLUSTER,
-    listener::{DownstreamTls, FilterChain, Listener, Network, TcpTarget, Transport},
+    downstream::{Fingerprints, SocketSettings},
+    listener::{DownstreamTls, FilterChain, Http, Listener, Network, TcpTarget, Transport},
 };
 
 use super::{
-    access_log, address, config_source, hash, http, server_name, tls,
+    access_log, address, config_source, downstream, hash, http, server_name, socket, tls,
     wire::{Fields, type_url},
 };
 
@@ -67,19 +69,42 @@ pub fn listener(listener: &Listener) -> Vec<u8> {
 }
 
 fn tcp(fields: &mut Fields, listener: &Listener) {
-    fields.raw(&TCP_DEFAULTS);
-    if listener.chains.iter().any(reads_server_name) {
+    let settings = &*listener.settings;
+    if *settings == SocketSettings::default() {
+        fields.raw(&TCP_DEFAULTS);
+    } else {
+        fields.message(&socket::tcp(settings));
+    }
+    if let Some(protocol) = settings.proxy_protocol {
+        fields.message(&Message {
+            listener_filters: vec![socket::proxy_protocol(protocol)],
+            ..Default::default()
+        });
+    }
+    if settings.fingerprints.any() {
+        let inspector = socket::tls_inspector(settings.fingerprints);
+        fields.message(&Message { listener_filters: vec![inspector], ..Default::default() });
+    } else if listener.chains.iter().any(reads_server_name) {
         fields.raw(&INSPECT_TLS);
     }
+    chains(fields, listener, downstream_tls);
+}
+
+fn chains(fields: &mut Fields, listener: &Listener, tls: fn(&DownstreamTls) -> TransportSocket) {
     for chain in &listener.chains {
-        fields.nested(FILTER_CHAINS, |message| filter_chain(message, chain));
+        fields.nested(FILTER_CHAINS, |message| filter_chain(message, chain, tls));
     }
     if let Some(chain) = &listener.default_chain {
-        fields.nested(DEFAULT_FILTER_CHAIN, |message| filter_chain(message, chain));
+        fields.nested(DEFAULT_FILTER_CHAIN, |message| filter_chain(message, chain, tls));
     }
 }
 
 fn udp(fields: &mut Fields, listener: &Listener) {
+    if listener.chains.iter().any(|chain| matches!(chain.network, Network::Http(_))) {
+        fields.raw(&BY_QUIC);
+        chains(fields, listener, quic_tls);
+        return;
+    }
     let mut chains = listener.chains.iter().chain(&listener.default_chain);
     let forwarding = chains.find_map(|chain| match &chain.network {
         Network::Udp { cluster, stat_prefix, by_source } => Some((cluster, stat_prefix, *by_source)),
@@ -93,7 +118,7 @@ fn udp(fields: &mut Fields, listener: &Listener) {
     }
 }
 
-fn filter_chain(message: &mut Fields, chain: &FilterChain) {
+fn filter_chain(message: &mut Fields, chain: &FilterChain, tls: fn(&DownstreamTls) -> TransportSocket) {
     let names = server_names(chain);
     message.message(&ChainMessage {
         name: chain.name.to_string(),
@@ -101,9 +126,20 @@ fn filter_chain(message: &mut Fields, chain: &FilterChain) {
             server_names: names.iter().map(|name| name.to_string()).collect(),
             ..Default::default()
         }),
-        transport_socket: chain.tls.as_ref().map(downstream_tls),
+        transport_socket: chain.tls.as_ref().map(tls),
+        transport_socket_connect_timeout: chain.connection.handshake_timeout.map(duration),
         ..Default::default()
     });
+    let stat_prefix = match &chain.network {
+        Network::Http(Http { stat_prefix, .. }) | Network::Tcp { stat_prefix, .. } => Some(stat_prefix),
+        Network::Udp { .. } => None,
+    };
+    if let Some((limit, stat_prefix)) = chain.connection.limit.zip(stat_prefix) {
+        const URL: &str = type_url!("envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit");
+        network_filter(message, "envoy.filters.network.connection_limit", URL, |filter| {
+            filter.message(&downstream::connection_limit(limit, stat_prefix));
+        });
+    }
     match &chain.network {
         Network::Http(settings) => {
             const URL: &str = type_url!(
@@ -123,6 +159,7 @@ fn filter_chain(message: &mut Fields, chain: &FilterChain) {
                     stat_prefix: stat_prefix.to_string(),
                     cluster_specifier: Some(clusters(target)),
                     hash_policy: if *by_source { vec![hash::of_connections()] } else { Vec::new() },
+                    idle_timeout: chain.connection.idle_timeout.map(duration),
                     ..Default::default()
                 });
                 proxy.raw(&TCP_PROXY_LOG);
@@ -177,28 +214,45 @@ fn server_names(chain: &FilterChain) -> &[std::sync::Arc<str>] {
 }
 
 fn downstream_tls(tls: &DownstreamTls) -> TransportSocket {
+    let config = any(&tls_context(tls));
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(config)),
+    }
+}
+
+fn quic_tls(tls: &DownstreamTls) -> TransportSocket {
+    let config = any(&QuicDownstreamTransport {
+        downstream_tls_context: Some(tls_context(tls)),
+        ..Default::default()
+    });
+    TransportSocket {
+        name: "envoy.transport_sockets.quic".to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(config)),
+    }
+}
+
+fn tls_context(tls: &DownstreamTls) -> DownstreamTlsContext {
     use downstream_tls_context::SessionTicketKeysType;
     let certificates = tls.certificates.iter().map(|name| SdsSecretConfig {
         name: name.to_string(),
         sds_config: Some(config_source::ads_without_timeout()),
     });
-    let context = DownstreamTlsContext {
+    DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
+            tls_params: tls::parameters(&tls.parameters),
             alpn_protocols: tls.alpn.iter().map(|protocol| protocol.to_string()).collect(),
             tls_certificate_sds_secret_configs: certificates.collect(),
             validation_context_type: tls.client.as_deref().map(tls::client_validation),
             ..Default::default()
         }),
         require_client_certificate: tls.client.as_ref().and_then(|client| boolean(client.required)),
-        // No resumption, neither by ticket nor by session id: a session would outlive the certificate and the
-        // listener that it was made with.
-        session_ticket_keys_type: Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)),
-        disable_stateful_session_resumption: true,
+        // No resumption unless somebody asks for it, neither by ticket nor by session id: a session would outlive the
+        // certificate and the listener that it was made with.
+        session_ticket_keys_type: (!tls.tickets)
+            .then_some(SessionTicketKeysType::DisableStatelessSessionResumption(true)),
+        disable_stateful_session_resumption: !tls.sessions,
         ..Default::default()
-    };
-    TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
     }
 }
 
@@ -238,20 +292,22 @@ static LISTENER_LOG: LazyLock<Vec<u8>> =
 static TCP_PROXY_LOG: LazyLock<Vec<u8>> =
     LazyLock::new(|| encode(&TcpProxy { access_log: vec![access_log::of_routes()], ..Default::default() }));
 
-static TCP_DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    encode(&Message {
-        per_connection_buffer_limit_bytes: uint32(32 << 10),
-        // One connection a wake-up spreads connections over the workers.
-        max_connections_to_accept_per_socket_event: uint32(1),
-        ..Default::default()
-    })
-});
+static TCP_DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| encode(&socket::tcp(&SocketSettings::default())));
 
 static INSPECT_TLS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let inspector = ListenerFilter {
-        name: "envoy.filters.listener.tls_inspector".to_owned(),
-        config_type: Some(listener_filter::ConfigType::TypedConfig(any(&TlsInspector::default()))),
-        ..Default::default()
-    };
+    let inspector = socket::tls_inspector(Fingerprints::default());
     encode(&Message { listener_filters: vec![inspector], ..Default::default() })
+});
+
+/// What a listener for HTTP/3 has. It drains when it changes, and not because a health check is told to fail.
+static BY_QUIC: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    encode(&Message {
+        udp_listener_config: Some(UdpListenerConfig {
+            downstream_socket_config: Some(UdpSocketConfig::default()),
+            quic_options: Some(QuicProtocolOptions::default()),
+            ..Default::default()
+        }),
+        drain_type: DrainType::ModifyOnly.into(),
+        ..Default::default()
+    })
 });

@@ -33,6 +33,8 @@ pub fn authorities(authorities: &Authorities) -> Vec<u8> {
         name: authorities.name.to_string(),
         r#type: Some(secret::Type::ValidationContext(CertificateValidationContext {
             trusted_ca,
+            crl: authorities.revocations.as_ref().and_then(|revocations| inline(&revocations.pem)),
+            only_verify_leaf_cert_crl: authorities.revocations.as_ref().is_some_and(|r| r.leaf_only),
             ..Default::default()
         })),
     })

@@ -16,9 +16,12 @@ use envoy_api::{
     },
     well_known::{Kind, Struct, Value, object},
 };
-use ir::tls::{ClientValidation, SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification};
+use ir::tls::{
+    ClientValidation, NameKind, NameMatch, SubjectAltName, TlsParameters, TlsVersion, UpstreamTls,
+    Verification,
+};
 
-use super::config_source;
+use super::{config_source, downstream};
 
 /// Envoy's transport socket for TLS.
 const TLS: &str = "envoy.transport_sockets.tls";
@@ -102,21 +105,46 @@ fn validation(verification: &Verification) -> ValidationContextType {
 
 /// What a client's certificate must show.
 pub(super) fn client_validation(client: &ClientValidation) -> ValidationContextType {
+    let mut context = CertificateValidationContext {
+        allow_expired_certificate: client.expired,
+        verify_certificate_spki: client.key_hashes.iter().map(ToString::to_string).collect(),
+        verify_certificate_hash: client.certificate_hashes.iter().map(ToString::to_string).collect(),
+        match_typed_subject_alt_names: client.names.iter().map(name).collect(),
+        ..Default::default()
+    };
+    if client.untrusted {
+        context.trust_chain_verification = TrustChainVerification::AcceptUntrusted.into();
+    }
+    let Some(authorities) = &client.authorities else {
+        return ValidationContextType::ValidationContext(context);
+    };
     let authorities = SdsSecretConfig {
-        name: client.authorities.to_string(),
+        name: authorities.to_string(),
         sds_config: Some(config_source::ads_without_timeout()),
     };
-    if !client.untrusted {
+    if context == CertificateValidationContext::default() {
         return ValidationContextType::ValidationContextSdsSecretConfig(authorities);
     }
     ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
-        default_validation_context: Some(CertificateValidationContext {
-            trust_chain_verification: TrustChainVerification::AcceptUntrusted.into(),
-            ..Default::default()
-        }),
+        default_validation_context: Some(context),
         validation_context_sds_secret_config: Some(authorities),
         ..Default::default()
     })
+}
+
+fn name(name: &NameMatch) -> SubjectAltNameMatcher {
+    let (kind, oid) = match &name.kind {
+        NameKind::Dns => (SanType::Dns, ""),
+        NameKind::Email => (SanType::Email, ""),
+        NameKind::Ip => (SanType::IpAddress, ""),
+        NameKind::Uri => (SanType::Uri, ""),
+        NameKind::Other(oid) => (SanType::OtherName, &**oid),
+    };
+    SubjectAltNameMatcher {
+        san_type: kind.into(),
+        matcher: Some(downstream::text(&name.text)),
+        oid: oid.to_owned(),
+    }
 }
 
 /// What a handshake may agree on; nothing when all is Envoy's to choose.

@@ -38,6 +38,7 @@ pub(super) fn read(
     let preconnect = connection.and_then(|connection| connection.preconnect.as_ref());
     let health = settings.health_check.as_ref();
     ClusterTraffic {
+        http1: None,
         load_balancer: settings.load_balancer.as_ref().and_then(|lb| balancing::read(lb, findings)),
         proxy_protocol: settings.proxy_protocol.as_ref().map(|protocol| match protocol.version {
             ProxyProtocolVersion::V1 => ProxyProtocol::V1,
@@ -65,7 +66,7 @@ pub(super) fn read(
     }
 }
 
-fn keepalive(spec: &KeepaliveSpec) -> TcpKeepalive {
+pub(in crate::policy) fn keepalive(spec: &KeepaliveSpec) -> TcpKeepalive {
     let seconds = |text| span(text).map(|span| u32::try_from(span.as_secs()).unwrap_or(u32::MAX));
     TcpKeepalive {
         probes: spec.probes,
@@ -114,7 +115,7 @@ fn dns(spec: &clustersettings::Dns, policy: &Policy, reader: &Reader<'_>) -> Dns
     }
 }
 
-fn http2(spec: &Http2Settings, findings: &mut Findings) -> Http2 {
+pub(in crate::policy) fn http2(spec: &Http2Settings, findings: &mut Findings) -> Http2 {
     let mut window = |field: &str, size: Option<&api::Quantity>| {
         let size = size?;
         let bytes = size.bytes().filter(|bytes| WINDOW.contains(bytes));

@@ -24,10 +24,11 @@ use serde_json::Value;
 
 use super::{Policies, PolicyKind, Settings, Source};
 use crate::{
-    AttachListener, ClusterKey, ClusterPlan, Finding, Reader, Slot,
+    AttachListener, ClusterKey, ClusterPlan, DefaultHosts, Finding, Reader, Slot,
     reader::{AttachTable, GatewayTable, RouteTable},
     route::{self as routes, BackendKind, Destination},
 };
+pub(super) use cluster::{http2, keepalive};
 
 /// The kind.
 pub const KIND: Kind = Kind::BackendTrafficPolicy;
@@ -95,10 +96,10 @@ impl MergeKeys for ByType {
 
 /// What is wrong with a policy.
 #[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
+pub(super) struct Findings(pub(super) Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, field: &str, message: impl std::fmt::Display) {
+    pub(super) fn add(&mut self, field: &str, message: impl std::fmt::Display) {
         self.0.push(Finding::new(field, "Invalid", format!("{field}: {message}")));
     }
 }
@@ -125,6 +126,8 @@ pub struct Tables<'a> {
     pub attached: AttachTable<'a>,
     /// Policies.
     pub policies: Policies<'a>,
+    /// Hostnames of routes.
+    pub hosts: DefaultHosts<'a>,
 }
 
 /// How listeners of a Gateway use the backends of a rule.

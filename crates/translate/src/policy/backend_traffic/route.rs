@@ -28,6 +28,7 @@ pub(super) fn read(
     }
     RouteTraffic {
         policy: Some(reader.object(source.policy.meta.id)),
+        idle_of_listener: false,
         request_timeout: span(http.and_then(|http| http.request_timeout.as_ref())),
         max_stream_duration: span(http.and_then(|http| http.max_stream_duration.as_ref())),
         stream_idle_timeout: span(http.and_then(|http| http.stream_idle_timeout.as_ref())),

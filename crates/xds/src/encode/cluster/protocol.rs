@@ -28,10 +28,11 @@ use envoy_api::{
 };
 use ir::{
     cluster::Protocol,
+    downstream::Http1,
     traffic::{AdmissionControl as Admission, ClusterTraffic, Http2},
 };
 
-use crate::encode::http::filter;
+use crate::encode::{downstream, http::filter};
 
 /// Initial flow-control windows towards HTTP/2 backends: 64 KiB for a stream, 1 MiB for a connection.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -70,11 +71,15 @@ pub(super) fn options(protocol: Protocol, traffic: &ClusterTraffic, way: Way) ->
         ..Default::default()
     };
     let common = (common != CommonOptions::default()).then_some(common);
-    let needed = protocol != Protocol::Http1 || traffic.client_protocol || traffic.admission.is_some();
+    let of_clients = traffic.http1.as_deref().and_then(http1_of_clients);
+    let needed = protocol != Protocol::Http1
+        || traffic.client_protocol
+        || traffic.admission.is_some()
+        || of_clients.is_some();
     if !needed && !way.tls && common.is_none() {
         return None;
     }
-    let http1 = Http1ProtocolOptions::default;
+    let http1 = || of_clients.clone().unwrap_or_default();
     let http2 = || http2(traffic.http2.as_ref());
     let explicit = |config| {
         UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) })
@@ -101,6 +106,11 @@ pub(super) fn options(protocol: Protocol, traffic: &ClusterTraffic, way: Way) ->
         http_filters: traffic.admission.as_ref().map(filters).unwrap_or_default(),
         ..Default::default()
     })
+}
+
+/// HTTP/1 as clients speak it, but for what only they send.
+fn http1_of_clients(http1: &Http1) -> Option<Http1ProtocolOptions> {
+    downstream::http1(&Http1 { ignored_upgrades: [].into(), ..http1.clone() })
 }
 
 fn http2(settings: Option<&Http2>) -> Http2ProtocolOptions {

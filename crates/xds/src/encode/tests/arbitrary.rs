@@ -6,6 +6,7 @@ use envoy_api::{cluster, encode as canonical, endpoint, listener, route};
 use ir::{
     Kind, Metadata, ObjectRef,
     cluster::{Address, Cluster, Discovery, Endpoint, Endpoints, Locality, Protocol, Zones},
+    downstream::ConnectionSettings,
     listener::{
         DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, TcpTarget, Transport, VirtualHost,
     },
@@ -24,6 +25,7 @@ use ir::{
 use proptest::{collection::vec, option, prelude::*};
 use prost::{Message, Name};
 
+use super::downstream;
 use crate::encode;
 
 type Text = Arc<str>;
@@ -427,7 +429,14 @@ fn chain() -> impl Strategy<Value = FilterChain> {
     let network = prop_oneof![
         (text(), text(), filters, any::<bool>()).prop_map(
             |(route_configuration, stat_prefix, filters, notes_connection)| {
-                Network::Http(Http { route_configuration, stat_prefix, filters, notes_connection })
+                Network::Http(Http {
+                    route_configuration,
+                    stat_prefix,
+                    filters,
+                    notes_connection,
+                    by_quic: notes_connection,
+                    settings: if notes_connection { downstream::http().into() } else { Arc::default() },
+                })
             }
         ),
         (tcp_target(), text(), any::<bool>()).prop_map(|(target, stat_prefix, by_source)| Network::Tcp {
@@ -441,20 +450,31 @@ fn chain() -> impl Strategy<Value = FilterChain> {
             by_source
         }),
     ];
-    let client = (text(), any::<bool>(), any::<bool>()).prop_map(|(authorities, required, untrusted)| {
-        Arc::new(ClientValidation { authorities, required, untrusted })
-    });
-    let tls = (list(), list(), option::of(client)).prop_map(|(certificates, alpn, client)| DownstreamTls {
-        certificates,
-        alpn,
-        client,
-    });
-    (text(), list(), option::of(tls), network).prop_map(|(name, server_names, tls, network)| FilterChain {
-        name,
-        server_names,
-        tls,
-        network,
-    })
+    let client = (option::of(name()), any::<bool>(), any::<bool>(), list()).prop_map(
+        |(authorities, required, untrusted, hashes)| {
+            let asked = ClientValidation { authorities, required, untrusted, ..downstream::validation() };
+            Arc::new(ClientValidation { key_hashes: hashes, ..asked })
+        },
+    );
+    let tls = (list(), list(), option::of(client), any::<bool>()).prop_map(
+        |(certificates, alpn, client, sessions)| DownstreamTls {
+            certificates,
+            alpn,
+            client,
+            parameters: TlsParameters::default(),
+            sessions,
+            tickets: !sessions,
+        },
+    );
+    (text(), list(), option::of(tls), network, any::<bool>()).prop_map(
+        |(name, server_names, tls, network, limited)| FilterChain {
+            name,
+            server_names,
+            tls,
+            connection: if limited { downstream::connection() } else { ConnectionSettings::default() },
+            network,
+        },
+    )
 }
 
 fn listener() -> impl Strategy<Value = Listener> {
@@ -467,6 +487,7 @@ fn listener() -> impl Strategy<Value = Listener> {
             transport,
             exclusive: false,
             ipv4_compat: false,
+            settings: if port > 30_000 { downstream::socket().into() } else { Arc::default() },
             chains,
             default_chain,
             owners: [].into(),

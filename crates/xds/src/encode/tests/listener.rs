@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use ir::{
     Kind, ObjectRef,
+    downstream::ConnectionSettings,
     listener::{DownstreamTls, FilterChain, Http, HttpFilter, Listener, Network, TcpTarget, Transport},
-    tls::ClientValidation,
+    tls::{ClientValidation, TlsParameters},
 };
 use serde_json::{Value, json};
 
@@ -17,17 +18,28 @@ pub(super) fn http(name: &str, stat_prefix: &str, filters: BTreeSet<HttpFilter>)
         stat_prefix: text(stat_prefix),
         filters,
         notes_connection: false,
+        by_quic: false,
+        settings: Arc::default(),
     })
 }
 
 pub(super) fn chain(name: &str, network: Network) -> FilterChain {
-    FilterChain { name: text(name), server_names: [].into(), tls: None, network }
+    FilterChain {
+        name: text(name),
+        server_names: [].into(),
+        tls: None,
+        connection: ConnectionSettings::default(),
+        network,
+    }
 }
 
 pub(super) fn https(name: &str, host: &str, certificate: &str) -> FilterChain {
     let tls = DownstreamTls {
         certificates: [text(certificate)].into(),
         alpn: [text("h2"), text("http/1.1")].into(),
+        parameters: TlsParameters::default(),
+        tickets: false,
+        sessions: false,
         client: None,
     };
     FilterChain {
@@ -50,6 +62,7 @@ pub(super) fn on_port(
         transport: Transport::Tcp,
         exclusive: false,
         ipv4_compat: false,
+        settings: Arc::default(),
         chains: chains.into(),
         default_chain: default,
         owners: [ObjectRef::new(Kind::Gateway, "default", "edge")].into(),
@@ -285,8 +298,10 @@ fn clients_are_asked_for_certificates() {
     let asked = |untrusted: bool| {
         let mut chain = https("default/edge/https", "example.com", "default/cert");
         if let Some(tls) = &mut chain.tls {
-            let authorities = text("gateway/default/edge/default/ca.crt");
-            tls.client = Some(Arc::new(ClientValidation { authorities, required: !untrusted, untrusted }));
+            let authorities = Some(text("gateway/default/edge/default/ca.crt"));
+            let client =
+                ClientValidation { authorities, required: !untrusted, untrusted, ..Default::default() };
+            tls.client = Some(Arc::new(client));
         }
         let found = found(&on_port("https", 443, vec![chain], None));
         found["filterChains"][0]["transportSocket"]["typedConfig"].clone()

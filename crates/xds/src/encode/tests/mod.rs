@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod corpus;
 mod cors;
+mod downstream;
 mod forward;
 mod listener;
 mod matching;

@@ -156,7 +156,7 @@ fn endpoints_ask_for_their_transport_socket() {
 
 #[test]
 fn authorities_are_text_or_a_file() {
-    let of = |source| Authorities { name: text("ca"), source, owners: [].into() };
+    let of = |source| Authorities { name: text("ca"), source, revocations: None, owners: [].into() };
     let json = to_json(SECRET, &authorities(&of(AuthoritiesSource::Inline(Bytes::from_static(b"pem")))));
     assert_eq!(json["validationContext"]["trustedCa"], json!({"inlineBytes": "cGVt"}));
     let json = to_json(SECRET, &authorities(&of(AuthoritiesSource::File(text("/etc/ca.pem")))));

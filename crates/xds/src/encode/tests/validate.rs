@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{
     CLUSTER, HOST, LISTENER, ROUTES, SECRET,
     cluster::{eds, endpoint, locality},
-    forward, forwarding,
+    downstream, forward, forwarding,
     listener::{chain, http, https, on_port},
     on, prefix, rule, text, to_json, virtual_host,
 };
@@ -193,6 +193,8 @@ fn all_listeners() -> Vec<Value> {
             None,
         )),
         encode::listener(&on_port("tls", 0, vec![chain("partly", tcp(partly)), by_name], None)),
+        encode::listener(&downstream::everything()),
+        encode::listener(&downstream::by_quic()),
         encode::listener(&Listener {
             transport: Transport::Udp,
             ..on_port("udp", 0, vec![chain("udp", udp)], None)
