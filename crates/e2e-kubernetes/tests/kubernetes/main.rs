@@ -8,6 +8,7 @@
 )]
 
 mod figures;
+mod merged;
 mod mirrors;
 mod outages;
 mod replicas;
