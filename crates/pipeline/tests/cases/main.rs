@@ -58,6 +58,26 @@ fn every_case_gives_its_status_and_its_resources() {
     assert!(report.is_empty(), "{report}\nUPDATE=1 writes what was found");
 }
 
+/// Ids of objects tell in which order a process came to know them; nothing that users see may.
+#[test]
+fn what_a_case_gives_does_not_depend_on_the_order_in_which_its_objects_come() {
+    let mut report = String::new();
+    for name in names() {
+        let (at_once, one_by_one) = (Translated::of(&name), Translated::backwards(&name));
+        for view in [every_word, view::resources] {
+            let (expected, found) = (view(&at_once), view(&one_by_one));
+            if found != expected {
+                let _ = writeln!(
+                    report,
+                    "{name} (- at once, + one by one)\n{}",
+                    difference(&expected, &found)
+                );
+            }
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
 #[test]
 fn a_case_is_small_says_its_rule_and_has_no_stray_file() {
     for name in names() {
@@ -70,6 +90,14 @@ fn a_case_is_small_says_its_rule_and_has_no_stray_file() {
             assert!(["in.yaml", "status.yaml", "xds.yaml"].contains(&&*file), "{name}/{file} is not read");
         }
     }
+}
+
+/// All that statuses say, messages of what is well included.
+fn every_word(translated: &Translated) -> String {
+    let mut statuses: Vec<String> =
+        translated.pipeline.statuses().map(|status| format!("{status:#?}")).collect();
+    statuses.sort();
+    statuses.join("\n")
 }
 
 /// Lines that are on one side only, after the common beginning and before the common end.

@@ -3,6 +3,7 @@
 use std::{fs, sync::Arc, sync::LazyLock};
 
 use admission::{Admission, UnknownFields};
+use api::Object;
 use ir::{
     Problem,
     infra::{DeployMode, Installation},
@@ -28,12 +29,28 @@ pub(crate) struct Translated {
 impl Translated {
     /// Translates `cases/<name>/in.yaml`.
     pub(crate) fn of(name: &str) -> Translated {
+        let translated = Translated::with(name, |pipeline, apply| {
+            pipeline.commit(ChangeSet { apply, now: Some(NOW), ..ChangeSet::default() });
+        });
+        assert_eq!(translated.pipeline.audit(), [], "{name}");
+        translated
+    }
+
+    /// Translates it with the objects coming in one by one, the last of the file first.
+    pub(crate) fn backwards(name: &str) -> Translated {
+        Translated::with(name, |pipeline, objects| {
+            for object in objects.into_iter().rev() {
+                pipeline.commit(ChangeSet { apply: vec![object], now: Some(NOW), ..ChangeSet::default() });
+            }
+        })
+    }
+
+    fn with(name: &str, commit: impl FnOnce(&mut Pipeline, Vec<Object>)) -> Translated {
         let file = root().join(name).join("in.yaml");
         let text = fs::read_to_string(&file).unwrap();
         let loaded = provider::file::load(ADMISSION.clone(), &[file], UnknownFields::Refuse);
         let mut pipeline = Pipeline::new(settings(&text));
-        pipeline.commit(ChangeSet { apply: loaded.objects, now: Some(NOW), ..ChangeSet::default() });
-        assert_eq!(pipeline.audit(), [], "{name}");
+        commit(&mut pipeline, loaded.objects);
         Translated { name: name.to_owned(), rejected: loaded.problems, pipeline }
     }
 }

@@ -249,7 +249,11 @@ pub fn unit(
         relations: Vec::new(),
     };
     work.version(None, reader);
-    for target in reader.targets_of(id) {
+    // Places with one ancestor share an entry of the status, and of what they say the first or the last holds: their
+    // order must be the objects', as ids tell of the order in which a process came to know them.
+    let mut targets = reader.targets_of(id);
+    targets.sort_by_cached_key(|target| reader.object(*target));
+    for target in targets {
         let sections = claims(&work.policy, target, reader);
         for section in sections {
             if crate::route::of(reader.kind(target)?).is_some() {
