@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 
 use crate::{Dirty, Key, Reads};
 
@@ -10,9 +9,9 @@ use crate::{Dirty, Key, Reads};
 /// 5–10 µs, so below some dozens the hand-over costs more than it saves.
 const PARALLEL_THRESHOLD: usize = 64;
 
-/// A set of readers is a small vector up to this size and a hash set beyond: most facts have one or two readers,
-/// a shared Gateway has all routes.
-const INLINE_READERS: usize = 8;
+/// A set of readers is a vector up to this size and a hash set beyond: most facts have one reader, a shared Gateway has
+/// all routes.
+const FEW_READERS: usize = 8;
 
 /// How much work a stage has done since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,20 +39,22 @@ struct Memo<V, D> {
     reads: Box<[D]>,
 }
 
+/// Who read something. There is one for each thing that was read, so it is small where there is one reader.
 #[derive(Debug)]
 enum Readers<K> {
-    Few(SmallVec<[K; 2]>),
-    Many(FxHashSet<K>),
+    One(K),
+    Few(Vec<K>),
+    Many(Box<FxHashSet<K>>),
 }
 
 impl<K: Key> Readers<K> {
     fn insert(&mut self, key: K) {
         match self {
-            Readers::Few(few) if few.len() < INLINE_READERS => few.push(key),
+            Readers::One(one) => *self = Readers::Few(vec![*one, key]),
+            Readers::Few(few) if few.is_empty() => *self = Readers::One(key),
+            Readers::Few(few) if few.len() < FEW_READERS => few.push(key),
             Readers::Few(few) => {
-                let mut many: FxHashSet<K> = few.iter().copied().collect();
-                many.insert(key);
-                *self = Readers::Many(many);
+                *self = Readers::Many(Box::new(few.iter().copied().chain([key]).collect()));
             }
             Readers::Many(many) => {
                 many.insert(key);
@@ -63,6 +64,8 @@ impl<K: Key> Readers<K> {
 
     fn remove(&mut self, key: &K) {
         match self {
+            Readers::One(one) if one == key => *self = Readers::Few(Vec::new()),
+            Readers::One(_) => {}
             Readers::Few(few) => few.retain(|k| k != key),
             Readers::Many(many) => {
                 many.remove(key);
@@ -72,6 +75,7 @@ impl<K: Key> Readers<K> {
 
     fn is_empty(&self) -> bool {
         match self {
+            Readers::One(_) => false,
             Readers::Few(few) => few.is_empty(),
             Readers::Many(many) => many.is_empty(),
         }
@@ -79,6 +83,9 @@ impl<K: Key> Readers<K> {
 
     fn extend_into(&self, out: &mut FxHashSet<K>) {
         match self {
+            Readers::One(one) => {
+                out.insert(*one);
+            }
             Readers::Few(few) => out.extend(few.iter().copied()),
             Readers::Many(many) => out.extend(many.iter().copied()),
         }
@@ -89,7 +96,8 @@ impl<K: Key> Readers<K> {
 #[derive(Debug)]
 pub struct Table<K, V, D> {
     name: &'static str,
-    memos: FxHashMap<K, Memo<V, D>>,
+    // Boxed: a hash table keeps up to twice the room that its entries take.
+    memos: FxHashMap<K, Box<Memo<V, D>>>,
     readers: FxHashMap<D, Readers<K>>,
     counters: Counters,
 }
@@ -221,7 +229,7 @@ impl<K: Key, V: Eq + Send + Sync, D: Key> Table<K, V, D> {
                 self.counters.changed += 1;
                 changed(Change { key, old: None, new: Some(&value) });
                 self.remember(key, &reads, &[]);
-                self.memos.insert(key, Memo { value, reads });
+                self.memos.insert(key, Box::new(Memo { value, reads }));
             }
         }
     }
@@ -241,7 +249,7 @@ impl<K: Key, V: Eq + Send + Sync, D: Key> Table<K, V, D> {
     /// Adds `key` as a reader of what is in `reads` but not in `known` (both ascending).
     fn remember(&mut self, key: K, reads: &[D], known: &[D]) {
         for dep in reads.iter().filter(|d| known.binary_search(d).is_err()) {
-            self.readers.entry(*dep).or_insert_with(|| Readers::Few(SmallVec::new())).insert(key);
+            self.readers.entry(*dep).or_insert_with(|| Readers::Few(Vec::new())).insert(key);
         }
     }
 }

@@ -106,7 +106,7 @@ pub(crate) fn unit(
         let mut clusters: Box<[Arc<str>]> = [].into();
         let of_host = within.and_then(|key| index.get(key));
         if let Some(entries) = of_host {
-            routes.extend(entries.routes.values().cloned());
+            routes.extend(entries.routes.iter().map(|route| route.1.clone()));
             clusters = entries.clusters.keys().cloned().collect();
             owners.extend(entries.owners.iter().map(|id| reader.object(*id)));
         }

@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use engine::{Buckets, Counts};
 use ir::resource::Fragment;
 use rustc_hash::FxHashMap;
@@ -13,13 +12,13 @@ use store::{NameId, ObjectId, Store};
 use translate::{
     AttachOutput, EntryKey, Host, ListenerId, Overlap, Place, TableKey, VirtualHostKey, precedence::OrderKey,
 };
-use xds::entry::Entries;
+use xds::entry::{Entries, PlacedRoute};
 
 /// The routes of one virtual host.
 #[derive(Debug, Default)]
 pub(crate) struct HostEntries {
     /// Encoded routes in the order in which Envoy shall try them.
-    pub routes: BTreeMap<OrderKey, Bytes>,
+    pub routes: BTreeSet<PlacedRoute>,
     /// Clusters that they name, with the number of routes that do.
     pub clusters: BTreeMap<Arc<str>, u32>,
     /// Routes that contribute.
@@ -51,8 +50,8 @@ impl HostIndex {
         let mut touched = BTreeSet::new();
         let host = self.hosts.entry(key.virtual_host).or_default();
         if let Some(old) = old {
-            for (order, _) in &old.routes {
-                host.routes.remove(order);
+            for route in &old.routes {
+                host.routes.remove(route);
             }
             for cluster in &old.clusters {
                 if let Some(count) = host.clusters.get_mut(cluster) {
@@ -140,7 +139,7 @@ impl HostIndex {
 pub(crate) struct HostPlace {
     pub misdirected: bool,
     pub listener: Place,
-    pub first: Option<OrderKey>,
+    pub first: Option<Arc<OrderKey>>,
     pub name: Arc<str>,
 }
 

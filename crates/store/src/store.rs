@@ -103,7 +103,8 @@ pub(crate) enum Hold {
 pub struct Store {
     objects: Interner<ObjectRef>,
     names: Interner<Arc<str>>,
-    facts: FxHashMap<ObjectId, Entry>,
+    // Boxed: a hash table keeps up to twice the room that its entries take.
+    facts: FxHashMap<ObjectId, Box<Entry>>,
     slices: Buckets<ObjectId, ObjectId>,
     available: FxHashMap<ObjectId, Availability>,
     grants: Buckets<NameId, ObjectId>,
@@ -230,7 +231,7 @@ impl Store {
         }
         self.index(&fact, dirty);
         dirty.insert(FactKey::Object(id));
-        self.facts.insert(id, Entry { fact, holds });
+        self.facts.insert(id, Box::new(Entry { fact, holds }));
     }
 
     fn remove(&mut self, id: ObjectId, dirty: &mut Dirty<FactKey>) {

@@ -283,6 +283,7 @@ fn parent_status(
             message,
         ));
     }
+    conditions.shrink_to_fit();
     ParentStatus { parent: parent.parent.reference.clone(), conditions }
 }
 

@@ -34,11 +34,14 @@ const ALTERNATIVE_LIFETIME: u32 = 24 * 60 * 60;
 /// Status of answers to requests for which a policy cannot be applied.
 const UNUSABLE_POLICY: u16 = 500;
 
+/// An encoded route with its place in the order, kept once for all who hold it.
+pub type PlacedRoute = Arc<(Arc<OrderKey>, Bytes)>;
+
 /// The contribution of one route to one virtual host. Its `Debug` output shows no bytes, which hold header values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entries {
     /// Encoded routes, ascending by order.
-    pub routes: Box<[(OrderKey, Bytes)]>,
+    pub routes: Box<[PlacedRoute]>,
     /// Clusters that they name, ascending, each once.
     pub clusters: Box<[Arc<str>]>,
     /// Hash of what each match asks for, ascending, each once: routes with a hash in common take the same requests.
@@ -49,7 +52,8 @@ pub struct Entries {
 
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let routes: Vec<(&OrderKey, usize)> = self.routes.iter().map(|(key, b)| (key, b.len())).collect();
+        let routes: Vec<(&OrderKey, usize)> =
+            self.routes.iter().map(|route| (&*route.0, route.1.len())).collect();
         f.debug_struct("Entries").field("routes", &routes).field("clusters", &self.clusters).finish()
     }
 }
@@ -117,13 +121,14 @@ pub fn unit(
                     rule: rule.index,
                     entry,
                 };
-                encoded.push((OrderKey::new(matched, &origin), Bytes::from(bytes)));
+                let order = Arc::new(OrderKey::new(matched, &origin));
+                encoded.push(Arc::new((order, Bytes::from(bytes))));
                 entry += 1;
             };
             encode_match((rule, traffic), matched, &host, listener, &mut push);
         }
     }
-    encoded.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    encoded.sort_unstable();
     clusters.sort_unstable();
     clusters.dedup();
     matches.sort_unstable();

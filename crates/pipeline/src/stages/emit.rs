@@ -371,18 +371,18 @@ fn host(
     entries: &HostEntries,
 ) -> Option<HostOutput> {
     let listener = gateways.listener(reader, key.table.fleet, key.listener)?;
-    let (first, _) = entries.routes.first_key_value()?;
+    let first = entries.routes.first()?.0.clone();
     let domain: Arc<str> = match key.host {
         translate::Host::Any => "*".into(),
         translate::Host::Name(name) => reader.name(name).clone(),
     };
     let host = named(listener, domain);
-    let routes: Vec<&Bytes> = entries.routes.values().collect();
+    let routes: Vec<&Bytes> = entries.routes.iter().map(|route| &route.1).collect();
     let clusters = entries.clusters.keys().cloned().collect();
     let mut owners: Vec<_> = entries.owners.iter().map(|id| reader.object(*id)).collect();
     owners.sort_unstable();
     let fragment = Arc::new(resource::virtual_host(&host, &routes, clusters, owners.into()));
-    let (listener, first) = (listener.place.clone(), Some(first.clone()));
+    let (listener, first) = (listener.place.clone(), Some(first));
     let place = HostPlace { misdirected: false, listener, first, name: host.name };
     Some(HostOutput { place, fragment })
 }

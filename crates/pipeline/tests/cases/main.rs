@@ -67,11 +67,8 @@ fn what_a_case_gives_does_not_depend_on_the_order_in_which_its_objects_come() {
         for view in [every_word, view::resources] {
             let (expected, found) = (view(&at_once), view(&one_by_one));
             if found != expected {
-                let _ = writeln!(
-                    report,
-                    "{name} (- at once, + one by one)\n{}",
-                    difference(&expected, &found)
-                );
+                let _ =
+                    writeln!(report, "{name} (- at once, + one by one)\n{}", difference(&expected, &found));
             }
         }
     }

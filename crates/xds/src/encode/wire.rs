@@ -86,8 +86,9 @@ impl Fields {
         });
     }
 
-    /// The encoded message.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    /// The encoded message, without room for more: messages are kept for as long as what they say holds.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.shrink_to_fit();
         self.bytes
     }
 }
