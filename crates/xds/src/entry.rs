@@ -179,7 +179,11 @@ fn encode_match(
         push(preflight);
     }
     let traffic = of_listener(traffic, listener);
-    push(encode::route_field(rule, traffic.as_deref(), matched, host, listener.port, listener.tls));
+    let (traffic, port, tls) = (traffic.as_deref(), listener.port, listener.tls);
+    if let Some(answer) = encode::cors_answer_field(rule, traffic, matched, host, port, tls) {
+        push(answer);
+    }
+    push(encode::route_field(rule, traffic, matched, host, port, tls));
 }
 
 /// What a policy says of a route, with what the listener says of it.

@@ -275,9 +275,20 @@ async fn mirrors_weights_and_cors() {
         "  - type: CORS\n    cors:\n      allowOrigins:\n      - https://app.example.com\n      - https://*.trusted.com\n      allowMethods:\n      - GET\n      - PUT\n      allowHeaders:\n      - x-one\n      exposeHeaders:\n      - x-shown\n      allowCredentials: true\n      maxAge: 600\n",
         "a",
     );
+    let answered = "- filters:\n  - type: CORS\n    cors:\n      allowOrigins:\n      - https://app.example.com\n      - https://*.trusted.com\n      exposeHeaders:\n      - x-shown\n      allowMethods:\n      - PUT\n";
+    let redirected = format!(
+        "{answered}  - type: RequestRedirect\n    requestRedirect:\n      hostname: new.example.com\n"
+    );
     let stage = Stage::set(
         &backends,
-        &[("mirrors", &mirrors), ("both", &both), ("weights", &weights), ("cors", &cors)],
+        &[
+            ("mirrors", &mirrors),
+            ("both", &both),
+            ("weights", &weights),
+            ("cors", &cors),
+            ("redirected", &redirected),
+            ("unusable", answered),
+        ],
     )
     .await;
 
@@ -323,6 +334,22 @@ async fn mirrors_weights_and_cors() {
     assert_eq!(simple.header("access-control-expose-headers"), "x-shown");
     let other = stage.send("GET", "cors", "/", &[("origin", "https://evil.example.org")]).await;
     assert_eq!(other.header("access-control-allow-origin"), "");
+
+    // Scripts may also see that a rule redirects, or fails.
+    for (host, status) in [("redirected", 302), ("unusable", 500)] {
+        let reply = stage.send("OPTIONS", host, "/", &preflight).await;
+        assert_eq!((reply.status, reply.header("location")), (200, ""), "{host}: a preflight");
+        assert_eq!(reply.header("access-control-allow-origin"), "https://app.example.com");
+        assert_eq!(reply.header("access-control-allow-methods"), "PUT");
+        for (origin, allowed) in
+            [("https://a.trusted.com", "https://a.trusted.com"), ("https://a.trusted.com.evil.org", "")]
+        {
+            let reply = stage.send("GET", host, "/", &[("origin", origin)]).await;
+            assert_eq!(reply.status, status);
+            assert_eq!(reply.header("access-control-allow-origin"), allowed, "{host}: {origin}");
+            assert_eq!(reply.header("access-control-expose-headers").is_empty(), allowed.is_empty());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,6 +23,7 @@ use envoy_api::{
     well_known::{boolean, uint32},
 };
 use ir::{
+    cluster::INVALID_BACKEND_CLUSTER,
     route::{Forward, Mirror, PathMatch, Retry, Target, WeightedCluster},
     traffic::{CONNECT, RetryPolicy as Policy, RouteTraffic, Upgrade},
 };
@@ -108,6 +109,15 @@ fn upgrade(upgrade: &Upgrade) -> UpgradeConfig {
 pub(super) fn preflight_action(fields: &mut Fields, forward: &Forward) {
     fields.message(&to_target(&forward.target));
     websocket(fields, forward);
+}
+
+/// Adds the fields of a `RouteAction` to a cluster that is not there.
+pub(super) fn nowhere(fields: &mut Fields) {
+    fields.message(&RouteAction {
+        cluster_not_found_response_code: ClusterNotFoundResponseCode::InternalServerError.into(),
+        cluster_specifier: Some(ClusterSpecifier::Cluster(INVALID_BACKEND_CLUSTER.to_owned())),
+        ..Default::default()
+    });
 }
 
 fn websocket(fields: &mut Fields, forward: &Forward) {

@@ -85,7 +85,8 @@ pub(super) fn without_trailing_slash(prefix: &str) -> &str {
     prefix.trim_end_matches('/')
 }
 
-fn header(name: &str, value: StringMatcher) -> HeaderMatcher {
+/// A matcher of a header's value.
+pub(super) fn header(name: &str, value: StringMatcher) -> HeaderMatcher {
     HeaderMatcher {
         name: name.to_owned(),
         header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(value)),

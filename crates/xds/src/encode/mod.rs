@@ -47,6 +47,7 @@ pub use listener::listener;
 pub use misdirected::{misdirected_route_field, note_removal};
 pub use ready::{READY_PORT, ready_listener, ready_listener_name};
 pub use route::{
-    clusters_of, cors_preflight_field, route_configuration_head, route_field, virtual_host_field,
+    clusters_of, cors_answer_field, cors_preflight_field, route_configuration_head, route_field,
+    virtual_host_field,
 };
 pub use secret::{authorities, secret};

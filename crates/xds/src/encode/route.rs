@@ -17,7 +17,7 @@ use ir::{
     ObjectRef,
     cluster::INVALID_BACKEND_CLUSTER,
     listener::VirtualHost,
-    route::{Action, RouteMatch, Rule, Target},
+    route::{Action, Cors, RouteMatch, Rule, Target},
     traffic::RouteTraffic,
 };
 use prost::Message;
@@ -86,16 +86,49 @@ pub fn route_field(
     listener_is_tls: bool,
 ) -> Vec<u8> {
     let origin = Origin { port: listener_port, tls: listener_is_tls };
-    let message = match traffic {
+    answering(rule, traffic, matched, host, origin, None)
+}
+
+/// The route for requests of scripts of the origins that a rule with CORS allows, where the rule answers by itself: the
+/// CORS filter does nothing there, so the route has its headers. It has to come before the match's own route. `None`
+/// when the rule has no CORS, and when it forwards.
+pub fn cors_answer_field(
+    rule: &Rule,
+    traffic: Option<&RouteTraffic>,
+    matched: &RouteMatch,
+    host: &str,
+    listener_port: u16,
+    listener_is_tls: bool,
+) -> Option<Vec<u8>> {
+    let policy = rule.cors.as_ref().filter(|_| !matches!(rule.action, Action::Forward(_)))?;
+    let origin = Origin { port: listener_port, tls: listener_is_tls };
+    Some(answering(rule, traffic, matched, host, origin, Some(policy)))
+}
+
+/// One match of a rule on one host; with `cors`, for the origins that it allows.
+fn answering(
+    rule: &Rule,
+    traffic: Option<&RouteTraffic>,
+    matched: &RouteMatch,
+    host: &str,
+    origin: Origin,
+    cors: Option<&Cors>,
+) -> Vec<u8> {
+    let mut message = match traffic {
         Some(traffic) if traffic.connects() => matching::connect_match(matched),
         _ => matching::route_match(matched),
     };
+    let mut response_headers_to_add = headers::to_add(&rule.response_headers);
+    if let Some(cors) = cors {
+        message.headers.push(cors::allowed_origin(cors));
+        response_headers_to_add.extend(cors::answer_headers(cors));
+    }
     let mut route = Route {
         request_headers_to_add: headers::to_add(&rule.request_headers),
         request_headers_to_remove: headers::to_remove(&rule.request_headers),
-        response_headers_to_add: headers::to_add(&rule.response_headers),
+        response_headers_to_add,
         response_headers_to_remove: headers::to_remove(&rule.response_headers),
-        ..route(rule, matched, host, message, "")
+        ..route(rule, matched, host, message, if cors.is_some() { "/cors" } else { "" })
     };
     if let Some(traffic) = traffic {
         of_policy(&mut route, rule, traffic);
@@ -184,13 +217,14 @@ fn filter_configs(
     configs
 }
 
-/// The route for the preflight requests of browsers that a rule with CORS needs beside the match when the match asks
-/// for a method other than `OPTIONS`: without it they would match nothing. It has to come before the match's own route.
-/// `None` when the rule has no CORS, when the match takes preflight requests itself, and when it asks for cookies,
-/// which browsers do not send with them.
+/// The route for the preflight requests of browsers that a rule with CORS needs beside the match. It has to come before
+/// the match's own route. `None` when the rule has no CORS, when it forwards what its match takes of preflight requests,
+/// and when it asks for cookies, which browsers do not send with them.
 pub fn cors_preflight_field(rule: &Rule, matched: &RouteMatch, host: &str) -> Option<Vec<u8>> {
     let policy = rule.cors.as_ref()?;
-    if !matched.cookies.is_empty() || matched.method.as_deref().is_none_or(|method| method == "OPTIONS") {
+    let takes_preflights = matched.method.as_deref().is_none_or(|method| method == "OPTIONS");
+    let forwards = matches!(rule.action, Action::Forward(_));
+    if !matched.cookies.is_empty() || (takes_preflights && forwards) {
         return None;
     }
     let route = route(rule, matched, host, matching::preflight_match(matched), "/cors-preflight");
@@ -199,9 +233,10 @@ pub fn cors_preflight_field(rule: &Rule, matched: &RouteMatch, host: &str) -> Op
             Action::Forward(action) => {
                 message.nested(ROUTE_ACTION, |message| forward::preflight_action(message, action));
             }
-            Action::Direct { status } => message.message(&direct(*status)),
-            // Nobody sees it: the filter answers first. But a preflight must not be redirected (Fetch standard).
-            Action::Redirect(_) => message.message(&direct(500)),
+            // The filter acts on routes to clusters alone. It answers first, so there need be no cluster.
+            Action::Direct { .. } | Action::Redirect(_) => {
+                message.nested(ROUTE_ACTION, forward::nowhere);
+            }
         }
         filter_config(message, http::CORS_FILTER, &cors::policy(policy));
     }))
