@@ -29,7 +29,7 @@ pub(crate) fn check(world: &World<'_>, findings: &mut Vec<Finding>) {
             findings.push(Finding::new(code::LISTENER_SET_DANGLING, object, "spec.parentRef", message));
         }
     }
-    for (route, listener) in world.pipeline.grpc_without_http2() {
+    for (route, listener) in world.pipeline.without_http2(Kind::GrpcRoute) {
         let message = format!(
             "clients of {route} reach it by listener {} of {}, which does not offer HTTP/2 (ALPN)",
             listener.name, listener.owner

@@ -7,7 +7,7 @@ use ir::{
     route::{PathMatch, RouteMatch, StringMatch},
 };
 use rustc_hash::FxHashMap;
-use store::{Fact, facts};
+use store::facts;
 
 use crate::{
     Finding, code,
@@ -31,12 +31,7 @@ pub(crate) fn check(world: &World<'_>, findings: &mut Vec<Finding>) {
 /// Parents that do not exist, of routes of every kind.
 fn parents(world: &World<'_>, findings: &mut Vec<Finding>) {
     for fact in world.store.facts() {
-        let parents = match fact {
-            Fact::HttpRoute(route) => &route.parents,
-            Fact::GrpcRoute(route) => &route.parents,
-            Fact::TlsRoute(route) | Fact::TcpRoute(route) | Fact::UdpRoute(route) => &route.parents,
-            _ => continue,
-        };
+        let Some(parents) = fact.parents() else { continue };
         let Some(object) = world.store.object(fact.meta().id) else { continue };
         for (index, parent) in parents.iter().enumerate() {
             if let Some(target) = parent.target.filter(|target| !world.exists(*target)) {

@@ -107,6 +107,11 @@ impl Kind {
         self.name().ends_with("Policy")
     }
 
+    /// True for routes: kinds that attach to parents, and whose status has an entry for each. Their names say it.
+    pub fn is_route(self) -> bool {
+        self.name().ends_with("Route")
+    }
+
     /// The `apiVersion` of a document of this kind.
     pub fn api_version(self) -> String {
         self.api_version_in(self.version())

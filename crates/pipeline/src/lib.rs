@@ -138,9 +138,9 @@ impl Pipeline {
         self.stages.routes_by_virtual_host(&self.store)
     }
 
-    /// GRPCRoutes on listeners that end TLS and do not offer HTTP/2, each with the listener.
-    pub fn grpc_without_http2(&self) -> BTreeSet<(ir::ObjectRef, ir::listener::ListenerRef)> {
-        self.stages.grpc_without_http2(&self.store)
+    /// Routes of a kind on listeners that end TLS and do not offer HTTP/2, each with the listener.
+    pub fn without_http2(&self, kind: ir::Kind) -> BTreeSet<(ir::ObjectRef, ir::listener::ListenerRef)> {
+        self.stages.without_http2(kind, &self.store)
     }
 
     /// Work done since the start, by stage.

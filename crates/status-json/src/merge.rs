@@ -33,9 +33,7 @@ impl Shape {
             Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet | Kind::Backend | Kind::EnvoyProxy => {
                 Some(Shape::Owned)
             }
-            Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
-                Some(Shape::ROUTE)
-            }
+            kind if kind.is_route() => Some(Shape::ROUTE),
             kind if kind.is_policy() => Some(Shape::POLICY),
             _ => None,
         }

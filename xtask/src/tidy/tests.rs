@@ -27,6 +27,19 @@ fn edges_follow_the_table() {
 }
 
 #[test]
+fn stages_and_encoding_name_no_kind_of_routes() {
+    let text = "fn f(kind: Kind) -> bool {\n    kind == ir::Kind::TcpRoute\n}\n";
+    assert_eq!(rules("crates/xds/src/x.rs", text), [(2, "kind-of-route")]);
+    assert_eq!(rules("crates/pipeline/src/stages/x.rs", text), [(2, "kind-of-route")]);
+    assert_eq!(rules("crates/xds/src/encode/tests/x.rs", text), []);
+    assert_eq!(rules("crates/translate/src/route/x.rs", text), []);
+    assert_eq!(
+        rules("crates/xds/src/x.rs", "fn f(kind: Kind) -> bool {\n    kind == Kind::Gateway\n}\n"),
+        []
+    );
+}
+
+#[test]
 fn functions_have_eighty_lines_at_most() {
     let function =
         |lines: usize| format!("impl X {{\n    fn f() {{\n{}    }}\n}}\n", "        x();\n".repeat(lines));

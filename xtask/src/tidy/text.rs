@@ -24,6 +24,9 @@ const REGISTRIES: [(&str, &str); 10] = [
     ("rubygems", "org"),
 ];
 
+/// Stages and encoding, which know what all kinds of routes have in common and name none: a new kind does not touch them.
+const KINDLESS: [&str; 3] = ["crates/pipeline/src", "crates/xds/src", "crates/server/src/session"];
+
 /// All findings in one file of text.
 pub(super) fn check(file: &Path, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -40,6 +43,9 @@ pub(super) fn check(file: &Path, text: &str) -> Vec<Finding> {
             findings.push(Finding::new(file, index + 1, "registry", message));
         }
     }
+    if KINDLESS.iter().any(|folder| file.starts_with(folder)) {
+        findings.extend(kinds_of_routes(file, text));
+    }
     if file == Path::new("ARCHITECTURE.md") {
         let lines = text.lines().count();
         if lines > MAX_OVERVIEW_LINES {
@@ -51,6 +57,24 @@ pub(super) fn check(file: &Path, text: &str) -> Vec<Finding> {
         findings.extend(manifest(file, text));
     }
     findings
+}
+
+/// Lines that name a kind of routes. Tests may.
+fn kinds_of_routes(file: &Path, text: &str) -> Vec<Finding> {
+    let is_test = file.iter().any(|part| part == "tests" || part == "tests.rs");
+    let lines = text.lines().enumerate().filter(|_| !is_test);
+    let named = lines.filter(|(_, line)| {
+        let mut after = line.match_indices("Kind::").map(|(at, kind)| &line[at + kind.len()..]);
+        after.any(|rest| {
+            let end = rest.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(rest.len());
+            rest[..end].ends_with("Route")
+        })
+    });
+    let finding = |(index, _)| {
+        let message = "a kind of routes is named; what differs between them is translate::route::RouteKind's";
+        Finding::new(file, index + 1, "kind-of-route", message)
+    };
+    named.map(finding).collect()
 }
 
 /// Whether a line holds an absolute path that begins with this folder: not part of a longer path, not a URL's path.

@@ -75,8 +75,8 @@ impl Stages {
         hosts.map(|host| host.owners.iter().filter_map(|id| store.object(*id)).cloned().collect()).collect()
     }
 
-    /// GRPCRoutes on listeners that end TLS and do not offer HTTP/2.
-    pub(crate) fn grpc_without_http2(&self, store: &Store) -> BTreeSet<(ObjectRef, ListenerRef)> {
+    /// Routes of a kind on listeners that end TLS and do not offer HTTP/2.
+    pub(crate) fn without_http2(&self, kind: Kind, store: &Store) -> BTreeSet<(ObjectRef, ListenerRef)> {
         let without: BTreeMap<ListenerId, ObjectId> = (self.gateways.fleets.iter())
             .flat_map(|(_, fleet)| fleet.sockets.iter().map(move |socket| (fleet, socket)))
             .flat_map(|(fleet, socket)| socket.chains.iter().map(move |chain| (fleet, chain)))
@@ -95,7 +95,7 @@ impl Stages {
         let bound = bound.filter_map(|(route, id)| Some((route, id, *without.get(&id)?)));
         bound
             .filter_map(|(route, listener, gateway)| {
-                let route = store.object(route).filter(|route| route.kind == Kind::GrpcRoute)?;
+                let route = store.object(route).filter(|route| route.kind == kind)?;
                 let owner = store.object(listener.owner)?.clone();
                 let (name, gateway) = (store.name(listener.name).clone(), store.object(gateway)?.clone());
                 Some((route.clone(), ListenerRef { owner, name, gateway }))

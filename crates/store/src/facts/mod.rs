@@ -133,6 +133,16 @@ impl Fact {
         }
     }
 
+    /// `spec.parentRefs` of a route of whatever kind, in order; `None` for what is no route.
+    pub fn parents(&self) -> Option<&[ParentRef]> {
+        match self {
+            Fact::HttpRoute(route) => Some(&route.parents),
+            Fact::GrpcRoute(route) => Some(&route.parents),
+            Fact::TlsRoute(route) | Fact::TcpRoute(route) | Fact::UdpRoute(route) => Some(&route.parents),
+            _ => None,
+        }
+    }
+
     /// The Gateway that a ListenerSet names as its parent.
     pub fn listener_set_of(&self) -> Option<ObjectId> {
         match self {

@@ -177,3 +177,15 @@ pub struct ClusterPlan {
     /// The backends.
     pub destinations: Box<[Destination]>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_routes_has_its_line() {
+        for kind in Kind::ALL.iter().copied() {
+            assert_eq!(of(kind).is_some(), kind.is_route(), "{kind}");
+        }
+    }
+}
