@@ -61,12 +61,15 @@ pub(crate) struct ListenerOutput {
     pub routes: Box<[ObjectId]>,
 }
 
-/// A fleet's proxies as a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LocalOutput {
-    /// The cluster with its endpoints; `None` while no Service for the proxies is known. An output all the same, so
-    /// that the Service wakes it.
-    pub resources: Option<(Arc<Resource>, Arc<Resource>)>,
+/// Clusters that a fleet's proxies need for themselves: themselves, while a Service for them is known, and where their
+/// telemetry goes. An output even when it is empty, so that the Service wakes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnOutput {
+    pub clusters: Vec<Arc<Resource>>,
+    /// Of those that take them by EDS.
+    pub endpoints: Vec<Arc<Resource>>,
+    /// What SDS has to serve for them, ascending, each once.
+    pub secrets: Box<[SecretKey]>,
 }
 
 /// The clusters of a plan with what SDS has to serve for them.
@@ -125,7 +128,7 @@ pub(crate) struct Stages {
     tables: Table<TableKey, Arc<Resource>, Dep>,
     listeners: Table<SocketKey, ListenerOutput, Dep>,
     secrets: Table<SecretKey, Arc<Resource>, Dep>,
-    locals: Table<ObjectId, LocalOutput, Dep>,
+    own: Table<ObjectId, OwnOutput, Dep>,
     statuses: Table<ObjectId, Status, Dep>,
 
     /// Routes on each listener: `attachedRoutes`.
@@ -171,7 +174,7 @@ impl Default for Stages {
             tables: Table::new("route_configuration"),
             listeners: Table::new("listener"),
             secrets: Table::new("secret"),
-            locals: Table::new("local_cluster"),
+            own: Table::new("own_cluster"),
             statuses: Table::new("status"),
             attached_routes: Counts::default(),
             wanted_entries: FxHashSet::default(),
@@ -309,7 +312,8 @@ impl Stages {
                 touched.push(Dep::Socket(key));
                 roots.listeners.insert(key);
             }
-            if old.map(|fleet| fleet.routing) != new.map(|fleet| fleet.routing) {
+            let reach = |fleet: &'_ FleetOutput| (fleet.routing, fleet.telemetry.statistics.clone());
+            if old.map(reach) != new.map(reach) {
                 touched.push(Dep::ClientSide(id));
             }
             let needs =
@@ -474,7 +478,7 @@ impl Stages {
             (self.tables.name(), self.tables.counters()),
             (self.listeners.name(), self.listeners.counters()),
             (self.secrets.name(), self.secrets.counters()),
-            (self.locals.name(), self.locals.counters()),
+            (self.own.name(), self.own.counters()),
             (self.statuses.name(), self.statuses.counters()),
         ]
     }
