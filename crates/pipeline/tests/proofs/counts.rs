@@ -298,7 +298,7 @@ fn a_listener_set_wakes_what_depends_on_it() {
     // In the order of precedence it stands between others.
     let commit = apply(&mut pipeline, &listener_set(1000));
     let alone =
-        ran([("gateway", 1), ("listener", 1), ("virtual_host", 1), ("local_cluster", 1), ("status", 2)]);
+        ran([("gateway", 1), ("listener", 1), ("virtual_host", 1), ("own_cluster", 1), ("status", 2)]);
     assert_eq!(work(&commit), alone);
     assert_eq!(sent(&commit).0, Vec::<String>::new(), "without routes it adds nothing to the table");
     let commit = apply(&mut pipeline, &route_of_set(1000));

@@ -307,11 +307,14 @@ fn judged<'a>(
     let members: Vec<Member<'_>> =
         gateways.into_iter().map(|gateway| Member::new(fleet, gateway, reader)).collect();
     let served = members.iter().any(Member::is_served);
-    // Without usable parameters nothing of the infrastructure changes, but what runs goes on serving, and goes on
-    // following its listeners and routes: a typing error in one place must not stop traffic.
+    // Without usable parameters nothing of the infrastructure changes, but what runs goes on serving by those of the
+    // class, and goes on following its listeners and routes: a typing error in one place must not stop traffic.
     let (parameters, sinks, unusable) = match usable {
         Ok((parameters, sinks)) => (parameters, sinks, None),
-        Err(finding) => (parameters::Parameters::defaults(), [].into(), Some(finding)),
+        Err(finding) => {
+            let of_class = own.and_then(|_| parameters::of_fleet(fleet.class, None, reader, judge).ok());
+            (of_class.unwrap_or_else(Parameters::defaults), [].into(), Some(finding))
+        }
     };
     let (telemetry, silent) = self::telemetry(fleet, &members, &parameters, reader);
     let mut judged: Vec<Judged<'_>> = Vec::new();

@@ -16,7 +16,7 @@ use envoy_api::{
         http_filter,
     },
     http_rbac::Rbac,
-    router::Router,
+    router::{Router, router::UpstreamAccessLogOptions},
     stateful_session::StatefulSession,
     well_known::{Any, boolean},
 };
@@ -117,7 +117,16 @@ fn filters(fields: &mut Fields, filters: &[&Filter]) {
 /// The filter that sends requests on, as the last of `http_filters`; with headers that begin with `X-Envoy-`, or without.
 /// `logs` are of each attempt.
 pub(super) fn router(envoy_headers: bool, logs: Vec<AccessLog>) -> HttpFilter {
-    let config = Router { suppress_envoy_headers: !envoy_headers, upstream_log: logs, ..Default::default() };
+    let config = Router {
+        suppress_envoy_headers: !envoy_headers,
+        // Each attempt has a line of its own, with its own outcome.
+        upstream_log_options: (!logs.is_empty()).then(|| UpstreamAccessLogOptions {
+            flush_upstream_log_on_upstream_stream: true,
+            ..Default::default()
+        }),
+        upstream_log: logs,
+        ..Default::default()
+    };
     filter("envoy.filters.http.router", any(&config))
 }
 
