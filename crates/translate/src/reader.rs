@@ -53,7 +53,7 @@ pub enum Dep {
     Overlaps(ObjectId),
     /// `attachedRoutes` of the listeners of a Gateway or ListenerSet.
     AttachedRoutes(ObjectId),
-    /// Routes in which a BackendTLSPolicy has a say.
+    /// Routes and EnvoyProxies in which a BackendTLSPolicy has a say.
     PolicyRoutes(ObjectId),
     /// HTTP filters that the routes of a table need.
     Features(TableKey),

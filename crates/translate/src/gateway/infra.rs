@@ -173,7 +173,7 @@ pub(super) fn metric_sinks(
 }
 
 fn of_backend(backend: &BackendTarget, index: usize, reader: &mut Reader<'_>) -> Result<MetricSink, String> {
-    let destination = resolve_own(backend, 1, reader)?;
+    let destination = resolve_own(backend, 1, reader).map_err(|unusable| unusable.message)?;
     let tls = destination.tls.map(|tls| infer_server_name(tls, &destination.kind, reader));
     let (host, port): (Arc<str>, u16) = match (&destination.kind, &destination.metadata) {
         (BackendKind::Service { port, .. }, Some(Metadata { object, .. })) => {

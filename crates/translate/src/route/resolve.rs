@@ -203,18 +203,20 @@ pub(super) fn resolve(
 /// proxies decides where they connect to, as with Envoy Gateway. The region of the destination is for the caller to fill.
 ///
 /// # Errors
-/// A sentence that says why the backend cannot be used.
+/// Why the backend cannot be used.
 pub(crate) fn resolve_own(
     backend: &BackendTarget,
     weight: u32,
     reader: &mut Reader<'_>,
-) -> Result<Destination, String> {
-    let Some(target) = backend.target else { return Err(unknown_kind(backend).message) };
+) -> Result<Destination, Unusable> {
+    let unusable = |Problem { message, policy, .. }| Unusable { message, policy };
+    let Some(target) = backend.target else { return Err(unusable(unknown_kind(backend))) };
     let named = reader.object(target.id);
     let wanted = Wanted { id: target.id, named: &named, port: backend.port, speaks: Speaks::Itself, weight };
-    let destination = wanted.resolve(reader).map_err(|problem| problem.message)?.destination;
+    let destination = wanted.resolve(reader).map_err(unusable)?.destination;
     if destination.kind == BackendKind::DynamicResolver {
-        return Err(format!("{named} is a DynamicResolver, which only requests of clients can go to"));
+        let message = format!("{named} is a DynamicResolver, which only requests of clients can go to");
+        return Err(Unusable { message, policy: destination.policy() });
     }
     Ok(destination)
 }

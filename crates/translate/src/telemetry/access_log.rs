@@ -14,11 +14,10 @@ use ir::{
 use store::facts::CollectorRef;
 
 use super::{
-    OwnCluster, Source,
+    Lookup, OwnCluster, Source,
     backends::{self, Wanted},
     cel,
 };
-use crate::Reader;
 
 /// Where a file log goes that names no file.
 const STDOUT: &str = "/dev/stdout";
@@ -31,7 +30,7 @@ const STDOUT: &str = "/dev/stdout";
 pub(super) fn read(
     spec: &ProxyAccessLog,
     source: &Source<'_>,
-    reader: &mut Reader<'_>,
+    lookup: &mut Lookup<'_, '_>,
 ) -> Result<(AccessLogs, Vec<OwnCluster>), String> {
     if spec.disable {
         return Ok((AccessLogs([].into()), Vec::new()));
@@ -50,7 +49,7 @@ pub(super) fn read(
         }
         for (j, sink) in setting.sinks.iter().enumerate() {
             let place = Place { setting: i, sink: j, field: format!("{field}.sinks[{j}]") };
-            let (sink, cluster) = place.read(setting, sink, source, reader)?;
+            let (sink, cluster) = place.read(setting, sink, source, lookup)?;
             clusters.extend(cluster);
             logs.push(AccessLog {
                 of: setting.type_.map(|type_| match type_ {
@@ -90,7 +89,7 @@ impl Place {
         setting: &ProxyAccessLogSetting,
         sink: &ProxyAccessLogSink,
         source: &Source<'_>,
-        reader: &mut Reader<'_>,
+        lookup: &mut Lookup<'_, '_>,
     ) -> Result<(LogSink, Option<OwnCluster>), String> {
         let format = setting.format.as_ref();
         // The schema sees to it that the member of the type is there.
@@ -103,11 +102,11 @@ impl Place {
             }
             ProxyAccessLogSinkType::ALS => {
                 let als = sink.als.as_ref().ok_or_else(|| lacks("als"))?;
-                self.service(als, source, reader).map(|(sink, cluster)| (sink, Some(cluster)))
+                self.service(als, source, lookup).map(|(sink, cluster)| (sink, Some(cluster)))
             }
             ProxyAccessLogSinkType::OpenTelemetry => {
                 let collector = sink.open_telemetry.as_ref().ok_or_else(|| lacks("openTelemetry"))?;
-                self.collector(collector, format, source, reader).map(|(sink, cluster)| (sink, Some(cluster)))
+                self.collector(collector, format, source, lookup).map(|(sink, cluster)| (sink, Some(cluster)))
             }
         }
     }
@@ -116,7 +115,7 @@ impl Place {
         &self,
         als: &AlsEnvoyProxyAccessLog,
         source: &Source<'_>,
-        reader: &mut Reader<'_>,
+        lookup: &mut Lookup<'_, '_>,
     ) -> Result<(LogSink, OwnCluster), String> {
         let (cluster, _) = backends::cluster(
             &Wanted {
@@ -130,7 +129,7 @@ impl Place {
                 counted: false,
             },
             source,
-            reader,
+            lookup,
         )?;
         let own_name = || {
             let object = source.named.as_ref().map(|(object, _)| object);
@@ -160,7 +159,7 @@ impl Place {
         spec: &OpenTelemetryEnvoyProxyAccessLog,
         format: Option<&ProxyAccessLogFormat>,
         source: &Source<'_>,
-        reader: &mut Reader<'_>,
+        lookup: &mut Lookup<'_, '_>,
     ) -> Result<(LogSink, OwnCluster), String> {
         let (cluster, authority) = backends::cluster(
             &Wanted {
@@ -174,7 +173,7 @@ impl Place {
                 counted: true,
             },
             source,
-            reader,
+            lookup,
         )?;
         // Body and attributes go together where no type says which of them counts.
         let counts =

@@ -9,10 +9,10 @@ use ir::{
 };
 use store::facts::{self, CollectorRef};
 
-use super::{OwnCluster, Source};
+use super::{Lookup, OwnCluster, Source};
 use crate::{
     Reader,
-    backend_tls::BackendTls,
+    backend_tls::{BackendTls, Unusable},
     destination,
     policy::backend_traffic,
     route::{BackendKind, Destination, resolve_own},
@@ -45,7 +45,7 @@ pub(super) struct Wanted<'a> {
 pub(super) fn cluster(
     wanted: &Wanted<'_>,
     source: &Source<'_>,
-    reader: &mut Reader<'_>,
+    lookup: &mut Lookup<'_, '_>,
 ) -> Result<(OwnCluster, Arc<str>), String> {
     let Wanted { name, field, .. } = wanted;
     let region: Arc<str> = format!("{name}/backend/-1").into();
@@ -56,8 +56,8 @@ pub(super) fn cluster(
                     "{field}.backendRefs: they must stand in an EnvoyProxy, not in the configuration file; use host and port there"
                 ));
             };
-            let destinations = resolve(references, &region, field, reader)?;
-            let authority = destinations.first().map(|first| authority(first, reader));
+            let destinations = resolve(references, &region, field, lookup)?;
+            let authority = destinations.first().map(|first| authority(first, lookup.reader));
             (destinations, authority.unwrap_or_default())
         }
         Some((host, port)) => (vec![given(host, port, region, field)?], host.into()),
@@ -70,7 +70,7 @@ pub(super) fn cluster(
     let cluster = OwnCluster {
         name: name.clone(),
         protocol: wanted.protocol,
-        dns: by_dns(&destinations, reader),
+        dns: by_dns(&destinations, lookup.reader),
         destinations: destinations.into(),
         metadata: source.metadata(),
         traffic,
@@ -83,15 +83,21 @@ fn resolve(
     references: &[CollectorRef],
     region: &Arc<str>,
     field: &str,
-    reader: &mut Reader<'_>,
+    lookup: &mut Lookup<'_, '_>,
 ) -> Result<Vec<Destination>, String> {
     let mut destinations = Vec::with_capacity(references.len());
     for (index, reference) in references.iter().enumerate().filter(|(_, reference)| reference.weight > 0) {
-        let resolved = resolve_own(&reference.backend, reference.weight, reader)
-            .map_err(|message| format!("{field}.backendRefs[{index}]: {message}"))?;
+        let resolved = match resolve_own(&reference.backend, reference.weight, lookup.reader) {
+            Ok(resolved) => resolved,
+            Err(Unusable { message, policy }) => {
+                lookup.policies.extend(policy);
+                return Err(format!("{field}.backendRefs[{index}]: {message}"));
+            }
+        };
+        lookup.policies.extend(resolved.policy());
         let priority = resolved.priority.max(reference.fallback.into());
         let mut destination = Destination { region: region.clone(), priority, ..resolved };
-        destination.tls = destination.tls.map(|tls| infer_server_name(tls, &destination.kind, reader));
+        destination.tls = destination.tls.map(|tls| infer_server_name(tls, &destination.kind, lookup.reader));
         destinations.push(destination);
     }
     if destinations.is_empty() {

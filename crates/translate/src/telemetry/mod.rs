@@ -16,7 +16,10 @@ use ir::{
     telemetry::{AccessLogs, Telemetry},
     traffic::ClusterTraffic,
 };
-use store::facts::{self, TelemetryBackends};
+use store::{
+    ObjectId,
+    facts::{self, TelemetryBackends},
+};
 
 pub(crate) use self::backends::{first_host, infer_server_name};
 pub use self::statistics::Statistics;
@@ -36,6 +39,8 @@ pub struct FleetTelemetry {
     pub clusters: Box<[OwnCluster]>,
     /// The proxies' own side of TLS to these; the default where none is reached over TLS.
     pub client_side: ClientSide,
+    /// BackendTLSPolicies that have a say in these, ascending, with the EnvoyProxy that they have it by.
+    pub policies: Box<[(ObjectId, ObjectRef)]>,
     /// What is counted.
     pub statistics: Statistics,
 }
@@ -98,6 +103,13 @@ impl<'a> Source<'a> {
     }
 }
 
+/// The facts, and what was found on the way.
+struct Lookup<'l, 'a> {
+    reader: &'l mut Reader<'a>,
+    /// BackendTLSPolicies that have a say, also those that cannot be used.
+    policies: Vec<ObjectId>,
+}
+
 /// What merged parameters say of telemetry. `service` is the name of the proxies in traces, where nothing gives another.
 ///
 /// A part that cannot be used is left out, and is told of; the others hold.
@@ -111,6 +123,7 @@ pub(crate) fn of_fleet(
         Ok(spec) => spec,
         Err(error) => return (FleetTelemetry::default(), Some(invalid("telemetry settings", error))),
     };
+    let lookup = &mut Lookup { reader, policies: Vec::new() };
     let mut clusters = Vec::new();
     let mut finding = None;
     let mut note = |what: &str, message: String| {
@@ -118,8 +131,8 @@ pub(crate) fn of_fleet(
     };
     let logs = match &spec.access_log {
         Some(logs) => {
-            let source = Source::of("/telemetry/accessLog/settings", parameters, reader);
-            access_log::read(logs, &source, reader).unwrap_or_else(|message| {
+            let source = Source::of("/telemetry/accessLog/settings", parameters, lookup.reader);
+            access_log::read(logs, &source, lookup).unwrap_or_else(|message| {
                 note("access log settings", message);
                 (AccessLogs([].into()), Vec::new())
             })
@@ -127,8 +140,8 @@ pub(crate) fn of_fleet(
         None => Default::default(),
     };
     clusters.extend(logs.1);
-    let source = Source::of("/telemetry/tracing/provider/backendRefs", parameters, reader);
-    let traced = (spec.tracing.as_ref()).map(|spec| tracing::read(spec, service, &source, reader));
+    let source = Source::of("/telemetry/tracing/provider/backendRefs", parameters, lookup.reader);
+    let traced = (spec.tracing.as_ref()).map(|spec| tracing::read(spec, service, &source, lookup));
     let tracing = match traced.transpose() {
         Ok(traced) => traced.map(|(tracing, cluster)| {
             clusters.push(cluster);
@@ -153,9 +166,18 @@ pub(crate) fn of_fleet(
         listeners: listeners.into(),
         clusters: clusters.into(),
         client_side: ClientSide::default(),
+        policies: policies(lookup, &source),
         statistics,
     };
     (telemetry, finding)
+}
+
+/// The policies that have a say, each once, with the most specific EnvoyProxy.
+fn policies(lookup: &mut Lookup<'_, '_>, source: &Source<'_>) -> Box<[(ObjectId, ObjectRef)]> {
+    let Some((proxy, _)) = &source.named else { return [].into() };
+    lookup.policies.sort_unstable();
+    lookup.policies.dedup();
+    lookup.policies.drain(..).map(|policy| (policy, proxy.clone())).collect()
 }
 
 impl FleetTelemetry {

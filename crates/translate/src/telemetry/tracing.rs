@@ -10,13 +10,10 @@ use ir::{
 };
 
 use super::{
-    OwnCluster, Source, access_log,
+    Lookup, OwnCluster, Source, access_log,
     backends::{self, Wanted},
 };
-use crate::{
-    Reader,
-    policy::backend_traffic::{fraction, telemetry::tags},
-};
+use crate::policy::backend_traffic::{fraction, telemetry::tags};
 
 /// Name of the cluster that traces go to.
 const CLUSTER: &str = "tracing";
@@ -29,7 +26,7 @@ pub(super) fn read(
     spec: &Spec,
     service: impl FnOnce() -> Arc<str>,
     source: &Source<'_>,
-    reader: &mut Reader<'_>,
+    lookup: &mut Lookup<'_, '_>,
 ) -> Result<(ProxyTracing, OwnCluster), String> {
     let provider = &spec.provider;
     let (cluster, authority) = backends::cluster(
@@ -47,7 +44,7 @@ pub(super) fn read(
             counted: true,
         },
         source,
-        reader,
+        lookup,
     )?;
     let sampler = provider.open_telemetry.as_ref().and_then(|settings| settings.sampler.as_ref());
     let names = spec.span_name.as_ref();
