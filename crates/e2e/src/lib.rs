@@ -13,6 +13,7 @@
 mod backends;
 mod certificate;
 mod client;
+mod collector;
 mod echoes;
 mod gateway;
 mod grpc;
@@ -23,6 +24,7 @@ mod websocket;
 pub use backends::{Backends, TlsBackend};
 pub use certificate::{Authority, Certificate};
 pub use client::{At, Client, Question, Reply, get, request};
+pub use collector::{Collector, Entry, Span};
 pub use echoes::{Echoes, tcp_echo, udp_echo};
 pub use gateway::{Gateway, binary, envoy, free_port};
 pub use grpc::{Call, Channel, Ended};

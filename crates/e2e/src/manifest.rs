@@ -29,6 +29,26 @@ pub fn gateway(name: &str, listeners: &str) -> String {
     )
 }
 
+/// The same with an EnvoyProxy of its name; `spec` is YAML, a map without indentation.
+#[must_use]
+pub fn gateway_with_proxy(name: &str, spec: &str, listeners: &str) -> String {
+    let reference = format!(
+        "spec:\n  infrastructure:\n    parametersRef:\n      group: gateway.envoyproxy.io\n      kind: \
+         EnvoyProxy\n      name: {name}\n"
+    );
+    let gateway = gateway(name, listeners).replacen("spec:\n", &reference, 1);
+    format!("{gateway}{}", envoy_proxy(name, spec))
+}
+
+/// An EnvoyProxy; `spec` is YAML, a map without indentation.
+#[must_use]
+pub fn envoy_proxy(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyProxy\nmetadata:\n  name: {name}\nspec:\n{}---\n",
+        indent(spec, 2)
+    )
+}
+
 /// The same with TLS settings for all listeners; `tls` is YAML, a map without indentation.
 #[must_use]
 pub fn gateway_with_tls(name: &str, tls: &str, listeners: &str) -> String {

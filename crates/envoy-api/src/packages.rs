@@ -77,6 +77,14 @@ packages! {
     // Access loggers.
     file_access_log: envoy::extensions::access_loggers::file::v3;
     stream_access_log: envoy::extensions::access_loggers::stream::v3;
+    grpc_access_log: envoy::extensions::access_loggers::grpc::v3;
+    open_telemetry_access_log: envoy::extensions::access_loggers::open_telemetry::v3;
+    cel_access_log_filter: envoy::extensions::access_loggers::filters::cel::v3;
+    req_without_query: envoy::extensions::formatter::req_without_query::v3;
+    // Tracers.
+    samplers: envoy::extensions::tracers::opentelemetry::samplers::v3;
+    resource_detectors: envoy::extensions::tracers::opentelemetry::resource_detectors::v3;
+    open_telemetry: opentelemetry::proto::common::v1;
     // Clusters, load balancing, retries.
     http_protocol_options: envoy::extensions::upstreams::http::v3;
     dns_cluster: envoy::extensions::clusters::dns::v3;

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{Metadata, ObjectRef, tls::UpstreamTls, traffic::ClusterTraffic};
+use crate::{Metadata, ObjectRef, telemetry::ClusterStatistics, tls::UpstreamTls, traffic::ClusterTraffic};
 
 /// Name in weighted targets that stands for backends that cannot be reached. No cluster has it, so Envoy answers
 /// requests that it is chosen for with the target's status for missing clusters.
@@ -31,6 +31,10 @@ pub struct Cluster {
     pub traffic: ClusterTraffic,
     /// Host of health checks that name none: that of the route.
     pub health_host: Arc<str>,
+    /// What is counted of it.
+    pub statistics: ClusterStatistics,
+    /// Its name in statistics; `None` for its own.
+    pub stat_name: Option<Arc<str>>,
     /// Objects that it was made from.
     pub owners: Box<[ObjectRef]>,
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use crate::ObjectRef;
+use crate::{ObjectRef, secret::AuthoritiesSource, tls::SubjectAltName};
 
 /// In which namespace proxies run (`provider.kubernetes.deploy.type` of the EnvoyGateway configuration).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -146,6 +146,20 @@ pub struct MetricSink {
     pub host: Arc<str>,
     /// Port.
     pub port: u16,
+    /// `:authority` of requests to it.
+    pub authority: Arc<str>,
+    /// TLS to it; `None` for plain text.
+    pub tls: Option<SinkTls>,
     /// Index in `telemetry.metrics.sinks`, where its other settings stand.
     pub index: usize,
+}
+
+/// TLS to a collector of metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkTls {
+    /// Server name to ask for.
+    pub sni: Option<Arc<str>>,
+    /// The authorities that are trusted, with names of which the certificate must have one, if any; `None` when the
+    /// certificate is not looked at.
+    pub verification: Option<(AuthoritiesSource, Box<[SubjectAltName]>)>,
 }

@@ -14,6 +14,7 @@ pub mod resource;
 pub mod route;
 pub mod secret;
 pub mod status;
+pub mod telemetry;
 pub mod tls;
 pub mod traffic;
 

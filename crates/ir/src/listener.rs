@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     Metadata, ObjectRef,
     downstream::{ConnectionSettings, HttpSettings, SocketSettings},
+    telemetry::Telemetry,
     tls::{ClientValidation, TlsParameters},
     traffic::{Compressor, ResponseOverrides},
 };
@@ -56,6 +57,8 @@ pub struct Listener {
     pub ipv4_compat: bool,
     /// What it says of all connections.
     pub settings: Arc<SocketSettings>,
+    /// What it has of telemetry.
+    pub telemetry: Arc<Telemetry>,
     /// Chains chosen by SNI, in the order of the Gateway's listeners.
     pub chains: Box<[FilterChain]>,
     /// The chain for everything else; all plain HTTP listeners of the port share it.
@@ -220,4 +223,6 @@ pub struct VirtualHost {
     pub domains: Box<[Arc<str>]>,
     /// Gateway and listener it belongs to.
     pub metadata: Metadata,
+    /// It has statistics of its own.
+    pub counted: bool,
 }

@@ -37,6 +37,10 @@ pub struct ClusterTraffic {
     pub idle_timeout: Option<Duration>,
     /// Time after which a connection is closed.
     pub max_connection_duration: Option<Duration>,
+    /// Time after which a request of the proxy's own ends; of clients' requests routes say it.
+    pub max_stream_duration: Option<Duration>,
+    /// What is hashed of requests of the proxy's own to choose an endpoint; of clients' requests routes say it.
+    pub hash: Option<HashKey>,
     /// Bytes buffered for a connection.
     pub buffer_limit: Option<u32>,
     /// Connections ahead of need to each endpoint, in percent of those needed.

@@ -117,6 +117,7 @@ pub(crate) fn unit(
             name: name.clone(),
             domains: domains.map(|name| Arc::from(*name)).collect(),
             metadata: listener.metadata.clone(),
+            counted: false,
         };
         let routes: Vec<&Bytes> = routes.iter().collect();
         let fragment = Arc::new(resource::virtual_host(&host, &routes, clusters, owners.into()));

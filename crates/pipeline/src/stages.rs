@@ -28,7 +28,7 @@ use translate::{
     policy::{self, Relations},
     route,
     secret::SecretKey,
-    status,
+    status::{self, PolicyUsers},
 };
 use xds::entry::Entries;
 
@@ -61,12 +61,15 @@ pub(crate) struct ListenerOutput {
     pub routes: Box<[ObjectId]>,
 }
 
-/// A fleet's proxies as a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LocalOutput {
-    /// The cluster with its endpoints; `None` while no Service for the proxies is known. An output all the same, so
-    /// that the Service wakes it.
-    pub resources: Option<(Arc<Resource>, Arc<Resource>)>,
+/// Clusters that a fleet's proxies need for themselves: themselves, while a Service for them is known, and where their
+/// telemetry goes. An output even when it is empty, so that the Service wakes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnOutput {
+    pub clusters: Vec<Arc<Resource>>,
+    /// Of those that take them by EDS.
+    pub endpoints: Vec<Arc<Resource>>,
+    /// What SDS has to serve for them, ascending, each once.
+    pub secrets: Box<[SecretKey]>,
 }
 
 /// The clusters of a plan with what SDS has to serve for them.
@@ -125,7 +128,7 @@ pub(crate) struct Stages {
     tables: Table<TableKey, Arc<Resource>, Dep>,
     listeners: Table<SocketKey, ListenerOutput, Dep>,
     secrets: Table<SecretKey, Arc<Resource>, Dep>,
-    locals: Table<ObjectId, LocalOutput, Dep>,
+    own: Table<ObjectId, OwnOutput, Dep>,
     statuses: Table<ObjectId, Status, Dep>,
 
     /// Routes on each listener: `attachedRoutes`.
@@ -146,6 +149,8 @@ pub(crate) struct Stages {
     secret_use: SecretUse,
     /// Routes in which a BackendTLSPolicy has a say.
     policy_routes: Buckets<ObjectId, ObjectId>,
+    /// Fleets in whose telemetry a BackendTLSPolicy has a say.
+    policy_fleets: Buckets<ObjectId, ObjectId>,
     /// HTTP filters that routes ask for, by table.
     features: FeatureIndex,
     /// How policies of a kind relate to each other, by the Gateway that contains them.
@@ -171,7 +176,7 @@ impl Default for Stages {
             tables: Table::new("route_configuration"),
             listeners: Table::new("listener"),
             secrets: Table::new("secret"),
-            locals: Table::new("local_cluster"),
+            own: Table::new("own_cluster"),
             statuses: Table::new("status"),
             attached_routes: Counts::default(),
             wanted_entries: FxHashSet::default(),
@@ -182,6 +187,7 @@ impl Default for Stages {
             route_fleets: Buckets::default(),
             secret_use: SecretUse::default(),
             policy_routes: Buckets::default(),
+            policy_fleets: Buckets::default(),
             features: FeatureIndex::default(),
             relations: FxHashMap::default(),
             host_index: HostIndex::default(),
@@ -283,6 +289,7 @@ impl Stages {
     fn run_gateways(&mut self, store: &Store, run: &mut Run) {
         let Run { dirty, roots, publication } = run;
         let (secret_use, homes) = (&mut self.secret_use, &mut self.gateways.homes);
+        let policy_fleets = &mut self.policy_fleets;
         let mut touched = Vec::new();
         let unit = |id, reads: &mut Reads<Dep>| gateway::unit(id, &mut Reader::new(store, reads), judge);
         self.gateways.fleets.update(dirty, std::mem::take(&mut roots.gateways), unit, |change| {
@@ -309,7 +316,8 @@ impl Stages {
                 touched.push(Dep::Socket(key));
                 roots.listeners.insert(key);
             }
-            if old.map(|fleet| fleet.routing) != new.map(|fleet| fleet.routing) {
+            let reach = |fleet: &'_ FleetOutput| (fleet.routing, fleet.telemetry.statistics.clone());
+            if old.map(reach) != new.map(reach) {
                 touched.push(Dep::ClientSide(id));
             }
             let needs =
@@ -318,6 +326,10 @@ impl Stages {
                 roots.secrets.insert(key);
                 publication.secret_moved(key, id);
             });
+            for policy in replace_policies(policy_fleets, id, old, new) {
+                touched.push(Dep::PolicyRoutes(policy));
+                roots.statuses.extend(with_rivals(store, policy));
+            }
             publication.fleet(id, old, new);
             publication.fixed(id, old, new);
         });
@@ -427,7 +439,7 @@ impl Stages {
         let gateways = GatewayTable(&self.gateways);
         let (routes, attached) = (&self.routes, &self.attached);
         let (counts, hosts) = (&self.attached_routes, &self.host_index);
-        let policy_routes = &self.policy_routes;
+        let (policy_routes, policy_fleets) = (&self.policy_routes, &self.policy_fleets);
         let (policies, relations) = (&self.policies, &self.relations);
         let unit = |id: ObjectId, reads: &mut Reads<Dep>| {
             let reader = &mut Reader::new(store, reads);
@@ -438,8 +450,16 @@ impl Stages {
                 Kind::ListenerSet => status::listener_set(id, reader, gateways, counts),
                 Kind::Backend => status::backend(id, reader),
                 Kind::BackendTlsPolicy => {
-                    let routes = |policy| -> Vec<ObjectId> { policy_routes.members(policy).collect() };
-                    status::backend_tls_policy(id, reader, &routes, AttachTable(attached))
+                    let users = |policy| PolicyUsers {
+                        routes: policy_routes.members(policy).collect(),
+                        proxies: (policy_fleets.members(policy))
+                            .filter_map(|fleet| gateways.0.fleets.get(fleet))
+                            .flat_map(|fleet| fleet.telemetry.policies.iter())
+                            .filter(|(of, _)| *of == policy)
+                            .map(|(_, proxy)| proxy.clone())
+                            .collect(),
+                    };
+                    status::backend_tls_policy(id, reader, &users, AttachTable(attached))
                 }
                 kind if route::of(kind).is_some() => {
                     let tables = (gateways, RouteTable(routes));
@@ -474,7 +494,7 @@ impl Stages {
             (self.tables.name(), self.tables.counters()),
             (self.listeners.name(), self.listeners.counters()),
             (self.secrets.name(), self.secrets.counters()),
-            (self.locals.name(), self.locals.counters()),
+            (self.own.name(), self.own.counters()),
             (self.statuses.name(), self.statuses.counters()),
         ]
     }
@@ -510,6 +530,25 @@ fn with_rivals(store: &Store, policy: ObjectId) -> Vec<ObjectId> {
     };
     let rivals = targets.iter().flat_map(|target| store.backend_tls_policies_of(target.object));
     std::iter::once(policy).chain(rivals).collect()
+}
+
+/// Replaces the BackendTLSPolicies that have a say in a fleet's telemetry; returns those for which that is news.
+fn replace_policies(
+    policy_fleets: &mut Buckets<ObjectId, ObjectId>,
+    fleet: ObjectId,
+    old: Option<&FleetOutput>,
+    new: Option<&FleetOutput>,
+) -> BTreeSet<ObjectId> {
+    let [old, new] = [old, new].map(|output| output.map_or(&[][..], |output| &output.telemetry.policies));
+    for (policy, _) in old {
+        policy_fleets.remove(*policy, fleet);
+    }
+    for (policy, _) in new {
+        policy_fleets.insert(*policy, fleet);
+    }
+    let gone = old.iter().filter(|pair| !new.contains(pair));
+    let news = new.iter().filter(|pair| !old.contains(pair));
+    gone.chain(news).map(|(policy, _)| *policy).collect()
 }
 
 /// Tells what is not as it was of the Gateways and ListenerSets of a fleet.

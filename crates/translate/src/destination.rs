@@ -7,6 +7,7 @@ use ir::{
     cluster::{Address, Cluster, Discovery, Endpoint, EndpointHealth, Endpoints, Locality, Zones},
     downstream::Http1,
     listener::Transport,
+    telemetry::ClusterStatistics,
     tls::UpstreamTls,
     traffic::{ClusterTraffic, HealthChecker, Routing, ZonePreference},
 };
@@ -16,11 +17,12 @@ use store::{
 };
 
 use crate::{
-    AttachListener, Binding, ClusterKey, ClusterPlan, Host, Reader,
+    AttachListener, Binding, ClusterKey, ClusterPlan, FleetOutput, Host, OwnCluster, PlanKey, Reader, Slot,
     backend_tls::{self, ClientSide},
     policy::backend_traffic::{self, Tables},
     route::{self, BackendKind, Destination},
     secret::SecretKey,
+    telemetry::Statistics,
 };
 
 /// A cluster, and what SDS has to serve for it.
@@ -137,7 +139,10 @@ fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: 
     } else {
         Discovery::Dns { localities: localities(share, false, reader) }
     };
-    let (tls, secrets) = tls(key, plan, reader, tables);
+    let over_tls = plan.destinations.iter().any(|destination| destination.tls.is_some());
+    let client = if over_tls { Some(client_side(key, reader, tables)) } else { None };
+    let (tls, secrets) = tls(&plan.destinations, client, reader);
+    let statistics = tables.gateways.statistics(reader, key.fleet);
     let cluster = Cluster {
         name: plan.name.clone(),
         discovery,
@@ -146,32 +151,52 @@ fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: 
         zones: plan.zones,
         tls,
         health_host: health_host(key, &share.traffic, reader, tables),
-        traffic: ClusterTraffic {
-            http1: http1(key, reader, tables),
-            ..ClusterTraffic::clone(&share.traffic)
-        },
+        traffic: with_health_log(
+            ClusterTraffic { http1: http1(key, reader, tables), ..ClusterTraffic::clone(&share.traffic) },
+            statistics,
+        ),
+        statistics: statistics.clusters,
+        stat_name: stat_name(key.plan, statistics, reader),
         owners: owners(key, plan, reader),
     };
     Made { cluster, secrets }
+}
+
+/// Health checks are logged as the EnvoyProxy says, where no policy says otherwise.
+fn with_health_log(mut traffic: ClusterTraffic, statistics: &Statistics) -> ClusterTraffic {
+    if let Some(check) = traffic.active_health.as_mut().filter(|check| check.log.is_none()) {
+        check.log.clone_from(&statistics.health_log);
+    }
+    traffic
+}
+
+/// The name in statistics of a cluster that requests of clients go to; copies of them have none.
+fn stat_name(plan: PlanKey, statistics: &Statistics, reader: &mut Reader<'_>) -> Option<Arc<str>> {
+    if statistics.stat_name.is_none() || matches!(plan.slot, Slot::Mirror(_)) {
+        return None;
+    }
+    let rules = match reader.kind(plan.route)? {
+        Kind::HttpRoute => &reader.http_route(plan.route)?.rules,
+        Kind::GrpcRoute => &reader.grpc_route(plan.route)?.rules,
+        _ => return None,
+    };
+    statistics.stat_name(&reader.object(plan.route), plan.rule, rules.get(usize::from(plan.rule))?)
 }
 
 fn is_dynamic(plan: &ClusterPlan) -> bool {
     plan.destinations.iter().any(|d| d.kind == BackendKind::DynamicResolver)
 }
 
-/// TLS towards each backend of a plan as a fleet's proxies speak it, and what SDS has to serve for it.
+/// TLS towards each backend as proxies with this side of it speak it, and what SDS has to serve for it.
 fn tls(
-    key: ClusterKey,
-    plan: &ClusterPlan,
+    destinations: &[Destination],
+    client: Option<&ClientSide>,
     reader: &mut Reader<'_>,
-    tables: Tables<'_>,
 ) -> (Box<[Option<UpstreamTls>]>, Box<[SecretKey]>) {
-    if plan.destinations.iter().all(|destination| destination.tls.is_none()) {
-        return ([].into(), [].into());
-    }
-    let client = client_side(key, reader, tables);
+    let Some(client) = client else { return Default::default() };
     let mut secrets = Vec::new();
-    let tls = (plan.destinations.iter())
+    let tls = destinations
+        .iter()
         .map(|destination| {
             let (tls, needed) = backend_tls::upstream(destination.tls.as_ref()?, client, reader);
             secrets.extend(needed);
@@ -219,21 +244,31 @@ fn owners(key: ClusterKey, plan: &ClusterPlan, reader: &Reader<'_>) -> Box<[Obje
 
 /// The localities of a cluster; `ips` tells whether Services are reached by their cluster IP.
 fn localities(share: &Share<'_>, ips: bool, reader: &mut Reader<'_>) -> Box<[Locality]> {
-    let (plan, traffic) = (&*share.plan, &*share.traffic);
+    let plan = &*share.plan;
+    localities_of((&plan.name, &plan.destinations), plan.zones, &share.traffic, ips, reader)
+}
+
+fn localities_of(
+    (name, destinations): (&str, &[Destination]),
+    zones_of_backends: Zones,
+    traffic: &ClusterTraffic,
+    ips: bool,
+    reader: &mut Reader<'_>,
+) -> Box<[Locality]> {
     let zones = traffic.load_balancer.as_ref().map_or(&ZonePreference::Unset, |balancer| &balancer.zones);
-    let by_zone = zones.by_zone() || plan.zones != Zones::default();
+    let by_zone = zones.by_zone() || zones_of_backends != Zones::default();
     let health = endpoint_health(traffic);
-    let mut all = Vec::with_capacity(plan.destinations.len());
-    for (index, destination) in plan.destinations.iter().enumerate() {
+    let mut all = Vec::with_capacity(destinations.len());
+    for (index, destination) in destinations.iter().enumerate() {
         let endpoints = (ips.then(|| cluster_ip(destination, reader)).flatten())
-            .map_or_else(|| endpoints_of(destination, reader), |endpoint| vec![(None, endpoint)]);
+            .map_or_else(|| endpoints_of(&destination.kind, reader), |endpoint| vec![(None, endpoint)]);
         let mut localities = if by_zone {
             zonal_localities(endpoints, destination.priority, destination.metadata.as_ref())
         } else {
             vec![locality(destination, endpoints)]
         };
         if destination.tls.is_some() {
-            let name = ir::cluster::transport_socket_name(&plan.name, index);
+            let name = ir::cluster::transport_socket_name(name, index);
             localities.iter_mut().for_each(|locality| locality.transport_socket = Some(name.clone()));
         }
         all.append(&mut localities);
@@ -291,8 +326,16 @@ fn zonal_localities(endpoints: Vec<Zoned>, priority: u32, metadata: Option<&Meta
         .collect()
 }
 
-fn endpoints_of(destination: &Destination, reader: &mut Reader<'_>) -> Vec<Zoned> {
-    match &destination.kind {
+/// The addresses of a backend.
+pub(crate) fn addresses(
+    kind: &BackendKind,
+    reader: &mut Reader<'_>,
+) -> impl Iterator<Item = Address> + use<> {
+    endpoints_of(kind, reader).into_iter().map(|(_, endpoint)| endpoint.address)
+}
+
+fn endpoints_of(kind: &BackendKind, reader: &mut Reader<'_>) -> Vec<Zoned> {
+    match kind {
         BackendKind::Service { service, transport, port_name, .. } => {
             service_endpoints(*service, *transport, port_name, reader)
         }
@@ -309,6 +352,9 @@ fn endpoints_of(destination: &Destination, reader: &mut Reader<'_>) -> Vec<Zoned
                 .collect(),
             _ => Vec::new(),
         },
+        BackendKind::Address(address) => {
+            vec![(None, Endpoint { address: address.clone(), hostname: None, draining: false })]
+        }
         BackendKind::DynamicResolver | BackendKind::Nothing => Vec::new(),
     }
 }
@@ -388,8 +434,45 @@ pub fn local_cluster(
         tls: [].into(),
         traffic: ClusterTraffic::default(),
         health_host: "".into(),
+        statistics: ClusterStatistics::default(),
+        stat_name: None,
         owners: owners.clone(),
     };
     let localities = zonal_localities(endpoints, 0, Some(&metadata)).into();
     Some((cluster, Endpoints { name: name.clone(), localities, owners }))
+}
+
+/// A cluster for requests of the proxies' own, with its endpoints where they come by EDS.
+pub fn own_cluster(
+    own: &OwnCluster,
+    fleet: &FleetOutput,
+    reader: &mut Reader<'_>,
+) -> (Made, Option<Endpoints>) {
+    let (name, owners) = (&own.name, own.owners(reader));
+    let ips = fleet.routing == Routing::Service;
+    let localities = localities_of((name, &own.destinations), Zones::default(), &own.traffic, ips, reader);
+    let over_tls = own.destinations.iter().any(|destination| destination.tls.is_some());
+    let client = over_tls.then_some(&fleet.telemetry.client_side);
+    let (tls, secrets) = tls(&own.destinations, client, reader);
+    let (discovery, endpoints) = if own.dns {
+        (Discovery::Dns { localities }, None)
+    } else {
+        let endpoints = Endpoints { name: name.clone(), localities, owners: owners.clone() };
+        (Discovery::Eds { service_name: name.clone() }, Some(endpoints))
+    };
+    let statistics = &fleet.telemetry.statistics;
+    let cluster = Cluster {
+        name: name.clone(),
+        discovery,
+        protocol: own.protocol,
+        metadata: own.metadata.clone(),
+        zones: Zones::default(),
+        tls,
+        traffic: with_health_log(own.traffic.clone(), statistics),
+        health_host: "".into(),
+        statistics: if own.counted { statistics.clusters } else { ClusterStatistics::default() },
+        stat_name: None,
+        owners,
+    };
+    (Made { cluster, secrets }, endpoints)
 }

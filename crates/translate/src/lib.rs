@@ -23,6 +23,7 @@ mod reader;
 pub mod route;
 pub mod secret;
 pub mod status;
+pub mod telemetry;
 mod trust;
 mod unserved;
 
@@ -37,6 +38,7 @@ pub use reader::{
 };
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
 pub use status::Overlap;
+pub use telemetry::{FleetTelemetry, OwnCluster};
 pub use unserved::{TlsPart, Unserved};
 
 use std::borrow::Cow;

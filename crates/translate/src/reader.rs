@@ -19,6 +19,7 @@ use crate::{
     RouteOutput, Slot, Unserved,
     backend_tls::ClientSide,
     gateway::{ClientVerdict, Socket, parameters::INVALID_PARAMETERS},
+    telemetry::Statistics,
 };
 
 /// Everything that a unit can depend on.
@@ -34,7 +35,7 @@ pub enum Dep {
     Socket(SocketKey),
     /// The conditions of a Gateway or ListenerSet and its listeners.
     GatewayStatus(ObjectId),
-    /// How a Gateway's proxies reach backends: their own side of TLS, and whether by cluster IP.
+    /// How a Gateway's proxies reach backends: their own side of TLS, whether by cluster IP, and what they count of it.
     ClientSide(ObjectId),
     /// What a Gateway found about ClientTrafficPolicies.
     ClientVerdicts(ObjectId),
@@ -52,7 +53,7 @@ pub enum Dep {
     Overlaps(ObjectId),
     /// `attachedRoutes` of the listeners of a Gateway or ListenerSet.
     AttachedRoutes(ObjectId),
-    /// Routes in which a BackendTLSPolicy has a say.
+    /// Routes and EnvoyProxies in which a BackendTLSPolicy has a say.
     PolicyRoutes(ObjectId),
     /// HTTP filters that the routes of a table need.
     Features(TableKey),
@@ -535,6 +536,13 @@ impl<'a> GatewayTable<'a> {
     pub(crate) fn routing(&self, reader: &mut Reader<'_>, fleet: ObjectId) -> ir::traffic::Routing {
         reader.record(Dep::ClientSide(fleet));
         self.0.fleets.get(fleet).map(|fleet| fleet.routing).unwrap_or_default()
+    }
+
+    /// What a fleet's proxies count.
+    pub(crate) fn statistics(&self, reader: &mut Reader<'_>, fleet: ObjectId) -> &'a Statistics {
+        static NOTHING: LazyLock<Statistics> = LazyLock::new(Statistics::default);
+        reader.record(Dep::ClientSide(fleet));
+        self.0.fleets.get(fleet).map_or(&NOTHING, |fleet| &fleet.telemetry.statistics)
     }
 
     /// What a Gateway found about ClientTrafficPolicies.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use engine::Counts;
 use ir::{
-    Condition, ConditionStatus,
+    Condition, ConditionStatus, ObjectRef,
     listener::TcpTarget,
     status::{ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody},
 };
@@ -52,7 +52,7 @@ fn accepted(finding: Option<&Finding>, message: &str, generation: i64) -> Condit
 }
 
 /// An error of an object.
-pub(crate) fn problem(object: &ir::ObjectRef, condition: &str, finding: Finding) -> ir::Problem {
+pub(crate) fn problem(object: &ObjectRef, condition: &str, finding: Finding) -> ir::Problem {
     ir::Problem {
         object: object.into(),
         field: finding.field,
@@ -351,19 +351,20 @@ fn route_problems(attached: &AttachOutput, output: &RouteOutput) -> Vec<ir::Prob
         .collect()
 }
 
-/// Status of a BackendTLSPolicy: one entry for each parent of the routes in which it has a say. One that an older policy
+/// Status of a BackendTLSPolicy: one entry for each parent of the routes in which it has a say, and one for each
+/// EnvoyProxy whose telemetry it has a say in. One that an older policy
 /// leaves nothing to do for one of its targets has the entries of that one too, and is `Conflicted` there. `None` when
 /// it has no say anywhere.
 pub fn backend_tls_policy(
     id: ObjectId,
     reader: &mut Reader<'_>,
-    routes: &dyn Fn(ObjectId) -> Vec<ObjectId>,
+    users: &dyn Fn(ObjectId) -> PolicyUsers,
     attached: AttachTable<'_>,
 ) -> Option<Status> {
     let policy = reader.backend_tls_policy(id)?;
     let generation = policy.meta.generation;
     let unusable = backend_tls::usable_policy(policy, reader).err();
-    let mut ancestors: Vec<ParentStatus> = parents_of(id, reader, routes, attached)
+    let mut ancestors: Vec<ParentStatus> = parents_of(id, reader, users, attached)
         .into_iter()
         .map(|ancestor| ParentStatus {
             parent: ancestor,
@@ -379,7 +380,7 @@ pub fn backend_tls_policy(
             message,
             observed_generation: generation,
         };
-        for ancestor in parents_of(older, reader, routes, attached) {
+        for ancestor in parents_of(older, reader, users, attached) {
             match ancestors.iter_mut().find(|there| there.parent == ancestor) {
                 Some(there) => {
                     there.conditions.retain(|condition| condition.kind != "Accepted");
@@ -403,17 +404,35 @@ pub fn backend_tls_policy(
     })
 }
 
-/// Parents of the routes in which a policy has a say, each once.
+/// Where a BackendTLSPolicy has a say.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyUsers {
+    /// Routes.
+    pub routes: Vec<ObjectId>,
+    /// EnvoyProxies, for telemetry.
+    pub proxies: Vec<ObjectRef>,
+}
+
+/// Parents of the routes in which a policy has a say, and EnvoyProxies, each once.
 fn parents_of(
     policy: ObjectId,
     reader: &mut Reader<'_>,
-    routes: &dyn Fn(ObjectId) -> Vec<ObjectId>,
+    users: &dyn Fn(ObjectId) -> PolicyUsers,
     attached: AttachTable<'_>,
 ) -> BTreeSet<ParentReference> {
     reader.record(Dep::PolicyRoutes(policy));
-    let routes = routes(policy).into_iter();
-    let parents = routes.flat_map(|route| attached.parents(reader, route).iter());
-    parents.map(|parent| parent.parent.reference.clone()).collect()
+    let PolicyUsers { routes, proxies } = users(policy);
+    let parents = routes.into_iter().flat_map(|route| attached.parents(reader, route).iter());
+    let parents: BTreeSet<ParentReference> = parents.map(|parent| parent.parent.reference.clone()).collect();
+    let proxies = proxies.into_iter().map(|proxy| ParentReference {
+        group: proxy.kind.group().into(),
+        kind: proxy.kind.name().into(),
+        namespace: Some(proxy.namespace),
+        name: proxy.name,
+        section_name: None,
+        port: None,
+    });
+    parents.into_iter().chain(proxies).collect()
 }
 
 /// `Accepted` and `ResolvedRefs` of a policy, by whether its authorities can be used.
@@ -444,7 +463,7 @@ fn reason_of(untrusted: &Untrusted) -> &'static str {
     }
 }
 
-fn policy_problem(object: &ir::ObjectRef, untrusted: &Untrusted) -> ir::Problem {
+fn policy_problem(object: &ObjectRef, untrusted: &Untrusted) -> ir::Problem {
     let message = untrusted.message().to_owned();
     problem(object, "ResolvedRefs", Finding::new("spec.validation", reason_of(untrusted), message))
 }

@@ -46,7 +46,13 @@ pub fn of_socket(
                     network: Network::Http(Http {
                         route_configuration: routes.clone(),
                         stat_prefix: stat_prefix.clone(),
-                        filters: with_grpc_web(filters(*table), settings.grpc_web),
+                        filters: with_own(
+                            filters(*table),
+                            [
+                                (HttpFilter::GrpcWeb, settings.grpc_web),
+                                (HttpFilter::GrpcStatistics, socket.telemetry.grpc_statistics),
+                            ],
+                        ),
                         notes_connection: *guard == Guard::Shared,
                         by_quic: socket.key.transport == Transport::Udp,
                         settings: match default_host_of {
@@ -72,18 +78,21 @@ pub fn of_socket(
         exclusive: socket.exclusive,
         ipv4_compat: socket.ipv4_compat,
         settings: socket.settings.clone(),
+        telemetry: socket.telemetry.clone(),
         chains: chains.into(),
         default_chain,
         owners: [owner].into(),
     }
 }
 
-/// The filters that routes need; gRPC-Web as the listener says, where it does.
-fn with_grpc_web(mut filters: BTreeSet<HttpFilter>, wanted: Option<bool>) -> BTreeSet<HttpFilter> {
-    match wanted {
-        Some(true) => drop(filters.insert(HttpFilter::GrpcWeb)),
-        Some(false) => drop(filters.remove(&HttpFilter::GrpcWeb)),
-        None => {}
+/// The filters that routes need; some as the listener or its fleet says, where they do.
+fn with_own(mut filters: BTreeSet<HttpFilter>, own: [(HttpFilter, Option<bool>); 2]) -> BTreeSet<HttpFilter> {
+    for (filter, wanted) in own {
+        match wanted {
+            Some(true) => drop(filters.insert(filter)),
+            Some(false) => drop(filters.remove(&filter)),
+            None => {}
+        }
     }
     filters
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ir::{
     ObjectRef,
     cluster::{Cluster, Discovery, EMPTY_CLUSTER, Endpoints},
-    listener::{Listener, VirtualHost},
+    listener::{Listener, Network, VirtualHost},
     resource::{Fragment, Resource, ResourceType, Version, Warming},
     secret::{Authorities, TlsCertificate},
 };
@@ -78,7 +78,9 @@ pub fn endpoints(endpoints: &Endpoints) -> Resource {
 /// A listener.
 pub fn listener(listener: &Listener) -> Resource {
     let chains = listener.chains.iter().chain(&listener.default_chain);
+    let http = chains.clone().any(|chain| matches!(chain.network, Network::Http(_)));
     let mut clusters: Vec<Arc<str>> = chains.filter_map(|chain| chain.network.cluster().cloned()).collect();
+    clusters.extend(listener.telemetry.clusters(http));
     clusters.sort_unstable();
     clusters.dedup();
     let body = encode::listener(listener);

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clustersettings::ClusterSettings,
     common::{BackendObjectReference, Fraction, HttpHeader, is_false, one},
     config::{
         Opaque,
@@ -60,10 +61,14 @@ choices! {
     SamplerType {
         /// All.
         AlwaysOn,
+        /// None.
+        AlwaysOff,
         /// A share.
         TraceIdRatio,
         /// As the caller decided, else all.
         ParentBasedAlwaysOn,
+        /// As the caller decided, else none.
+        ParentBasedAlwaysOff,
         /// As the caller decided, else a share.
         ParentBasedTraceIdRatio,
     }
@@ -269,12 +274,16 @@ pub struct ProxyAccessLogSetting {
 /// How a line of an access log is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = (
-    "!has(self.type) || self.type != 'Text' || has(self.text)",
-    "text must be set for type Text"
+    "!has(self.type) || self.type != 'Text' || (has(self.text) && !has(self.json))",
+    "text must be set for type Text, and json must not"
 ))]
 #[x_kube(validation = (
-    "!has(self.type) || self.type != 'JSON' || has(self.json)",
-    "json must be set for type JSON"
+    "!has(self.type) || self.type != 'JSON' || (has(self.json) && !has(self.text))",
+    "json must be set for type JSON, and text must not"
+))]
+#[x_kube(validation = (
+    "has(self.type) || has(self.text) || has(self.json)",
+    "text or json must be set where type is not"
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyAccessLogFormat {
@@ -291,11 +300,11 @@ pub struct ProxyAccessLogFormat {
 
 /// Where an access log goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = ("self.type != 'ALS' || has(self.als)", "als must be set for type ALS"))]
-#[x_kube(validation = ("self.type != 'File' || has(self.file)", "file must be set for type File"))]
+#[x_kube(validation = ("(self.type == 'ALS') == has(self.als)", "als must be set for type ALS, and for no other"))]
+#[x_kube(validation = ("(self.type == 'File') == has(self.file)", "file must be set for type File, and for no other"))]
 #[x_kube(validation = (
-    "self.type != 'OpenTelemetry' || has(self.openTelemetry)",
-    "openTelemetry must be set for type OpenTelemetry"
+    "(self.type == 'OpenTelemetry') == has(self.openTelemetry)",
+    "openTelemetry must be set for type OpenTelemetry, and for no other"
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyAccessLogSink {
@@ -328,6 +337,10 @@ pub struct FileEnvoyProxyAccessLog {
 #[x_kube(validation = ("self.type == 'HTTP' || !has(self.http)", "http may only be set for type HTTP"))]
 #[x_kube(validation = ("!has(self.backendRef)", "backendRefs must be used instead of backendRef"))]
 #[x_kube(validation = (
+    "!has(self.backendRefs) || self.backendRefs.all(ref, (ref.group == '' && ref.kind == 'Service') || (ref.group == 'gateway.envoyproxy.io' && ref.kind == 'Backend'))",
+    "each of backendRefs must be a Service or a Backend"
+))]
+#[x_kube(validation = (
     "has(self.backendRefs) && size(self.backendRefs) > 0",
     "backendRefs must have at least one backend"
 ))]
@@ -342,7 +355,7 @@ pub struct AlsEnvoyProxyAccessLog {
     pub backend_refs: Vec<TelemetryBackendRef>,
     /// How it is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_settings: Option<Opaque>,
+    pub backend_settings: Option<ClusterSettings>,
     /// Name of the log; namespace and name of the EnvoyProxy when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
@@ -362,6 +375,14 @@ pub struct AlsEnvoyProxyAccessLog {
     "host or backendRefs must be set"
 ))]
 #[x_kube(validation = ("!has(self.backendRef)", "backendRefs must be used instead of backendRef"))]
+#[x_kube(validation = (
+    "!has(self.backendRefs) || self.backendRefs.all(ref, (ref.group == '' && ref.kind == 'Service') || (ref.group == 'gateway.envoyproxy.io' && ref.kind == 'Backend'))",
+    "each of backendRefs must be a Service or a Backend"
+))]
+#[x_kube(validation = (
+    "!has(self.resources) || !has(self.resourceAttributes)",
+    "resources and resourceAttributes must not both be set"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct OpenTelemetryEnvoyProxyAccessLog {
     /// Older form of `backendRefs`.
@@ -373,7 +394,7 @@ pub struct OpenTelemetryEnvoyProxyAccessLog {
     pub backend_refs: Vec<TelemetryBackendRef>,
     /// How it is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_settings: Option<Opaque>,
+    pub backend_settings: Option<ClusterSettings>,
     /// Host; `backendRefs` go before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -465,6 +486,14 @@ pub struct ProxyTracing {
     "host or backendRefs must be set"
 ))]
 #[x_kube(validation = ("!has(self.backendRef)", "backendRefs must be used instead of backendRef"))]
+#[x_kube(validation = (
+    "!has(self.backendRefs) || self.backendRefs.all(ref, (ref.group == '' && ref.kind == 'Service') || (ref.group == 'gateway.envoyproxy.io' && ref.kind == 'Backend'))",
+    "each of backendRefs must be a Service or a Backend"
+))]
+#[x_kube(validation = (
+    "!has(self.openTelemetry) || self.type == 'OpenTelemetry'",
+    "openTelemetry is for type OpenTelemetry only"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct TracingProvider {
     /// What is there.
@@ -479,7 +508,7 @@ pub struct TracingProvider {
     pub backend_refs: Vec<TelemetryBackendRef>,
     /// How it is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_settings: Option<Opaque>,
+    pub backend_settings: Option<ClusterSettings>,
     /// Host; `backendRefs` go before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -504,15 +533,23 @@ fn open_telemetry() -> TracingProviderType {
 }
 
 /// Which traces are taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "!has(self.samplingPercentage) || self.type in ['TraceIdRatio', 'ParentBasedTraceIdRatio']",
+    "samplingPercentage is for types TraceIdRatio and ParentBasedTraceIdRatio only"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct OpenTelemetrySampler {
     /// How that is decided.
-    #[serde(rename = "type")]
+    #[serde(default = "always_on", rename = "type")]
     pub type_: SamplerType,
-    /// The share, for samplers that take one.
+    /// The share, for samplers that take one; all when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling_percentage: Option<Fraction>,
+}
+
+fn always_on() -> SamplerType {
+    SamplerType::AlwaysOn
 }
 
 /// A tag of spans.
@@ -601,6 +638,10 @@ fn metrics_collector() -> MetricSinkType {
     "host or backendRefs must be set"
 ))]
 #[x_kube(validation = ("!has(self.backendRef)", "backendRefs must be used instead of backendRef"))]
+#[x_kube(validation = (
+    "!has(self.backendRefs) || self.backendRefs.all(ref, (ref.group == '' && ref.kind == 'Service') || (ref.group == 'gateway.envoyproxy.io' && ref.kind == 'Backend'))",
+    "each of backendRefs must be a Service or a Backend"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyOpenTelemetrySink {
     /// Older form of `backendRefs`.
@@ -612,7 +653,7 @@ pub struct ProxyOpenTelemetrySink {
     pub backend_refs: Vec<TelemetryBackendRef>,
     /// How it is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_settings: Option<Opaque>,
+    pub backend_settings: Option<ClusterSettings>,
     /// Host; `backendRefs` go before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

@@ -18,4 +18,5 @@ mod merged_gateways;
 mod misdirected;
 mod protocols;
 mod surface;
+mod telemetry;
 mod traffic_policies;

@@ -2,7 +2,11 @@
 
 use api::envoyproxy::{CompressorType, IpFamily, ProxyOpenTelemetrySink, StringMatch, StringMatchType};
 use bootstrap::{HTTP_OPTIONS, endpoint, socket, type_url};
-use ir::infra::MetricSink;
+use ir::{
+    infra::{MetricSink, SinkTls},
+    secret::AuthoritiesSource,
+    tls::SubjectAltName,
+};
 use serde_json::{Value, json};
 
 use crate::{metadata::Fleet, names};
@@ -71,7 +75,7 @@ fn resolved<'a>(
 pub(super) fn sink_clusters(fleet: &Fleet<'_>) -> Vec<Value> {
     resolved(fleet)
         .map(|(name, sink, _)| {
-            json!({
+            let mut cluster = json!({
                 "name": name,
                 "type": "STRICT_DNS",
                 "connect_timeout": "0.250s",
@@ -82,16 +86,48 @@ pub(super) fn sink_clusters(fleet: &Fleet<'_>) -> Vec<Value> {
                         "explicit_http_config": { "http2_protocol_options": {} },
                     },
                 },
-            })
+            });
+            if let Some(tls) = &sink.tls {
+                cluster["transport_socket"] = transport_socket(tls);
+            }
+            cluster
         })
         .collect()
+}
+
+fn transport_socket(tls: &SinkTls) -> Value {
+    let mut context =
+        json!({ "@type": type_url("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext") });
+    if let Some(sni) = &tls.sni {
+        context["sni"] = json!(sni);
+    }
+    if let Some((source, names)) = &tls.verification {
+        let authorities = match source {
+            AuthoritiesSource::Inline(pem) => json!({ "inline_string": String::from_utf8_lossy(pem) }),
+            AuthoritiesSource::File(path) => json!({ "filename": path }),
+        };
+        let mut validation = json!({ "trusted_ca": authorities });
+        if !names.is_empty() {
+            validation["match_typed_subject_alt_names"] = names.iter().map(subject_alt_name).collect();
+        }
+        context["common_tls_context"] = json!({ "validation_context": validation });
+    }
+    json!({ "name": "envoy.transport_sockets.tls", "typed_config": context })
+}
+
+fn subject_alt_name(name: &SubjectAltName) -> Value {
+    let (kind, name) = match name {
+        SubjectAltName::Dns(name) => ("DNS", name),
+        SubjectAltName::Uri(uri) => ("URI", uri),
+    };
+    json!({ "san_type": kind, "matcher": { "exact": name } })
 }
 
 /// What is sent to collectors, and how.
 pub(super) fn sinks(fleet: &Fleet<'_>) -> Vec<Value> {
     resolved(fleet)
         .map(|(name, sink, settings)| {
-            let mut service = json!({ "envoy_grpc": { "cluster_name": name, "authority": sink.host } });
+            let mut service = json!({ "envoy_grpc": { "cluster_name": name, "authority": sink.authority } });
             if !settings.headers.is_empty() {
                 let headers = settings.headers.iter().map(|h| json!({ "key": h.name, "value": h.value }));
                 service["initial_metadata"] = headers.collect();

@@ -69,6 +69,7 @@ fn rendered(name: &str) -> (Vec<Rendered>, Vec<String>) {
     let mut pipeline = Pipeline::new(Settings {
         implicit_gateway_class: true,
         implicit_namespaces: true,
+        enable_backend: true,
         installation: installation.clone(),
         ..Settings::default()
     });

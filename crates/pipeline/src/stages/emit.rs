@@ -11,8 +11,8 @@ use ir::{
 };
 use store::{ObjectId, Store};
 use translate::{
-    AttachListener, AttachTable, ClusterKey, DefaultHosts, Dep, GatewayTable, PlanKey, Policies, Reader,
-    RouteTable, Slot, SocketKey, TableKey, VirtualHostKey, destination,
+    AttachListener, AttachTable, ClusterKey, DefaultHosts, Dep, FleetOutput, GatewayTable, PlanKey, Policies,
+    Reader, RouteTable, Slot, SocketKey, TableKey, VirtualHostKey, destination,
     gateway::{Chain, Guard},
     layer4,
     policy::backend_traffic,
@@ -20,7 +20,7 @@ use translate::{
 };
 use xds::{entry, listener, resource};
 
-use super::{ClusterOutput, HostOutput, ListenerOutput, LocalOutput, Roots, Run, Stages};
+use super::{ClusterOutput, HostOutput, ListenerOutput, OwnOutput, Roots, Run, Stages};
 use crate::{
     isolation::{self, BroadHosts},
     misdirected,
@@ -36,6 +36,7 @@ impl Stages {
         // Listeners decide which routes of connections and datagrams have effect, and so which clusters there are.
         self.run_listeners(store, run);
         self.run_clusters(store, run);
+        self.run_own(store, run);
         self.run_secrets(store, run);
     }
 
@@ -309,34 +310,36 @@ impl Stages {
                 }
             },
         );
-        self.run_locals(store, run);
     }
 
-    fn run_locals(&mut self, store: &Store, run: &mut Run) {
-        let publication = &mut run.publication;
-        let roots: Vec<ObjectId> = publication.touched_fleets().collect();
+    fn run_own(&mut self, store: &Store, run: &mut Run) {
+        let Run { dirty, roots, publication } = run;
+        let touched: Vec<ObjectId> = publication.touched_fleets().collect();
         let served = |id: ObjectId| self.gateways.fleets.get(id).filter(|fleet| fleet.served);
-        self.locals.update(
-            &run.dirty,
-            roots,
+        let secret_use = &mut self.secret_use;
+        self.own.update(
+            dirty,
+            touched,
             |id, reads| {
                 // A root whenever the fleet's output changes, so this is no recorded read.
                 let fleet = served(id)?;
-                let local = destination::local_cluster(id, &fleet.name, &mut Reader::new(store, reads));
-                Some(LocalOutput {
-                    resources: local.map(|(cluster, endpoints)| {
-                        (Arc::new(resource::cluster(&cluster)), Arc::new(resource::endpoints(&endpoints)))
-                    }),
-                })
+                Some(own_clusters(id, fleet, &mut Reader::new(store, reads)))
             },
             |change| {
-                let (old, new) = (change.old, change.new);
-                let old = old.and_then(|local| local.resources.as_ref());
-                let new = new.and_then(|local| local.resources.as_ref());
-                let cluster = (old.map(|(cluster, _)| cluster), new.map(|(cluster, _)| cluster));
-                publication.fleet_resource(change.key, ResourceType::Cluster, cluster.0, cluster.1);
-                let endpoints = (old.map(|(_, endpoints)| endpoints), new.map(|(_, endpoints)| endpoints));
-                publication.fleet_resource(change.key, ResourceType::Endpoints, endpoints.0, endpoints.1);
+                let fleet = change.key;
+                let part = |of: fn(&OwnOutput) -> &[Arc<Resource>]| {
+                    [change.old, change.new].map(|output| output.map_or(&[][..], of))
+                };
+                let [old, new] = part(|output| &output.clusters);
+                publication.fleet_resources(fleet, ResourceType::Cluster, old, new);
+                let [old, new] = part(|output| &output.endpoints);
+                publication.fleet_resources(fleet, ResourceType::Endpoints, old, new);
+                let needs =
+                    |output: Option<&OwnOutput>| output.map_or_else(Box::default, |o| o.secrets.clone());
+                secret_use.replace(fleet, &needs(change.old), &needs(change.new), |key| {
+                    roots.secrets.insert(key);
+                    publication.secret_moved(key, fleet);
+                });
             },
         );
     }
@@ -362,6 +365,25 @@ impl Stages {
             },
         );
     }
+}
+
+/// The clusters that a fleet's proxies need for themselves.
+fn own_clusters(id: ObjectId, fleet: &FleetOutput, reader: &mut Reader<'_>) -> OwnOutput {
+    let mut output = OwnOutput::default();
+    if let Some((cluster, endpoints)) = destination::local_cluster(id, &fleet.name, reader) {
+        output.clusters.push(Arc::new(resource::cluster(&cluster)));
+        output.endpoints.push(Arc::new(resource::endpoints(&endpoints)));
+    }
+    let mut secrets = Vec::new();
+    for own in &fleet.telemetry.clusters {
+        let (made, endpoints) = destination::own_cluster(own, fleet, reader);
+        output.clusters.push(Arc::new(resource::cluster(&made.cluster)));
+        output.endpoints.extend(endpoints.map(|endpoints| Arc::new(resource::endpoints(&endpoints))));
+        secrets.extend(made.secrets);
+    }
+    secrets.sort_unstable();
+    secrets.dedup();
+    OwnOutput { secrets: secrets.into(), ..output }
 }
 
 fn host(
@@ -418,6 +440,7 @@ fn named(listener: &AttachListener, domain: Arc<str>) -> VirtualHost {
         name: format!("{}/{}", listener.xds_name, domain.replace('.', "_")).into(),
         domains: [domain].into(),
         metadata: listener.metadata.clone(),
+        counted: listener.on_routes.counted,
     }
 }
 

@@ -116,7 +116,7 @@ impl Stages {
             SecretKey::System => "authorities of the system".to_owned(),
         };
         collect(&self.secrets, store, stage, text, secret, &mut out);
-        collect(&self.locals, store, stage, text, object, &mut out);
+        collect(&self.own, store, stage, text, object, &mut out);
         collect(&self.statuses, store, stage, text, object, &mut out);
         out
     }

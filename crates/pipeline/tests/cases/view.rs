@@ -177,6 +177,9 @@ fn listener(value: &Value) -> Value {
             out[field] = value.clone();
         }
     }
+    if let Some(logs) = logs(value.get("accessLog")) {
+        out["accessLog"] = logs;
+    }
     let of_list = value["filterChains"].as_array().into_iter().flatten();
     let chains: Vec<Value> = of_list.chain(value.get("defaultFilterChain")).map(chain).collect();
     out["chains"] = chains.into();
@@ -214,16 +217,49 @@ fn chain(chain: &Value) -> Value {
             out["name"] = chain["name"].clone();
         }
     }
+    if let Some(logs) = logs(config.get("accessLog")) {
+        out["accessLog"] = logs;
+    }
     if config.get("rds").is_some() {
         show(&mut out, "http", of_connection_manager(config));
     }
     let filters = config["httpFilters"].as_array().into_iter().flatten();
-    let filters = filters.filter(|filter| filter["name"] != "envoy.filters.http.router");
-    let filters: Vec<Value> = filters.map(http_filter).collect();
+    let (routers, filters): (Vec<&Value>, Vec<&Value>) =
+        filters.partition(|filter| filter["name"] == "envoy.filters.http.router");
+    let upstream = routers.iter().find_map(|router| router["typedConfig"].get("upstreamLog"));
+    if let Some(logs) = upstream.and_then(|logs| self::logs(Some(logs))) {
+        out["upstreamLog"] = logs;
+    }
+    let filters: Vec<Value> = filters.into_iter().map(http_filter).collect();
     if !filters.is_empty() {
         out["httpFilters"] = filters.into();
     }
     out
+}
+
+/// Access logs in short; nothing of the one that is there unless something else is asked for.
+fn logs(logs: Option<&Value>) -> Option<Value> {
+    let mut logs = logs.cloned().unwrap_or_else(|| json!([]));
+    for log in logs.as_array_mut().unwrap() {
+        let usual = |fields: &Value| fields.get("x-envoy-origin-path").is_some();
+        if let Some(format) = log.pointer_mut("/typedConfig/logFormat/jsonFormat").filter(|f| usual(f)) {
+            *format = "usual".into();
+        }
+        let attributes = log.pointer_mut("/typedConfig/attributes/values").and_then(Value::as_array_mut);
+        let usual = |value: &Value| value["key"] == "x-envoy-origin-path";
+        if let Some(values) = attributes.filter(|values| values.iter().any(usual)) {
+            // Those of the proxy come first.
+            values.truncate(2);
+            values.push("usual".into());
+        }
+        drop_types(log);
+    }
+    let usual = [
+        json!({"name": "envoy.access_loggers.file", "typedConfig": {"path": "/dev/stdout", "logFormat": {"jsonFormat": "usual"}}}),
+        json!({"name": "envoy.access_loggers.file", "typedConfig": {"path": "/dev/stdout", "logFormat": {"jsonFormat": "usual"}},
+               "filter": {"responseFlagFilter": {"flags": ["NR"]}}}),
+    ];
+    (!matches!(logs.as_array().map(Vec::as_slice), Some([only]) if usual.contains(only))).then_some(logs)
 }
 
 /// A filter by its name; with its settings where they are a policy's.
@@ -305,7 +341,11 @@ fn hosts(value: &Value) -> Value {
         let domains: Vec<&str> =
             host["domains"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         let routes = host["routes"].as_array().into_iter().flatten().cloned().map(route);
-        (format!("{} as {}", domains.join(" "), host["name"].as_str().unwrap()), routes.collect())
+        let mut shown: Value = routes.collect();
+        if let Some(counted) = host.get("virtualClusters") {
+            shown = json!({ "virtualClusters": counted, "routes": shown });
+        }
+        (format!("{} as {}", domains.join(" "), host["name"].as_str().unwrap()), shown)
     });
     Value::Object(hosts.collect())
 }

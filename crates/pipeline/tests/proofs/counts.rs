@@ -201,6 +201,30 @@ fn a_changed_endpoint_costs_one_unit_and_only_eds() {
 }
 
 #[test]
+fn a_changed_endpoint_of_a_collector_costs_its_fleet_one_unit() {
+    let mut pipeline = start(Hosts::Own);
+    let proxy = json!({
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+        "metadata": {"namespace": "default", "name": "proxy"},
+        "spec": {"telemetry": {"tracing": {"provider": {"backendRefs": [{"name": "s7", "port": 80}]}}}},
+    });
+    let mut traced = gateway("a");
+    traced["spec"]["infrastructure"] = json!({
+        "parametersRef": {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "proxy"},
+    });
+    apply(&mut pipeline, &proxy);
+    let commit = apply(&mut pipeline, &traced);
+    assert!(sent(&commit).0.contains(&"cds tracing".to_owned()), "{:?}", sent(&commit).0);
+    let commit = apply(&mut pipeline, &slice(7, &["10.0.0.1", "10.0.0.2"]));
+    assert_eq!(work(&commit), ran([("endpoints", 1), ("own_cluster", 1)]));
+    assert_eq!(sent(&commit).0, ["eds httproute/default/r7/rule/0", "eds tracing"]);
+    // Without endpoints the collector is as it was to listeners: they would drain for it.
+    let commit = apply(&mut pipeline, &slice(7, &[]));
+    assert!(sent(&commit).0.contains(&"eds tracing".to_owned()));
+    assert!(sent(&commit).0.iter().all(|name| !name.starts_with("lds")), "{:?}", sent(&commit).0);
+}
+
+#[test]
 fn the_last_endpoint_costs_its_route() {
     let mut pipeline = start(Hosts::Own);
     let commit = apply(&mut pipeline, &slice(7, &[]));
@@ -298,7 +322,7 @@ fn a_listener_set_wakes_what_depends_on_it() {
     // In the order of precedence it stands between others.
     let commit = apply(&mut pipeline, &listener_set(1000));
     let alone =
-        ran([("gateway", 1), ("listener", 1), ("virtual_host", 1), ("local_cluster", 1), ("status", 2)]);
+        ran([("gateway", 1), ("listener", 1), ("virtual_host", 1), ("own_cluster", 1), ("status", 2)]);
     assert_eq!(work(&commit), alone);
     assert_eq!(sent(&commit).0, Vec::<String>::new(), "without routes it adds nothing to the table");
     let commit = apply(&mut pipeline, &route_of_set(1000));

@@ -337,6 +337,58 @@ impl<'a> Choices<'a> {
         reference
     }
 
+    /// Where logs, traces or metrics go, and what is counted.
+    fn telemetry(&mut self) -> Value {
+        let mut telemetry = json!({});
+        self.maybe(&mut telemetry, "accessLog", |c| {
+            let matches = [c.of(&["true", "response.code >= 400", "true &&"])];
+            let mut sink = json!({"type": "OpenTelemetry", "openTelemetry": c.collector()});
+            if c.pick(3) == 0 {
+                sink = json!({"type": "File", "file": {"path": "/dev/stdout"}});
+            }
+            let mut setting = json!({"sinks": [sink]});
+            c.maybe(&mut setting, "matches", |_| json!(matches));
+            c.maybe(&mut setting, "type", |c| c.of(&["Listener", "Route", "Upstream"]).into());
+            json!({"settings": [setting]})
+        });
+        self.maybe(&mut telemetry, "tracing", |c| {
+            let mut provider = c.collector();
+            provider["type"] = c.of(&["OpenTelemetry", "Zipkin", "Datadog"]).into();
+            json!({"provider": provider, "samplingRate": c.pick(100)})
+        });
+        self.maybe(&mut telemetry, "metrics", |c| {
+            let mut metrics = json!({});
+            c.maybe(
+                &mut metrics,
+                "sinks",
+                |c| json!([{"type": "OpenTelemetry", "openTelemetry": c.collector()}]),
+            );
+            c.maybe(&mut metrics, "enableVirtualHostStats", |c| (c.pick(2) == 1).into());
+            c.maybe(&mut metrics, "enablePerEndpointStats", |c| (c.pick(2) == 1).into());
+            c.maybe(&mut metrics, "enableGRPCStats", |c| (c.pick(2) == 1).into());
+            c.maybe(&mut metrics, "clusterStatName", |c| {
+                c.of(&["%ROUTE_NAME%/%BACKEND_REFS%", "%ROUTE_RULE_NUMBER%", "%NONE%"]).into()
+            });
+            metrics
+        });
+        telemetry
+    }
+
+    /// A collector by reference, or by host.
+    fn collector(&mut self) -> Value {
+        if self.pick(4) == 0 {
+            return json!({"host": self.of(&["otel.example.com", "10.9.9.9"]), "port": 4317});
+        }
+        let mut backend = json!({"name": self.name(), "port": 80, "namespace": self.namespace()});
+        if self.pick(3) == 0 {
+            backend = json!({
+                "group": "gateway.envoyproxy.io", "kind": "Backend",
+                "name": self.name(), "namespace": self.namespace(),
+            });
+        }
+        json!({"backendRefs": [backend]})
+    }
+
     fn envoy_proxy(&mut self) -> Value {
         let mut spec = json!({});
         self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
@@ -349,10 +401,7 @@ impl<'a> Choices<'a> {
                 "envoyService": {"type": c.of(&["ClusterIP", "LoadBalancer", "NodePort"])},
             }})
         });
-        self.maybe(&mut spec, "telemetry", |c| {
-            let backend = json!({"name": c.name(), "port": 80, "namespace": c.namespace()});
-            json!({"metrics": {"sinks": [{"type": "OpenTelemetry", "openTelemetry": {"backendRefs": [backend]}}]}})
-        });
+        self.maybe(&mut spec, "telemetry", Self::telemetry);
         json!({"spec": spec})
     }
 

@@ -16,7 +16,7 @@ mod service_import;
 pub use backend::{Backend, BackendEndpoint, BackendKind};
 pub use backend_tls::{BackendTls, BackendTlsPolicy, ClientTls, ClusterTrustBundle, Trust};
 pub use config::{ConfigMap, Namespace, Secret};
-pub use envoy_proxy::{EnvoyProxy, SinkBackend};
+pub use envoy_proxy::{Collector, CollectorRef, EnvoyProxy, TelemetryBackends};
 pub use gateway::{
     Address, AllowedNamespaces, CertificateRef, FrontendTls, FrontendValidation, Gateway, GatewayBackendTls,
     GatewayClass, GatewayTls, LabelRequirement, LabelSelector, Listener, ListenerSet, ListenerTls,

@@ -274,9 +274,15 @@ fn http1(listener: &Judged<'_>, reader: &Reader<'_>) -> Option<Arc<Http1>> {
 }
 
 /// What the policy of a listener means for its routes. `http3` are the ports on which HTTP/3 is offered.
-pub(super) fn on_routes(listener: &Judged<'_>, http3: &BTreeSet<u16>, reader: &Reader<'_>) -> OnRoutes {
+pub(super) fn on_routes(
+    listener: &Judged<'_>,
+    http3: &BTreeSet<u16>,
+    counted: bool,
+    reader: &Reader<'_>,
+) -> OnRoutes {
     let policy = listener.policy.as_ref();
     OnRoutes {
+        counted,
         broken: policy.is_some_and(|policy| policy.broken),
         ends_idle_streams: policy.is_some_and(|policy| policy.settings.http.stream_idle_timeout.is_some()),
         http3: listener.protocol == Protocol::Https && http3.contains(&listener.fact.port),

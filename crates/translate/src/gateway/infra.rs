@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::{
-    Kind,
+    Metadata,
     cluster::Address,
-    infra::{Identity, Layer4, MetricSink, Owner, ServicePort, Wish},
+    infra::{Identity, Layer4, MetricSink, Owner, ServicePort, SinkTls, Wish},
 };
 use serde_json::{Map, Value};
-use store::facts;
+use store::facts::BackendTarget;
 
 use super::{
     Fleet, clients,
@@ -17,7 +17,13 @@ use super::{
     parameters::{INVALID_PARAMETERS, Parameters},
     socket,
 };
-use crate::{Finding, Reader};
+use crate::{
+    Finding, Reader,
+    backend_tls::{self, BackendTls, ClientSide},
+    route::{BackendKind, resolve_own},
+    secret::{self, Served},
+    telemetry::{first_host, infer_server_name},
+};
 
 /// What infrastructure depends on of an EnvoyProxy's `spec`: a change of anything else wakes nobody there.
 const FIELDS: [&str; 7] =
@@ -135,7 +141,7 @@ fn cut(spec: &Value) -> Value {
 }
 
 /// Where metrics are sent. The list of sinks is never merged, so all of it is of the most specific EnvoyProxy that has
-/// one.
+/// one. Of several sinks at one address, the first counts.
 pub(super) fn metric_sinks(
     parameters: &Parameters,
     reader: &mut Reader<'_>,
@@ -146,55 +152,70 @@ pub(super) fn metric_sinks(
         let proxy = reader.envoy_proxy(*id)?;
         proxy.spec.pointer(SINKS).is_some().then_some(proxy)
     });
-    let mut resolved = Vec::with_capacity(sinks.len());
+    let mut resolved: Vec<MetricSink> = Vec::with_capacity(sinks.len());
     for (index, sink) in sinks.iter().enumerate() {
-        let backend = source.and_then(|proxy| *proxy.sinks.get(index)?);
-        let address = match backend {
-            Some(backend) => of_backend(backend, reader),
-            None => of_host(sink),
+        let backend = source.and_then(|proxy| proxy.backends.metrics.get(index)?.first());
+        let sink = match backend {
+            Some(reference) => of_backend(&reference.backend, index, reader),
+            None => of_host(sink, index),
         };
-        let (host, port) = address.map_err(|message| {
+        let sink = sink.map_err(|message| {
             let field = format!("spec.telemetry.metrics.sinks[{index}]");
             let message =
                 format!("Invalid metrics backendRefs in the referenced EnvoyProxy: {field}: {message}");
             Finding::new("spec.infrastructure.parametersRef", INVALID_PARAMETERS, message)
         })?;
-        resolved.push(MetricSink { host, port, index });
+        if resolved.iter().all(|there| (&there.host, there.port) != (&sink.host, sink.port)) {
+            resolved.push(sink);
+        }
     }
     Ok(resolved.into())
 }
 
-type SinkAddress = Result<(Arc<str>, u16), String>;
-
-fn of_backend(backend: facts::SinkBackend, reader: &mut Reader<'_>) -> SinkAddress {
-    let object = reader.object(backend.id);
-    match object.kind {
-        Kind::Service => {
-            reader.service(backend.id).ok_or_else(|| format!("{object} does not exist"))?;
-            let port = backend.port.ok_or_else(|| format!("a port of {object} must be named"))?;
+fn of_backend(backend: &BackendTarget, index: usize, reader: &mut Reader<'_>) -> Result<MetricSink, String> {
+    let destination = resolve_own(backend, 1, reader).map_err(|unusable| unusable.message)?;
+    let tls = destination.tls.map(|tls| infer_server_name(tls, &destination.kind, reader));
+    let (host, port): (Arc<str>, u16) = match (&destination.kind, &destination.metadata) {
+        (BackendKind::Service { port, .. }, Some(Metadata { object, .. })) => {
             let domain = &reader.settings().installation.dns_domain;
-            Ok((format!("{}.{}.svc.{domain}", object.name, object.namespace).into(), port))
+            (format!("{}.{}.svc.{domain}", object.name, object.namespace).into(), *port)
         }
-        _ => {
-            let found = reader.backend(backend.id).ok_or_else(|| format!("{object} does not exist"))?;
-            let facts::BackendKind::Endpoints(endpoints) = &found.kind else {
-                return Err(format!("{object} has no endpoints of its own"));
-            };
-            match endpoints.first().map(|endpoint| &endpoint.address) {
-                Some(Address::Host(host, port)) => Ok((host.clone(), *port)),
-                Some(Address::Ip(ip, port)) => Ok((ip.to_string().into(), *port)),
-                _ => Err(format!("{object} has no endpoint by host name or address")),
+        (kind, _) => match first_host(kind, reader) {
+            Some(Address::Host(host, port)) => (host, port),
+            Some(Address::Ip(ip, port)) => (ip.to_string().into(), port),
+            _ => return Err(format!("{} has no endpoint by host name or address", backend.name)),
+        },
+    };
+    let sni = tls.as_ref().and_then(|tls| tls.sni.clone());
+    let authority = sni.unwrap_or_else(|| host.clone());
+    let tls = tls.map(|tls| sink_tls(&tls, reader)).transpose()?;
+    Ok(MetricSink { host, port, authority, tls, index })
+}
+
+/// TLS as a bootstrap can have it: authorities stand in it themselves, and no certificate is shown.
+fn sink_tls(tls: &BackendTls, reader: &mut Reader<'_>) -> Result<SinkTls, String> {
+    let (upstream, _) = backend_tls::upstream(tls, &ClientSide::default(), reader);
+    let verification = match tls.authorities {
+        None => None,
+        Some(key) => match secret::unit(key, reader) {
+            Some(Served::Authorities(authorities)) => {
+                let names = upstream.verification.map(|verification| verification.names);
+                Some((authorities.source, names.unwrap_or_default()))
             }
-        }
-    }
+            _ => return Err(format!("the authorities {} cannot be had", secret::name(key, reader))),
+        },
+    };
+    Ok(SinkTls { sni: upstream.sni, verification })
 }
 
 /// By `host` and `port`, or by the name of a Service where no object tells (the configuration file).
-fn of_host(sink: &Value) -> SinkAddress {
+fn of_host(sink: &Value, index: usize) -> Result<MetricSink, String> {
     let collector = &sink["openTelemetry"];
     let port = collector["port"].as_u64().and_then(|port| u16::try_from(port).ok());
     match (collector["host"].as_str(), port) {
-        (Some(host), Some(port)) => Ok((host.into(), port)),
+        (Some(host), Some(port)) => {
+            Ok(MetricSink { host: host.into(), port, authority: host.into(), tls: None, index })
+        }
         _ => Err("host and port, or a Service or Backend in backendRefs, must be set".to_owned()),
     }
 }

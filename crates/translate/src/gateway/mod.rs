@@ -34,8 +34,12 @@ use self::{
     listener::OVERLAPPING_TLS,
     member::{Member, Part},
     misdirected::Door,
+    parameters::Parameters,
 };
-use crate::{Finding, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey};
+use crate::{
+    Finding, FleetTelemetry, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey,
+    telemetry,
+};
 pub use clients::{ClientVerdict, NoHttp3};
 pub use listener::Judged;
 pub use misdirected::Guard;
@@ -62,6 +66,8 @@ pub struct FleetOutput {
     pub secrets: Box<[SecretKey]>,
     /// How its proxies reach Services, where no policy says otherwise.
     pub routing: Routing,
+    /// What its proxies tell of their traffic, and to whom.
+    pub telemetry: FleetTelemetry,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
@@ -152,7 +158,7 @@ pub struct AttachListener {
     pub guard: Guard,
     /// What clients must show when they connect; `None` when they are not asked for a certificate.
     pub client: Option<Arc<ClientValidation>>,
-    /// What its ClientTrafficPolicy means for routes.
+    /// What its ClientTrafficPolicy and the EnvoyProxy mean for routes.
     pub on_routes: OnRoutes,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
     /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
@@ -170,7 +176,7 @@ impl AttachListener {
     }
 }
 
-/// What a ClientTrafficPolicy means for the routes of a listener.
+/// What a ClientTrafficPolicy and the EnvoyProxy mean for the routes of a listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OnRoutes {
     /// The policy cannot be applied: all requests are answered with status 500, and connections without HTTP are closed.
@@ -181,6 +187,8 @@ pub struct OnRoutes {
     pub http3: bool,
     /// Clients are not told of local rate limits, where a rule of the limits does not say otherwise.
     pub quiet_limits: bool,
+    /// Each virtual host has statistics of its own.
+    pub counted: bool,
     /// The host of HTTP/1.0 requests that name none is left to its routes: without exactly one, it is as broken.
     pub wants_host: bool,
     /// HTTP/1, which is spoken to backends likewise.
@@ -299,12 +307,16 @@ fn judged<'a>(
     let members: Vec<Member<'_>> =
         gateways.into_iter().map(|gateway| Member::new(fleet, gateway, reader)).collect();
     let served = members.iter().any(Member::is_served);
-    // Without usable parameters nothing of the infrastructure changes, but what runs goes on serving, and goes on
-    // following its listeners and routes: a typing error in one place must not stop traffic.
+    // Without usable parameters nothing of the infrastructure changes, but what runs goes on serving by those of the
+    // class, and goes on following its listeners and routes: a typing error in one place must not stop traffic.
     let (parameters, sinks, unusable) = match usable {
         Ok((parameters, sinks)) => (parameters, sinks, None),
-        Err(finding) => (parameters::Parameters::defaults(), [].into(), Some(finding)),
+        Err(finding) => {
+            let of_class = own.and_then(|_| parameters::of_fleet(fleet.class, None, reader, judge).ok());
+            (of_class.unwrap_or_else(Parameters::defaults), [].into(), Some(finding))
+        }
     };
+    let (telemetry, silent) = self::telemetry(fleet, &members, &parameters, reader);
     let mut judged: Vec<Judged<'_>> = Vec::new();
     for member in &members {
         judged.extend(member.judge(reader));
@@ -313,8 +325,10 @@ fn judged<'a>(
     let mut verdicts = clients::cover(&mut judged, reader);
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
-    let listeners = attach_listeners(fleet, &members, (&judged, &doors), reader);
-    let sockets = socket::group(fleet, &members, (&judged, &doors), &parameters, reader);
+    let counted = telemetry.statistics.virtual_hosts;
+    let listeners = attach_listeners(fleet, &members, (&judged, &doors), counted, reader);
+    let of_listeners = &telemetry.listeners;
+    let sockets = socket::group(fleet, &members, (&judged, &doors), (&parameters, of_listeners), reader);
     let wish = in_cluster.then(|| match unusable {
         None if served => infra::wish(fleet, &members, &judged, &parameters, sinks, reader),
         _ => infra::on_hold(fleet, reader).into(),
@@ -327,7 +341,7 @@ fn judged<'a>(
         let (own, attached) = (judged.by_ref().take(count), listeners.by_ref().take(count));
         let overlapping = overlapping.remove(&member.part.id);
         let verdicts = verdicts.remove(&member.part.id).unwrap_or_default().into();
-        let findings = (unusable.clone(), overlapping, verdicts);
+        let findings = (unusable.clone().or_else(|| silent.clone()), overlapping, verdicts);
         gateways.push(member.output((own, attached), findings, &parameters, &mut sets, reader));
     }
     gateways.sort_unstable_by_key(|gateway| gateway.id);
@@ -340,9 +354,29 @@ fn judged<'a>(
         sockets,
         secrets,
         routing: parameters.routing(),
+        telemetry,
         ready_listener: (in_cluster && served).then(|| parameters.bind_address().0.into()),
         wish,
     }
+}
+
+/// Telemetry of a fleet; what it says cannot be used keeps nothing else from being served.
+fn telemetry(
+    fleet: &Fleet,
+    members: &[Member<'_>],
+    parameters: &Parameters,
+    reader: &mut Reader<'_>,
+) -> (FleetTelemetry, Option<Finding>) {
+    let service = || match members.first().filter(|_| !fleet.merged) {
+        Some(Member { object, .. }) => format!("{}.{}", object.name, object.namespace).into(),
+        None => fleet.name.clone(),
+    };
+    let (mut telemetry, finding) = telemetry::of_fleet(service, parameters, reader);
+    // Collectors of merged Gateways are shown the certificate of the first.
+    if let Some(first) = members.first().filter(|_| telemetry.uses_tls()) {
+        telemetry.client_side = client_side::of_gateway(first.gateway, &first.object, parameters, reader).0;
+    }
+    (telemetry, finding)
 }
 
 /// What SDS serves for listeners that are ready, ascending, each once.
@@ -366,6 +400,7 @@ impl FleetOutput {
             sockets: [].into(),
             secrets: [].into(),
             routing: Routing::default(),
+            telemetry: FleetTelemetry::default(),
             ready_listener: None,
             wish: None,
         }
@@ -480,6 +515,7 @@ fn attach_listeners(
     fleet: &Fleet,
     members: &[Member<'_>],
     (judged, doors): (&[Judged<'_>], &[Door]),
+    counted: bool,
     reader: &Reader<'_>,
 ) -> Vec<AttachListener> {
     let members: FxHashMap<ObjectId, &Member<'_>> =
@@ -508,7 +544,7 @@ fn attach_listeners(
                 table: Some(table).filter(|_| by_host && own.ready()),
                 guard: door.guard,
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
-                on_routes: clients::on_routes(own, &http3, reader),
+                on_routes: clients::on_routes(own, &http3, counted, reader),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: member.object.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ir::{
     downstream::{ConnectionSettings, HttpSettings, SocketSettings},
     listener::{DownstreamTls, ListenerRef, Transport},
+    telemetry::Telemetry,
     tls::TlsParameters,
 };
 use rustc_hash::FxHashMap;
@@ -39,6 +40,8 @@ pub struct Socket {
     pub ipv4_compat: bool,
     /// What it says of all connections.
     pub settings: Arc<SocketSettings>,
+    /// What it has of telemetry.
+    pub telemetry: Arc<Telemetry>,
     /// The listeners on it, in order within each protocol.
     pub listeners: Box<[ListenerRef]>,
     /// Chains in the order of the listeners.
@@ -98,7 +101,7 @@ pub(super) fn group(
     fleet: &Fleet,
     members: &[Member<'_>],
     (judged, doors): (&[Judged<'_>], &[Door]),
-    parameters: &Parameters,
+    (parameters, telemetry): (&Parameters, &Arc<Telemetry>),
     reader: &mut Reader<'_>,
 ) -> Box<[Socket]> {
     let settings = reader.settings();
@@ -123,10 +126,17 @@ pub(super) fn group(
             let index = existing.unwrap_or_else(|| {
                 // The name must be unique: further addresses of a Gateway add themselves to it.
                 let name = if nth == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
-                let (address, listeners, chains) = (address.clone(), [].into(), [].into());
-                let settings = Arc::default();
-                let socket =
-                    Socket { key, name, address, exclusive, ipv4_compat, settings, listeners, chains };
+                let socket = Socket {
+                    key,
+                    name,
+                    address: address.clone(),
+                    exclusive,
+                    ipv4_compat,
+                    settings: Arc::default(),
+                    telemetry: telemetry.clone(),
+                    listeners: [].into(),
+                    chains: [].into(),
+                };
                 sockets.push(Building { socket, settings: None, listeners: Vec::new(), chains: Vec::new() });
                 sockets.len() - 1
             });

@@ -10,7 +10,7 @@ use crate::{Finding, expression};
 /// without one of its matches would take fewer requests than its author wrote.
 pub(super) fn check(index: u16, rule: &facts::Rule, speaks: Speaks) -> Result<(), Finding> {
     let path_field = match speaks {
-        Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => "path.value",
+        Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted | Speaks::Itself => "path.value",
         // The expressions of service and method, put together.
         Speaks::Grpc => "method",
     };

@@ -65,6 +65,8 @@ pub enum BackendKind {
         /// True when its endpoints are host names.
         dns: bool,
     },
+    /// An address that is given by itself.
+    Address(Address),
     /// A Backend that takes the request's own host.
     DynamicResolver,
     /// One that does not resolve or has no endpoints: an empty locality.
@@ -74,7 +76,12 @@ pub enum BackendKind {
 impl BackendKind {
     /// True when Envoy finds the endpoints by DNS.
     pub fn by_dns(&self) -> bool {
-        matches!(self, BackendKind::Service { dns: true, .. } | BackendKind::Backend { dns: true, .. })
+        matches!(
+            self,
+            BackendKind::Service { dns: true, .. }
+                | BackendKind::Backend { dns: true, .. }
+                | BackendKind::Address(Address::Host(..))
+        )
     }
 }
 
@@ -90,12 +97,14 @@ pub(super) enum Speaks {
     Bytes(Transport),
     /// Connections that the client has encrypted for the backend: they get no TLS of ours.
     Encrypted,
+    /// What the proxy itself has to say, by whichever protocol its listener there speaks.
+    Itself,
 }
 
 impl Speaks {
     fn transport(self) -> Transport {
         match self {
-            Speaks::Http | Speaks::Grpc | Speaks::Encrypted => Transport::Tcp,
+            Speaks::Http | Speaks::Grpc | Speaks::Encrypted | Speaks::Itself => Transport::Tcp,
             Speaks::Bytes(transport) => transport,
         }
     }
@@ -107,7 +116,7 @@ impl Speaks {
 
     fn protocol(self) -> Protocol {
         match self {
-            Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => Protocol::Http1,
+            Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted | Speaks::Itself => Protocol::Http1,
             Speaks::Grpc => Protocol::Http2,
         }
     }
@@ -116,7 +125,7 @@ impl Speaks {
     /// what Gateway API asks for there (GRPCRouteRule.backendRefs), and of 500 as `UNKNOWN`.
     pub(super) fn status_of_invalid(self) -> u16 {
         match self {
-            Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted => 500,
+            Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted | Speaks::Itself => 500,
             Speaks::Grpc => 503,
         }
     }
@@ -187,12 +196,29 @@ pub(super) fn resolve(
             ),
         ));
     }
-    let wanted = Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight };
-    match named.kind {
-        Kind::Service => wanted.service(reader),
-        Kind::ServiceImport => wanted.service_import(reader),
-        _ => wanted.backend(reader),
+    Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight }.resolve(reader)
+}
+
+/// Resolves a reference of the proxies' own, such as that to a collector. It needs no grant: who writes parameters of
+/// proxies decides where they connect to, as with Envoy Gateway. The region of the destination is for the caller to fill.
+///
+/// # Errors
+/// Why the backend cannot be used.
+pub(crate) fn resolve_own(
+    backend: &BackendTarget,
+    weight: u32,
+    reader: &mut Reader<'_>,
+) -> Result<Destination, Unusable> {
+    let unusable = |Problem { message, policy, .. }| Unusable { message, policy };
+    let Some(target) = backend.target else { return Err(unusable(unknown_kind(backend))) };
+    let named = reader.object(target.id);
+    let wanted = Wanted { id: target.id, named: &named, port: backend.port, speaks: Speaks::Itself, weight };
+    let destination = wanted.resolve(reader).map_err(unusable)?.destination;
+    if destination.kind == BackendKind::DynamicResolver {
+        let message = format!("{named} is a DynamicResolver, which only requests of clients can go to");
+        return Err(Unusable { message, policy: destination.policy() });
     }
+    Ok(destination)
 }
 
 /// A reference to what no backend can be.
@@ -235,6 +261,14 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    fn resolve(&self, reader: &mut Reader<'_>) -> Result<Resolved, Problem> {
+        match self.named.kind {
+            Kind::Service => self.service(reader),
+            Kind::ServiceImport => self.service_import(reader),
+            _ => self.backend(reader),
+        }
+    }
+
     fn is_missing(&self) -> Problem {
         Problem::new("BackendNotFound", format!("{} does not exist", self.named))
     }
@@ -420,6 +454,7 @@ impl Wanted<'_> {
             facts::BackendKind::DynamicResolver => BackendKind::DynamicResolver,
             facts::BackendKind::Endpoints(endpoints) => {
                 if !settings.allow_local_backends
+                    && self.speaks != Speaks::Itself
                     && endpoints.iter().any(|e| matches!(e.address, Address::Unix(_)))
                 {
                     return Err(Problem::new(

@@ -9,7 +9,7 @@ use std::{sync::LazyLock, time::Duration};
 use envoy_api::{
     any,
     cluster::{
-        CircuitBreakers, Cluster as Message, UpstreamConnectionOptions,
+        CircuitBreakers, Cluster as Message, TrackClusterStats, UpstreamConnectionOptions,
         circuit_breakers::{Thresholds, thresholds::RetryBudget},
         cluster::{
             ClusterDiscoveryType, CommonLbConfig, CustomClusterType, DiscoveryType, DnsLookupFamily,
@@ -33,6 +33,7 @@ use envoy_api::{
 };
 use ir::{
     cluster::{Cluster, Discovery, EMPTY_CLUSTER, Protocol, Zones, transport_socket_name},
+    telemetry::ClusterStatistics,
     traffic::{CircuitBreaker, ClusterTraffic, Dns, DnsFamily, ProxyProtocol},
 };
 
@@ -106,6 +107,7 @@ pub fn cluster(cluster: &Cluster) -> Vec<u8> {
             ..Default::default()
         }),
     }
+    statistics(&mut fields, cluster);
     let way = if cluster.tls.is_empty() {
         Way { dynamic: cluster.discovery == Discovery::DynamicForwardProxy, ..Way::default() }
     } else {
@@ -116,6 +118,22 @@ pub fn cluster(cluster: &Cluster) -> Vec<u8> {
         metadata::field(&mut fields, METADATA, of_user);
     }
     fields.into_bytes()
+}
+
+/// What is counted of it beside what always is, and under which name.
+fn statistics(fields: &mut Fields, cluster: &Cluster) {
+    if let Some(name) = &cluster.stat_name {
+        fields.message(&Message { alt_stat_name: name.to_string(), ..Default::default() });
+    }
+    let ClusterStatistics { per_endpoint, sizes } = cluster.statistics;
+    if per_endpoint || sizes {
+        let tracked = TrackClusterStats {
+            per_endpoint_stats: per_endpoint,
+            request_response_sizes: sizes,
+            ..Default::default()
+        };
+        fields.message(&Message { track_cluster_stats: Some(tracked), ..Default::default() });
+    }
 }
 
 /// Transport sockets; returns what they have to do with the protocol.

@@ -9,6 +9,15 @@ use std::borrow::Cow;
 /// A header value as Envoy's format: every `%` that starts no operator is doubled. A `%` that is doubled already is
 /// left so.
 pub(super) fn escape(value: &str) -> Cow<'_, str> {
+    escape_but(value, |_| false)
+}
+
+/// A line of an access log as Envoy's format: a header value that may hold [`REQ_WITHOUT_QUERY`], too.
+pub(super) fn escape_log(format: &str) -> Cow<'_, str> {
+    escape_but(format, |name| name == REQ_WITHOUT_QUERY)
+}
+
+fn escape_but(value: &str, also_known: fn(&str) -> bool) -> Cow<'_, str> {
     if !value.contains('%') {
         return Cow::Borrowed(value);
     }
@@ -16,7 +25,7 @@ pub(super) fn escape(value: &str) -> Cow<'_, str> {
     let mut rest = value;
     while let Some((before, from)) = rest.find('%').and_then(|at| rest.split_at_checked(at)) {
         escaped.push_str(before);
-        let taken = if from.starts_with("%%") { Some("%%".len()) } else { operator_length(from) };
+        let taken = if from.starts_with("%%") { Some("%%".len()) } else { operator_length(from, also_known) };
         let (text, after) = taken.and_then(|length| from.split_at_checked(length)).unwrap_or_else(|| {
             let after = from.strip_prefix('%').unwrap_or_default();
             ("%%", after)
@@ -29,7 +38,8 @@ pub(super) fn escape(value: &str) -> Cow<'_, str> {
 }
 
 /// Length in bytes of the operator that `text` starts with: `%NAME%`, `%NAME(ARGUMENT)%` or `%NAME(ARGUMENT):LIMIT%`.
-fn operator_length(text: &str) -> Option<usize> {
+/// Operators that are also known need an argument.
+fn operator_length(text: &str, also_known: fn(&str) -> bool) -> Option<usize> {
     let body = text.strip_prefix('%')?;
     let named = body.trim_start_matches(|c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     let name = body.get(..body.len() - named.len())?;
@@ -42,7 +52,7 @@ fn operator_length(text: &str) -> Option<usize> {
         None => (false, rest),
     };
     let rest = rest.strip_prefix('%')?;
-    let known = if WITH_ARGUMENT.contains(&name) {
+    let known = if WITH_ARGUMENT.contains(&name) || also_known(name) {
         has_argument
     } else if WITH_OR_WITHOUT.contains(&name) {
         !has_limit
@@ -53,6 +63,9 @@ fn operator_length(text: &str) -> Option<usize> {
 }
 
 // What Envoy 1.40 knows in header values, found by validation of each name with and without argument.
+
+/// The operator that Envoy knows only where its formatter is asked for.
+pub(super) const REQ_WITHOUT_QUERY: &str = "REQ_WITHOUT_QUERY";
 
 /// Operators that need an argument.
 const WITH_ARGUMENT: [&str; 16] = [

@@ -40,7 +40,7 @@ use ir::{
     traffic::Http2,
 };
 
-use super::{access_log, command, http::filter, matching};
+use super::{command, http::filter, matching};
 
 /// Streams of an HTTP/2 connection at once.
 const STREAMS: u32 = 100;
@@ -51,7 +51,6 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// The fields of a connection manager that its settings decide, filters aside.
 pub(super) fn manager(http: &HttpSettings) -> HttpConnectionManager {
     let mut manager = HttpConnectionManager {
-        access_log: vec![access_log::of_routes()],
         common_http_protocol_options: Some(common(http)),
         http_protocol_options: http.http1.as_deref().and_then(http1),
         http2_protocol_options: Some(http2(http.http2.as_ref())),

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use envoy_api::{
+    access_log::AccessLog,
     any,
     core::Http3ProtocolOptions,
     cors::Cors,
@@ -15,7 +16,7 @@ use envoy_api::{
         http_filter,
     },
     http_rbac::Rbac,
-    router::Router,
+    router::{Router, router::UpstreamAccessLogOptions},
     stateful_session::StatefulSession,
     well_known::{Any, boolean},
 };
@@ -24,7 +25,9 @@ use ir::{
     listener::{Http, HttpFilter as Filter},
 };
 
-use super::{config_source, downstream, limits, misdirected, rate_limit, response, wire::Fields};
+use super::{
+    config_source, downstream, limits, misdirected, rate_limit, response, telemetry::Encoded, wire::Fields,
+};
 
 /// Filter that a route's CORS policy is for.
 pub(super) const CORS_FILTER: &str = "envoy.filters.http.cors";
@@ -34,7 +37,7 @@ pub(super) const SESSION_FILTER: &str = "envoy.filters.http.stateful_session";
 pub(super) const LOOPBACK_FILTER: &str = "envoy.filters.http.rbac.dfp_loopback_deny";
 
 /// Adds the fields of an HTTP connection manager that gets its routes by RDS.
-pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
+pub(super) fn connection_manager(fields: &mut Fields, http: &Http, telemetry: &Encoded) {
     fields.message(&HttpConnectionManager {
         stat_prefix: http.stat_prefix.to_string(),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
@@ -49,6 +52,7 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
     } else {
         fields.message(&downstream::manager(settings));
     }
+    fields.raw(&telemetry.manager);
     if http.by_quic {
         fields.raw(&BY_QUIC);
     }
@@ -73,8 +77,8 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http) {
     for compressor in limits::compressor_filters(&http.filters) {
         fields.raw(&encoded(compressor));
     }
-    if settings.envoy_headers {
-        fields.raw(&encoded(router(true)));
+    if settings.envoy_headers || !telemetry.upstream.is_empty() {
+        fields.raw(&encoded(router(settings.envoy_headers, telemetry.upstream.clone())));
     } else {
         fields.raw(&ROUTER);
     }
@@ -111,8 +115,18 @@ fn filters(fields: &mut Fields, filters: &[&Filter]) {
 }
 
 /// The filter that sends requests on, as the last of `http_filters`; with headers that begin with `X-Envoy-`, or without.
-pub(super) fn router(envoy_headers: bool) -> HttpFilter {
-    let config = Router { suppress_envoy_headers: !envoy_headers, ..Default::default() };
+/// `logs` are of each attempt.
+pub(super) fn router(envoy_headers: bool, logs: Vec<AccessLog>) -> HttpFilter {
+    let config = Router {
+        suppress_envoy_headers: !envoy_headers,
+        // Each attempt has a line of its own, with its own outcome.
+        upstream_log_options: (!logs.is_empty()).then(|| UpstreamAccessLogOptions {
+            flush_upstream_log_on_upstream_stream: true,
+            ..Default::default()
+        }),
+        upstream_log: logs,
+        ..Default::default()
+    };
     filter("envoy.filters.http.router", any(&config))
 }
 
@@ -128,7 +142,7 @@ fn encoded(filter: HttpFilter) -> Vec<u8> {
     encode(&HttpConnectionManager { http_filters: vec![filter], ..Default::default() })
 }
 
-static ROUTER: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(router(false)));
+static ROUTER: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(router(false, Vec::new())));
 
 /// HTTP/3.
 static BY_QUIC: LazyLock<Vec<u8>> = LazyLock::new(|| {

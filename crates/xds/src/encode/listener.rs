@@ -24,7 +24,9 @@ use ir::{
 };
 
 use super::{
-    access_log, address, config_source, downstream, hash, http, server_name, socket, tls,
+    address, config_source, downstream, hash, http, server_name, socket,
+    telemetry::{self, Encoded},
+    tls,
     wire::{Fields, type_url},
 };
 
@@ -60,15 +62,16 @@ pub fn listener(listener: &Listener) -> Vec<u8> {
         enable_reuse_port: if listener.exclusive { boolean(false) } else { None },
         ..Default::default()
     });
-    fields.raw(&LISTENER_LOG);
+    let telemetry = telemetry::encoded(&listener.telemetry);
+    fields.raw(&telemetry.listener);
     match listener.transport {
-        Transport::Tcp => tcp(&mut fields, listener),
-        Transport::Udp => udp(&mut fields, listener),
+        Transport::Tcp => tcp(&mut fields, listener, &telemetry),
+        Transport::Udp => udp(&mut fields, listener, &telemetry),
     }
     fields.into_bytes()
 }
 
-fn tcp(fields: &mut Fields, listener: &Listener) {
+fn tcp(fields: &mut Fields, listener: &Listener, telemetry: &Encoded) {
     let settings = &*listener.settings;
     if *settings == SocketSettings::default() {
         fields.raw(&TCP_DEFAULTS);
@@ -87,22 +90,27 @@ fn tcp(fields: &mut Fields, listener: &Listener) {
     } else if listener.chains.iter().any(reads_server_name) {
         fields.raw(&INSPECT_TLS);
     }
-    chains(fields, listener, downstream_tls);
+    chains(fields, listener, telemetry, downstream_tls);
 }
 
-fn chains(fields: &mut Fields, listener: &Listener, tls: fn(&DownstreamTls) -> TransportSocket) {
+fn chains(
+    fields: &mut Fields,
+    listener: &Listener,
+    telemetry: &Encoded,
+    tls: fn(&DownstreamTls) -> TransportSocket,
+) {
     for chain in &listener.chains {
-        fields.nested(FILTER_CHAINS, |message| filter_chain(message, chain, tls));
+        fields.nested(FILTER_CHAINS, |message| filter_chain(message, chain, telemetry, tls));
     }
     if let Some(chain) = &listener.default_chain {
-        fields.nested(DEFAULT_FILTER_CHAIN, |message| filter_chain(message, chain, tls));
+        fields.nested(DEFAULT_FILTER_CHAIN, |message| filter_chain(message, chain, telemetry, tls));
     }
 }
 
-fn udp(fields: &mut Fields, listener: &Listener) {
+fn udp(fields: &mut Fields, listener: &Listener, telemetry: &Encoded) {
     if listener.chains.iter().any(|chain| matches!(chain.network, Network::Http(_))) {
         fields.raw(&BY_QUIC);
-        chains(fields, listener, quic_tls);
+        chains(fields, listener, telemetry, quic_tls);
         return;
     }
     let mut chains = listener.chains.iter().chain(&listener.default_chain);
@@ -112,13 +120,18 @@ fn udp(fields: &mut Fields, listener: &Listener) {
     });
     if let Some((cluster, stat_prefix, by_source)) = forwarding {
         fields.message(&Message {
-            listener_filters: vec![udp_proxy(cluster, stat_prefix, by_source)],
+            listener_filters: vec![udp_proxy(cluster, stat_prefix, by_source, telemetry)],
             ..Default::default()
         });
     }
 }
 
-fn filter_chain(message: &mut Fields, chain: &FilterChain, tls: fn(&DownstreamTls) -> TransportSocket) {
+fn filter_chain(
+    message: &mut Fields,
+    chain: &FilterChain,
+    telemetry: &Encoded,
+    tls: fn(&DownstreamTls) -> TransportSocket,
+) {
     let names = server_names(chain);
     message.message(&ChainMessage {
         name: chain.name.to_string(),
@@ -146,7 +159,7 @@ fn filter_chain(message: &mut Fields, chain: &FilterChain, tls: fn(&DownstreamTl
                 "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
             );
             network_filter(message, "envoy.filters.network.http_connection_manager", URL, |manager| {
-                http::connection_manager(manager, settings);
+                http::connection_manager(manager, settings, telemetry);
             });
         }
         Network::Tcp { target, stat_prefix, by_source } => {
@@ -162,7 +175,7 @@ fn filter_chain(message: &mut Fields, chain: &FilterChain, tls: fn(&DownstreamTl
                     idle_timeout: chain.connection.idle_timeout.map(duration),
                     ..Default::default()
                 });
-                proxy.raw(&TCP_PROXY_LOG);
+                proxy.raw(&telemetry.tcp_proxy);
             });
         }
         // Datagrams have no connections and so no chains.
@@ -256,7 +269,7 @@ fn tls_context(tls: &DownstreamTls) -> DownstreamTlsContext {
     }
 }
 
-fn udp_proxy(cluster: &str, stat_prefix: &str, by_source: bool) -> ListenerFilter {
+fn udp_proxy(cluster: &str, stat_prefix: &str, by_source: bool, telemetry: &Encoded) -> ListenerFilter {
     use udp_proxy_config::{HashPolicy, hash_policy::PolicySpecifier};
     use xds_matcher::matcher::{OnMatch, on_match};
     let action = xds_core::TypedExtensionConfig {
@@ -272,7 +285,7 @@ fn udp_proxy(cluster: &str, stat_prefix: &str, by_source: bool) -> ListenerFilte
     };
     let config = UdpProxyConfig {
         stat_prefix: stat_prefix.to_owned(),
-        access_log: vec![access_log::of_routes()],
+        access_log: telemetry.routes.clone(),
         hash_policies: (by_source.then_some(PolicySpecifier::SourceIp(true)).into_iter())
             .map(|specifier| HashPolicy { policy_specifier: Some(specifier) })
             .collect(),
@@ -285,12 +298,6 @@ fn udp_proxy(cluster: &str, stat_prefix: &str, by_source: bool) -> ListenerFilte
         ..Default::default()
     }
 }
-
-static LISTENER_LOG: LazyLock<Vec<u8>> =
-    LazyLock::new(|| encode(&Message { access_log: vec![access_log::of_listener()], ..Default::default() }));
-
-static TCP_PROXY_LOG: LazyLock<Vec<u8>> =
-    LazyLock::new(|| encode(&TcpProxy { access_log: vec![access_log::of_routes()], ..Default::default() }));
 
 static TCP_DEFAULTS: LazyLock<Vec<u8>> = LazyLock::new(|| encode(&socket::tcp(&SocketSettings::default())));
 

@@ -34,6 +34,7 @@ mod secret;
 mod server_name;
 mod session;
 mod socket;
+mod telemetry;
 mod tls;
 mod tracing;
 mod wire;

@@ -44,7 +44,7 @@ pub fn ready_listener(address: &str) -> Vec<u8> {
         route_specifier: Some(RouteSpecifier::RouteConfig(everything_fails())),
         http_filters: vec![
             http::filter("envoy.filters.http.health_check", any(&health_check)),
-            http::router(false),
+            http::router(false, Vec::new()),
         ],
         ..Default::default()
     };

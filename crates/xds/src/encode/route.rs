@@ -7,9 +7,11 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use envoy_api::{
+    matcher::{StringMatcher, string_matcher::MatchPattern},
     route::{
-        DirectResponseAction, RedirectAction, Route, RouteConfiguration, RouteMatch as MatchMessage,
-        VirtualHost as HostMessage, route,
+        DirectResponseAction, HeaderMatcher, RedirectAction, Route, RouteConfiguration,
+        RouteMatch as MatchMessage, VirtualCluster, VirtualHost as HostMessage,
+        header_matcher::HeaderMatchSpecifier, route,
     },
     well_known::Any,
 };
@@ -62,6 +64,9 @@ pub fn virtual_host_field<R: AsRef<[u8]>>(host: &VirtualHost, routes: &[R]) -> V
         message.message(&HostMessage {
             name: host.name.to_string(),
             domains: host.domains.iter().map(|domain| domain.to_string()).collect(),
+            virtual_clusters: (host.domains.iter().filter(|_| host.counted))
+                .map(|domain| virtual_cluster(domain))
+                .collect(),
             ..Default::default()
         });
         metadata::field(message, HOST_METADATA, &host.metadata);
@@ -70,6 +75,29 @@ pub fn virtual_host_field<R: AsRef<[u8]>>(host: &VirtualHost, routes: &[R]) -> V
         }
     });
     fields.into_bytes()
+}
+
+/// All requests of a virtual host, which have statistics of their own thereby. Envoy Gateway compares the authority with
+/// the beginning of the domain, so that nothing is counted where the domain has a wildcard.
+fn virtual_cluster(domain: &str) -> VirtualCluster {
+    let matched = |pattern| {
+        HeaderMatchSpecifier::StringMatch(StringMatcher {
+            match_pattern: Some(pattern),
+            ..Default::default()
+        })
+    };
+    let specifier = match domain.strip_prefix('*') {
+        None => matched(MatchPattern::Prefix(domain.to_owned())),
+        Some("") => HeaderMatchSpecifier::PresentMatch(true),
+        // A port may stand behind the name.
+        Some(suffix) => matched(MatchPattern::Contains(suffix.to_owned())),
+    };
+    let authority = HeaderMatcher {
+        name: ":authority".to_owned(),
+        header_match_specifier: Some(specifier),
+        ..Default::default()
+    };
+    VirtualCluster { name: domain.replace('.', "_"), headers: vec![authority] }
 }
 
 /// One match of a rule on one host, as the field `routes` of a `VirtualHost`, tag and length included.

@@ -1,13 +1,104 @@
-//! Traces of routes.
+//! Traces of requests: of all that a listener takes, and of those that a route takes.
 
 use envoy_api::{
+    any,
+    core::TypedExtensionConfig,
+    hcm::http_connection_manager::Tracing as OfManager,
     route::Tracing as Message,
+    samplers::{AlwaysOnSamplerConfig, ParentBasedSamplerConfig, TraceIdRatioBasedSamplerConfig},
+    trace::{
+        DatadogConfig, OpenTelemetryConfig, ZipkinConfig, tracing::Http, tracing::http,
+        zipkin_config::CollectorEndpointVersion,
+    },
     tracing::{CustomTag, custom_tag},
-    types::{FractionalPercent, fractional_percent::DenominatorType},
+    types::{FractionalPercent, Percent, fractional_percent::DenominatorType},
+    well_known::{Any, boolean},
 };
-use ir::traffic::{Tag, Tracing};
+use ir::{
+    telemetry::{ProxyTracing, Sampler, TracingProvider},
+    traffic::{Tag, Tracing},
+};
 
-use super::command;
+use super::{command, telemetry};
+
+/// What a connection manager says of traces.
+pub(super) fn of_proxy(tracing: &ProxyTracing) -> OfManager {
+    let settings = &tracing.settings;
+    let (name, config) = provider(tracing);
+    OfManager {
+        // Envoy's default is all, with which clients could have any request traced.
+        client_sampling: Some(percent(settings.client_sampling.unwrap_or((0, 100)))),
+        random_sampling: Some(percent(settings.sampling.unwrap_or((100, 100)))),
+        overall_sampling: Some(percent(settings.overall_sampling.unwrap_or((100, 100)))),
+        custom_tags: settings.tags.iter().map(|(name, tag)| custom_tag(name, tag)).collect(),
+        provider: Some(Http {
+            name: name.to_owned(),
+            config_type: Some(http::ConfigType::TypedConfig(config)),
+        }),
+        spawn_upstream_span: boolean(true),
+        operation: command::escape(&settings.operation).into_owned(),
+        upstream_operation: command::escape(&settings.upstream_operation).into_owned(),
+        ..Default::default()
+    }
+}
+
+fn percent((part, whole): (u32, u32)) -> Percent {
+    Percent { value: (f64::from(part) / f64::from(whole.max(1)) * 100.0).min(100.0) }
+}
+
+/// The name of a provider, which for Zipkin is Envoy Gateway's own, and its configuration.
+fn provider(tracing: &ProxyTracing) -> (&'static str, Any) {
+    match &tracing.provider {
+        TracingProvider::OpenTelemetry { collector, resource, sampler } => {
+            let config = OpenTelemetryConfig {
+                grpc_service: Some(telemetry::collector(collector)),
+                service_name: tracing.service.to_string(),
+                resource_detectors: telemetry::resource(resource),
+                sampler: sampler.map(self::sampler),
+                ..Default::default()
+            };
+            ("envoy.tracers.opentelemetry", any(&config))
+        }
+        TracingProvider::Zipkin { long_ids, shared_context } => {
+            let config = ZipkinConfig {
+                collector_cluster: tracing.cluster.to_string(),
+                collector_endpoint: "/api/v2/spans".to_owned(),
+                trace_id_128bit: *long_ids,
+                shared_span_context: boolean(*shared_context),
+                collector_endpoint_version: CollectorEndpointVersion::HttpJson.into(),
+                ..Default::default()
+            };
+            ("envoy.traces.zipkin", any(&config))
+        }
+        TracingProvider::Datadog => {
+            let config = DatadogConfig {
+                collector_cluster: tracing.cluster.to_string(),
+                service_name: tracing.service.to_string(),
+                ..Default::default()
+            };
+            ("envoy.tracers.datadog", any(&config))
+        }
+    }
+}
+
+fn sampler(sampler: Sampler) -> TypedExtensionConfig {
+    let named = |name: &str, config| TypedExtensionConfig {
+        name: format!("envoy.tracers.opentelemetry.samplers.{name}"),
+        typed_config: Some(config),
+    };
+    let own = match sampler.ratio {
+        None => named("always_on", any(&AlwaysOnSamplerConfig {})),
+        Some(ratio) => {
+            let config = TraceIdRatioBasedSamplerConfig { sampling_percentage: Some(share(ratio)) };
+            named("trace_id_ratio_based", any(&config))
+        }
+    };
+    if sampler.parent_based {
+        named("parent_based", any(&ParentBasedSamplerConfig { wrapped_sampler: Some(own) }))
+    } else {
+        own
+    }
+}
 
 /// What a route says of traces.
 pub(super) fn of_route(tracing: &Tracing) -> Message {

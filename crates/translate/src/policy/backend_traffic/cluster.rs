@@ -5,8 +5,8 @@ use std::sync::Arc;
 use api::{
     backendtrafficpolicy::{AdmissionControl as AdmissionSpec, BackendTrafficPolicySpec, GrpcSuccessCode},
     clustersettings::{
-        self, BackendConnection, CircuitBreaker as BreakerSpec, DnsLookupFamily, Http2Settings,
-        InvalidMessageAction, ProxyProtocolVersion, TcpKeepalive as KeepaliveSpec,
+        self, BackendConnection, CircuitBreaker as BreakerSpec, ClusterSettings, DnsLookupFamily,
+        Http2Settings, InvalidMessageAction, ProxyProtocolVersion, TcpKeepalive as KeepaliveSpec,
     },
     envoyproxy::RoutingType,
 };
@@ -31,14 +31,37 @@ pub(super) fn read(
     reader: &Reader<'_>,
     findings: &mut Findings,
 ) -> ClusterTraffic {
-    let settings = &spec.cluster;
+    let object = reader.object(policy.meta.id);
+    let source = Arc::from(format!("{}/{}", object.namespace, object.name));
+    ClusterTraffic {
+        client_protocol: spec.use_client_protocol.unwrap_or(false),
+        admission: spec.admission_control.as_ref().map(admission),
+        routing: spec.routing_type.map(|routing| match routing {
+            RoutingType::Endpoint => Routing::Endpoint,
+            RoutingType::Service => Routing::Service,
+        }),
+        ..of_settings(&spec.cluster, source, findings)
+    }
+}
+
+/// Reads what is said of a cluster that proxies use for requests of their own: no route says the rest of it.
+pub(super) fn of_own(settings: &ClusterSettings, findings: &mut Findings) -> ClusterTraffic {
+    let http = settings.timeout.as_ref().and_then(|timeout| timeout.http.as_ref());
+    ClusterTraffic {
+        max_stream_duration: span(http.and_then(|http| http.max_stream_duration.as_ref())),
+        hash: settings.load_balancer.as_ref().and_then(balancing::hash),
+        ..of_settings(settings, "".into(), findings)
+    }
+}
+
+/// `source` is the name of the policy that says it.
+fn of_settings(settings: &ClusterSettings, source: Arc<str>, findings: &mut Findings) -> ClusterTraffic {
     let tcp = settings.timeout.as_ref().and_then(|timeout| timeout.tcp.as_ref());
     let http = settings.timeout.as_ref().and_then(|timeout| timeout.http.as_ref());
     let connection = settings.connection.as_ref();
     let preconnect = connection.and_then(|connection| connection.preconnect.as_ref());
     let health = settings.health_check.as_ref();
     ClusterTraffic {
-        http1: None,
         load_balancer: settings.load_balancer.as_ref().and_then(|lb| balancing::read(lb, findings)),
         proxy_protocol: settings.proxy_protocol.as_ref().map(|protocol| match protocol.version {
             ProxyProtocolVersion::V1 => ProxyProtocol::V1,
@@ -55,14 +78,9 @@ pub(super) fn read(
         buffer_limit: connection.and_then(|connection| buffer_limit(connection, findings)),
         preconnect_per_endpoint: preconnect.and_then(|preconnect| preconnect.per_endpoint_percent),
         preconnect_predictive: preconnect.and_then(|preconnect| preconnect.predictive_percent),
-        dns: settings.dns.as_ref().map(|dns| self::dns(dns, policy, reader)),
+        dns: settings.dns.as_ref().map(|dns| self::dns(dns, source)),
         http2: settings.http2.as_ref().map(|http2| self::http2(http2, findings)),
-        client_protocol: spec.use_client_protocol.unwrap_or(false),
-        admission: spec.admission_control.as_ref().map(admission),
-        routing: spec.routing_type.map(|routing| match routing {
-            RoutingType::Endpoint => Routing::Endpoint,
-            RoutingType::Service => Routing::Service,
-        }),
+        ..ClusterTraffic::default()
     }
 }
 
@@ -99,8 +117,7 @@ fn buffer_limit(connection: &BackendConnection, findings: &mut Findings) -> Opti
     bytes
 }
 
-fn dns(spec: &clustersettings::Dns, policy: &Policy, reader: &Reader<'_>) -> Dns {
-    let object = reader.object(policy.meta.id);
+fn dns(spec: &clustersettings::Dns, policy: Arc<str>) -> Dns {
     Dns {
         refresh: span(spec.dns_refresh_rate.as_ref()),
         respects_ttl: spec.respect_dns_ttl.unwrap_or(true),
@@ -111,7 +128,7 @@ fn dns(spec: &clustersettings::Dns, policy: &Policy, reader: &Reader<'_>) -> Dns
             DnsLookupFamily::IPv6Preferred => DnsFamily::V6Preferred,
             DnsLookupFamily::IPv4AndIPv6 => DnsFamily::All,
         }),
-        policy: Arc::from(format!("{}/{}", object.namespace, object.name)),
+        policy,
     }
 }
 

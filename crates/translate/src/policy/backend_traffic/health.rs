@@ -80,7 +80,7 @@ fn payload(spec: Option<&ActiveHealthCheckPayload>) -> Option<Payload> {
     })
 }
 
-fn log(spec: &LogSpec) -> HealthCheckLog {
+pub(crate) fn log(spec: &LogSpec) -> HealthCheckLog {
     let logged = |which| spec.matches.is_empty() || spec.matches.contains(&which);
     let mut paths: Box<[Arc<str>]> =
         (spec.sinks.iter()).filter_map(|sink| sink.file.as_ref()?.path.as_deref()).map(Into::into).collect();

@@ -2,17 +2,17 @@
 
 mod balancing;
 mod cluster;
-mod health;
+pub(crate) mod health;
 pub mod layer4;
 mod limits;
 mod rate_limit;
 mod response;
 mod route;
-mod telemetry;
+pub(crate) mod telemetry;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use api::{Duration as Text, backendtrafficpolicy::BackendTrafficPolicySpec};
+use api::{ClusterSettings, Duration as Text, backendtrafficpolicy::BackendTrafficPolicySpec};
 use ir::{
     Kind,
     listener::HttpFilter,
@@ -104,8 +104,22 @@ impl Findings {
     }
 }
 
+/// What `backendSettings` say of a cluster that proxies use for requests of their own. `field` is their path.
+///
+/// # Errors
+/// A sentence that names the first field that cannot be used.
+pub(crate) fn of_own_cluster(settings: &ClusterSettings, field: &str) -> Result<ClusterTraffic, String> {
+    let mut findings = Findings::default();
+    let traffic = cluster::of_own(settings, &mut findings);
+    match findings.0.first() {
+        // Messages begin with the path of a policy's field.
+        Some(finding) => Err(finding.message.replacen("spec", field, 1)),
+        None => Ok(traffic),
+    }
+}
+
 /// A share as numerator and denominator; what the schema would have refused counts as none.
-fn fraction(fraction: &api::Fraction) -> (u32, u32) {
+pub(crate) fn fraction(fraction: &api::Fraction) -> (u32, u32) {
     let part = u32::try_from(fraction.numerator).unwrap_or_default();
     (part, u32::try_from(fraction.denominator).unwrap_or(1).max(1))
 }

@@ -32,7 +32,7 @@ use ir::{
     traffic::{AdmissionControl as Admission, ClusterTraffic, Http2},
 };
 
-use crate::encode::{downstream, http::filter};
+use crate::encode::{downstream, hash, http::filter};
 
 /// Initial flow-control windows towards HTTP/2 backends: 64 KiB for a stream, 1 MiB for a connection.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -67,6 +67,7 @@ pub(super) fn options(protocol: Protocol, traffic: &ClusterTraffic, way: Way) ->
     let common = CommonOptions {
         idle_timeout: traffic.idle_timeout.map(duration),
         max_connection_duration: traffic.max_connection_duration.map(duration),
+        max_stream_duration: traffic.max_stream_duration.map(duration),
         max_requests_per_connection: per_connection.and_then(uint32),
         ..Default::default()
     };
@@ -75,6 +76,7 @@ pub(super) fn options(protocol: Protocol, traffic: &ClusterTraffic, way: Way) ->
     let needed = protocol != Protocol::Http1
         || traffic.client_protocol
         || traffic.admission.is_some()
+        || traffic.hash.is_some()
         || of_clients.is_some();
     if !needed && !way.tls && common.is_none() {
         return None;
@@ -103,6 +105,7 @@ pub(super) fn options(protocol: Protocol, traffic: &ClusterTraffic, way: Way) ->
             Protocol::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(http2())),
             Protocol::Http1 | Protocol::Http1Only => explicit(ProtocolConfig::HttpProtocolOptions(http1())),
         }),
+        hash_policy: traffic.hash.as_ref().map(hash::policies).unwrap_or_default(),
         http_filters: traffic.admission.as_ref().map(filters).unwrap_or_default(),
         ..Default::default()
     })

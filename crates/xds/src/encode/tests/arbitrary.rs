@@ -15,6 +15,10 @@ use ir::{
         RedirectPort, Retry, RouteMatch, Rule, SessionCarrier, SessionPersistence, StringMatch, Target,
         ValueMatch, WeightedCluster,
     },
+    telemetry::{
+        AccessLog, AccessLogs, ClusterStatistics, Collector, LogEntries, LogFormat, LogSink, LogType,
+        ProxyTracing, RequestIdTracing, Sampler, Telemetry, TracingProvider,
+    },
     tls::{ClientValidation, SubjectAltName, TlsParameters, TlsVersion, UpstreamTls, Verification},
     traffic::{
         CONNECT, Compression, Compressor, Cost, HashKey, LocalRateLimit, Quota, RateLimitRule, Replacement,
@@ -278,25 +282,9 @@ fn traffic() -> impl Strategy<Value = RouteTraffic> {
     ];
     let upgrade = (prop_oneof![text(), Just(Text::from(CONNECT))], any::<bool>())
         .prop_map(|(protocol, terminates)| Upgrade { protocol, terminates });
-    let tag = prop_oneof![
-        text().prop_map(Tag::Literal),
-        text().prop_map(Tag::Format),
-        (text(), text()).prop_map(|(name, default)| Tag::Header { name, default }),
-    ];
-    let share = option::of(any::<(u32, u32)>());
-    let tracing = (share.clone(), share.clone(), share, some((text(), tag)), text(), text()).prop_map(
-        |(sampling, client_sampling, overall_sampling, tags, operation, upstream_operation)| Tracing {
-            sampling,
-            client_sampling,
-            overall_sampling,
-            tags,
-            operation,
-            upstream_operation,
-        },
-    );
     let filters =
         (option::of(limit()), some(compressor()), option::of(responses()), option::of(any::<u32>()));
-    let rest = (option::of(hash), option::of(some(upgrade)), option::of(tracing), option::of(text()));
+    let rest = (option::of(hash), option::of(some(upgrade)), option::of(tracing()), option::of(text()));
     (filters, rest, any::<bool>()).prop_map(
         |((limit, compressors, responses, buffer), (hash, upgrades, tracing, stat_name), hides_reports)| {
             RouteTraffic {
@@ -382,8 +370,9 @@ fn cluster() -> impl Strategy<Value = Cluster> {
         }
     });
     let tls = some(option::of(tls()));
-    (name(), discovery, protocol, option::of(metadata()), zones, tls).prop_map(
-        |(name, discovery, protocol, metadata, zones, tls)| Cluster {
+    let statistics = (any::<bool>(), any::<bool>(), option::of(name()));
+    (name(), discovery, protocol, option::of(metadata()), zones, tls, statistics).prop_map(
+        |(name, discovery, protocol, metadata, zones, tls, (per_endpoint, sizes, stat_name))| Cluster {
             name,
             discovery,
             protocol,
@@ -392,6 +381,8 @@ fn cluster() -> impl Strategy<Value = Cluster> {
             tls,
             traffic: Default::default(),
             health_host: "".into(),
+            statistics: ClusterStatistics { per_endpoint, sizes },
+            stat_name,
             owners: [].into(),
         },
     )
@@ -477,10 +468,97 @@ fn chain() -> impl Strategy<Value = FilterChain> {
     )
 }
 
+fn tracing() -> impl Strategy<Value = Tracing> {
+    let tag = prop_oneof![
+        text().prop_map(Tag::Literal),
+        text().prop_map(Tag::Format),
+        (text(), text()).prop_map(|(name, default)| Tag::Header { name, default }),
+    ];
+    let share = option::of(any::<(u32, u32)>());
+    (share.clone(), share.clone(), share, some((text(), tag)), text(), text()).prop_map(
+        |(sampling, client_sampling, overall_sampling, tags, operation, upstream_operation)| Tracing {
+            sampling,
+            client_sampling,
+            overall_sampling,
+            tags,
+            operation,
+            upstream_operation,
+        },
+    )
+}
+
+fn pairs() -> impl Strategy<Value = Box<[(Text, Text)]>> {
+    some((name(), text()))
+}
+
+fn collector() -> impl Strategy<Value = Collector> {
+    (name(), text(), pairs()).prop_map(|(cluster, authority, headers)| Collector {
+        cluster,
+        authority,
+        headers,
+    })
+}
+
+fn log_sink() -> impl Strategy<Value = LogSink> {
+    let format = prop_oneof![text().prop_map(LogFormat::Text), pairs().prop_map(LogFormat::Json)];
+    let entries = prop_oneof![
+        Just(LogEntries::Tcp),
+        (list(), list(), list()).prop_map(|(request_headers, response_headers, response_trailers)| {
+            LogEntries::Http { request_headers, response_headers, response_trailers }
+        }),
+    ];
+    prop_oneof![
+        (text(), format).prop_map(|(path, format)| LogSink::File { path, format }),
+        (text(), text(), entries).prop_map(|(cluster, name, entries)| LogSink::Service {
+            cluster,
+            name,
+            entries
+        }),
+        (collector(), text(), pairs(), pairs()).prop_map(|(collector, body, attributes, resource)| {
+            LogSink::OpenTelemetry { collector, body, attributes, resource }
+        }),
+    ]
+}
+
+fn proxy_tracing() -> impl Strategy<Value = ProxyTracing> {
+    let sampler = (option::of(any::<(u32, u32)>()), any::<bool>())
+        .prop_map(|(ratio, parent_based)| Sampler { ratio, parent_based });
+    let provider = prop_oneof![
+        Just(TracingProvider::Datadog),
+        any::<(bool, bool)>()
+            .prop_map(|(long_ids, shared_context)| TracingProvider::Zipkin { long_ids, shared_context }),
+        (collector(), pairs(), option::of(sampler)).prop_map(|(collector, resource, sampler)| {
+            TracingProvider::OpenTelemetry { collector, resource, sampler }
+        }),
+    ];
+    (text(), text(), tracing(), provider).prop_map(|(cluster, service, settings, provider)| ProxyTracing {
+        cluster,
+        service,
+        settings,
+        provider,
+    })
+}
+
+fn telemetry() -> impl Strategy<Value = Telemetry> {
+    let of = proptest::sample::select(
+        &[None, Some(LogType::Listener), Some(LogType::Route), Some(LogType::Upstream)][..],
+    );
+    let log = (of, list(), log_sink()).prop_map(|(of, matches, sink)| AccessLog { of, matches, sink });
+    let request_id = any::<(bool, bool)>().prop_map(|(packs, samples)| RequestIdTracing { packs, samples });
+    (some(log), option::of(proxy_tracing()), option::of(request_id), any::<Option<bool>>()).prop_map(
+        |(logs, tracing, request_id, grpc_statistics)| Telemetry {
+            logs: AccessLogs(logs),
+            tracing,
+            request_id,
+            grpc_statistics,
+        },
+    )
+}
+
 fn listener() -> impl Strategy<Value = Listener> {
     let transport = proptest::sample::select(&[Transport::Tcp, Transport::Udp][..]);
-    (text(), text(), any::<u16>(), transport, some(chain()), option::of(chain())).prop_map(
-        |(name, address, port, transport, chains, default_chain)| Listener {
+    (text(), text(), any::<u16>(), transport, some(chain()), option::of(chain()), telemetry()).prop_map(
+        |(name, address, port, transport, chains, default_chain, telemetry)| Listener {
             name,
             address,
             port,
@@ -488,6 +566,7 @@ fn listener() -> impl Strategy<Value = Listener> {
             exclusive: false,
             ipv4_compat: false,
             settings: if port > 30_000 { downstream::socket().into() } else { Arc::default() },
+            telemetry: telemetry.into(),
             chains,
             default_chain,
             owners: [].into(),
@@ -517,7 +596,7 @@ proptest! {
         let mut fields = vec![field];
         fields.extend(encode::cors_preflight_field(&rule, &matched, &host));
         let virtual_host =
-            VirtualHost { name: host.clone(), domains: [host].into(), metadata: rule.metadata.clone() };
+            VirtualHost { name: host.clone(), domains: [host].into(), metadata: rule.metadata.clone(), counted: tls };
         let mut body = encode::route_configuration_head("head");
         body.extend(encode::virtual_host_field(&virtual_host, &fields));
         let whole = check::<route::RouteConfiguration>(&body);

@@ -23,6 +23,8 @@ pub(super) fn eds(name: &str) -> Cluster {
         tls: [].into(),
         traffic: Default::default(),
         health_host: text(""),
+        statistics: Default::default(),
+        stat_name: None,
         owners: [].into(),
     }
 }

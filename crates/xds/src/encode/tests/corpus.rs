@@ -76,6 +76,7 @@ fn configuration(name: &str, host: &str, routes: &[(&Rule, RouteMatch)]) -> Vec<
         name: text(&format!("{name}/{}", host.replace('.', "_"))),
         domains: [text(host)].into(),
         metadata: of(Kind::Gateway, namespace, gateway, Some(listener)),
+        counted: false,
     };
     let mut body = encode::route_configuration_head(name);
     body.extend(encode::virtual_host_field(&virtual_host, &fields));

@@ -63,6 +63,7 @@ pub(super) fn on_port(
         exclusive: false,
         ipv4_compat: false,
         settings: Arc::default(),
+        telemetry: Arc::default(),
         chains: chains.into(),
         default_chain: default,
         owners: [ObjectRef::new(Kind::Gateway, "default", "edge")].into(),

@@ -63,6 +63,7 @@ fn virtual_host() -> VirtualHost {
         name: text("default/edge/http/*_example_com"),
         domains: [text(HOST)].into(),
         metadata: of(Kind::Gateway, "default", "edge", Some("http")),
+        counted: false,
     }
 }
 
