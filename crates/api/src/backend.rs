@@ -246,7 +246,7 @@ pub struct BackendTlsSettings {
     /// Envoy: `CommonTlsContext.alpn_protocols`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpn_protocols: Option<Vec<String>>,
-    /// Fingerprints of the handshake to record.
+    /// Fingerprints of the handshake to record. They are of clients of listeners alone, so this has no effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fingerprints: Vec<TlsFingerprintType>,
 }

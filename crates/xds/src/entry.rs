@@ -117,7 +117,12 @@ pub fn unit(
                     rule: rule.index,
                     entry,
                 };
-                encoded.push((OrderKey::new(matched, &origin), Bytes::from(bytes)));
+                let order = if listener.keeps_order {
+                    OrderKey::as_written(&origin)
+                } else {
+                    OrderKey::new(matched, &origin)
+                };
+                encoded.push((order, Bytes::from(bytes)));
                 entry += 1;
             };
             encode_match((rule, traffic), matched, &host, listener, &mut push);

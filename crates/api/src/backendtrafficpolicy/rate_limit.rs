@@ -152,7 +152,8 @@ pub struct RateLimitRule {
     /// What requests and responses count for; each request for 1 when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<RateLimitCost>,
-    /// Whether all routes that the policy is for count together; each counts by itself by default.
+    /// Whether all routes that the policy is for count together; each counts by itself by default. For
+    /// global limits alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<bool>,
     /// Whether requests beyond the limit are counted only, and not refused; false by default.

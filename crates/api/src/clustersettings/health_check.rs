@@ -104,7 +104,7 @@ pub struct ActiveHealthCheck {
     #[schemars(range(min = 1))]
     pub healthy_threshold: u32,
     /// What checks speak.
-    /// Envoy: `HealthCheck.health_checker`.
+    /// Envoy: `HealthCheck.http_health_check`, `tcp_health_check` or `grpc_health_check`.
     pub type_: ActiveHealthCheckerType,
     /// The request, for type `HTTP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

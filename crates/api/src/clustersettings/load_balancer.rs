@@ -221,7 +221,7 @@ options! {
     /// Reports on a connection of their own.
     OutOfBandReporting {
         /// Time between reports; `10s` by default.
-        /// Envoy: `ClientSideWeightedRoundRobin.oob_reporting_config.reporting_period`.
+        /// Envoy: `ClientSideWeightedRoundRobin.oob_reporting_period`.
         #[x_kube(validation = ("duration(self) > duration('0s')", "reportingPeriod must be above 0"))]
         reporting_period: Duration,
         /// Port of the endpoint that reports; the endpoint's own when unset.

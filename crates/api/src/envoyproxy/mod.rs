@@ -384,7 +384,7 @@ settings! {
         /// Envoy: `CommonTlsContext.alpn_protocols`.
         #[serde(skip_serializing_if = "Option::is_none")]
         alpn_protocols: Option<Vec<String>>,
-        /// Fingerprints of the handshake to record.
+        /// Fingerprints of the handshake to record. They are of clients of listeners alone, so this has no effect.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         fingerprints: Vec<TlsFingerprintType>,
     }

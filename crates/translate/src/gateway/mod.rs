@@ -154,6 +154,8 @@ pub struct AttachListener {
     pub client: Option<Arc<ClientValidation>>,
     /// What its ClientTrafficPolicy means for routes.
     pub on_routes: OnRoutes,
+    /// Its routes are tried in the order in which they are written, whatever they match.
+    pub keeps_order: bool,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
     /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
     pub xds_name: Arc<str>,
@@ -165,7 +167,7 @@ impl AttachListener {
     /// The part that its virtual hosts and its route configuration are made from.
     pub fn shown(&self) -> impl PartialEq + use<'_> {
         let protocol = (self.port, self.tls, self.by_name);
-        let table = (self.table, protocol, self.hostname, self.ready, self.guard);
+        let table = (self.table, protocol, self.hostname, self.ready, self.guard, self.keeps_order);
         (table, &self.client, &self.on_routes, &self.place, &self.xds_name, &self.metadata)
     }
 }
@@ -313,7 +315,7 @@ fn judged<'a>(
     let mut verdicts = clients::cover(&mut judged, reader);
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
-    let listeners = attach_listeners(fleet, &members, (&judged, &doors), reader);
+    let listeners = attach_listeners(fleet, &members, (&judged, &doors), &parameters, reader);
     let sockets = socket::group(fleet, &members, (&judged, &doors), &parameters, reader);
     let wish = in_cluster.then(|| match unusable {
         None if served => infra::wish(fleet, &members, &judged, &parameters, sinks, reader),
@@ -480,6 +482,7 @@ fn attach_listeners(
     fleet: &Fleet,
     members: &[Member<'_>],
     (judged, doors): (&[Judged<'_>], &[Door]),
+    parameters: &parameters::Parameters,
     reader: &Reader<'_>,
 ) -> Vec<AttachListener> {
     let members: FxHashMap<ObjectId, &Member<'_>> =
@@ -509,6 +512,7 @@ fn attach_listeners(
                 guard: door.guard,
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
                 on_routes: clients::on_routes(own, &http3, reader),
+                keeps_order: parameters.keeps_route_order(),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: member.object.clone(),
