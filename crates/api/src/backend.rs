@@ -44,6 +44,7 @@ pub(crate) const FQDN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0
 #[serde(rename_all = "camelCase")]
 pub struct BackendSpec {
     /// Whether endpoints are listed here, or resolved from the Host header of each request.
+    /// Envoy: an `EDS` or DNS cluster; `envoy.clusters.dynamic_forward_proxy` for `DynamicResolver`.
     #[serde(default)]
     pub type_: BackendType,
     /// The endpoints. Host names must not be mixed with the other forms.
@@ -55,12 +56,15 @@ pub struct BackendSpec {
     ))]
     pub endpoints: Vec<BackendEndpoint>,
     /// What the backend speaks, when it is not plain HTTP/1.1.
+    /// Envoy: `HttpProtocolOptions.explicit_http_config`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub app_protocols: Vec<AppProtocolType>,
     /// Whether the backend takes traffic only when the others of the rule are down.
+    /// Envoy: `LocalityLbEndpoints.priority`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<bool>,
     /// TLS to the backend. Settings of a BackendTLSPolicy go before these.
+    /// Envoy: transport socket `envoy.transport_sockets.tls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTlsSettings>,
 }
@@ -102,19 +106,24 @@ pub enum AppProtocolType {
 #[serde(rename_all = "camelCase")]
 pub struct BackendEndpoint {
     /// Host name of the endpoint, for TLS server names and health checks.
+    /// Envoy: `Endpoint.hostname`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "hostname")]
     pub hostname: Option<String>,
     /// An endpoint by host name, resolved by DNS.
+    /// Envoy: cluster `envoy.cluster.dns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fqdn: Option<FqdnEndpoint>,
     /// An endpoint by IP address.
+    /// Envoy: `Address.socket_address`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<IpEndpoint>,
     /// An endpoint by Unix socket.
+    /// Envoy: `Address.pipe`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix: Option<UnixSocket>,
     /// Zone of the endpoint, for routing that prefers near ones.
+    /// Envoy: `Locality.zone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
 }
@@ -189,43 +198,55 @@ pub struct UnixSocket {
 #[serde(rename_all = "camelCase")]
 pub struct BackendTlsSettings {
     /// Authorities that are trusted: ConfigMaps, Secrets or ClusterTrustBundles with the key `ca.crt`.
+    /// Envoy: `CertificateValidationContext.trusted_ca`, by SDS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub ca_certificate_refs: Vec<LocalObjectReference>,
     /// Trust in a set of authorities by name, such as `System`.
+    /// Envoy: `CertificateValidationContext.trusted_ca`, by SDS.
     #[serde(default, rename = "wellKnownCACertificates", skip_serializing_if = "Option::is_none")]
     pub well_known_ca_certificates: Option<WellKnownCaCertificates>,
     /// Whether the backend's certificate is not checked at all.
+    /// Envoy: `CertificateValidationContext.trust_chain_verification`.
     #[serde(default)]
     pub insecure_skip_verify: bool,
     /// Server name to ask for; the request's host name when unset.
+    /// Envoy: `UpstreamTlsContext.sni`; when unset `HttpProtocolOptions.upstream_http_protocol_options.auto_sni`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sni: Option<PreciseHostname>,
     /// Whether the endpoint's host name is the server name to ask for.
+    /// Envoy: `UpstreamTlsContext.auto_host_sni`.
     #[serde(default, rename = "autoSNIFromEndpointHostname", skip_serializing_if = "is_false")]
     pub auto_sni_from_endpoint_hostname: bool,
     /// Certificate that is shown to the backend.
+    /// Envoy: `CommonTlsContext.tls_certificate_sds_secret_configs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate_ref: Option<SecretObjectReference>,
     /// Oldest TLS version; 1.2 when unset.
+    /// Envoy: `TlsParameters.tls_minimum_protocol_version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
     /// Newest TLS version; 1.3 when unset.
+    /// Envoy: `TlsParameters.tls_maximum_protocol_version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_version: Option<TlsVersion>,
     /// Cipher suites for TLS up to 1.2, in BoringSSL's names.
+    /// Envoy: `TlsParameters.cipher_suites`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ciphers: Vec<String>,
     /// Elliptic curves.
+    /// Envoy: `TlsParameters.ecdh_curves`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ecdh_curves: Vec<String>,
     /// Signature algorithms.
+    /// Envoy: `TlsParameters.signature_algorithms`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signature_algorithms: Vec<String>,
     /// Protocols that are offered (ALPN); unset and empty differ: empty offers none.
+    /// Envoy: `CommonTlsContext.alpn_protocols`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpn_protocols: Option<Vec<String>>,
-    /// Fingerprints of the handshake to record.
+    /// Fingerprints of the handshake to record. They are of clients of listeners alone, so this has no effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fingerprints: Vec<TlsFingerprintType>,
 }

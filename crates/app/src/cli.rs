@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::{
-    certgen, certificate, check, diff, echo_command, explain, manifests, run, serve, shutdown, status,
+    certgen, certificate, check, crds, diff, echo_command, explain, manifests, run, serve, shutdown, status,
     translate, version, view,
 };
 
@@ -67,9 +67,13 @@ enum Command {
     Certificate(certificate::Args),
     /// Print what a cluster needs to run the control plane: CRDs, rights, configuration, Deployment, GatewayClass
     ///
-    /// CRDs have to be there before the rest: apply `ferrogate manifests --only-crds` with
-    /// `kubectl apply --server-side -f -` first, then `ferrogate manifests --skip-crds`.
+    /// CRDs have to be there before the rest: apply `ferrogate crds` with `kubectl apply --server-side -f -` first, then
+    /// `ferrogate manifests --skip-crds`.
     Manifests(manifests::Args),
+    /// Print CRDs: of all kinds that an API server must be taught, or of those named
+    ///
+    /// Example: `ferrogate crds gateway.envoyproxy.io | kubectl apply --server-side -f -`
+    Crds(crds::Args),
     /// Make the certificates of the control plane and of proxies, as Secrets; keeps those that are there
     Certgen(certgen::Args),
     /// Commands for the Pods of proxies
@@ -103,6 +107,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Echo(args) => echo_command::run(args),
         Command::Certificate(args) => certificate::run(&args),
         Command::Manifests(args) => manifests::run(&args),
+        Command::Crds(args) => crds::run(&args),
         Command::Certgen(args) => certgen::run(&args),
         Command::Envoy(command) => shutdown::run(&command),
         Command::Version { output } => version::run(output),

@@ -9,6 +9,7 @@ mod cli;
 mod conditions;
 mod config;
 mod control;
+mod crds;
 mod diff;
 mod echo_command;
 mod explain;

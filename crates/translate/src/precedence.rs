@@ -56,27 +56,45 @@ pub struct Origin<'a> {
 }
 
 impl OrderKey {
+    /// The key of one match where routes are tried in the order in which they are written (`preserveRouteOrder` of
+    /// EnvoyProxy): the older route first, in it the earlier rule and match.
+    pub fn as_written(origin: &Origin<'_>) -> Self {
+        OrderKey::ranked(PathRank::Any, false, Default::default(), origin)
+    }
+
     /// The key of one match.
     pub fn new(matched: &RouteMatch, origin: &Origin<'_>) -> Self {
         let rank = |values: &[ValueMatch]| {
             (values.len(), values.iter().filter(|v| matches!(v.value, StringMatch::Exact(_))).count())
         };
+        let path = match &matched.path {
+            PathMatch::Exact(path) => PathRank::Exact(path.len()),
+            PathMatch::Regex(path) => PathRank::Regex(path.len()),
+            // A trailing slash is ignored, so `/` matches everything and ranks as no path at all.
+            PathMatch::Prefix(path) => match path.trim_end_matches('/').len() {
+                0 => PathRank::Any,
+                length => PathRank::Prefix(length),
+            },
+            // A method in any service: below each service, above every header (GRPCRouteRule.matches).
+            PathMatch::Suffix(path) => PathRank::Suffix(path.len()),
+        };
+        let values = [rank(&matched.headers), rank(&matched.cookies), rank(&matched.query)];
+        OrderKey::ranked(path, matched.method.is_some(), values, origin)
+    }
+
+    /// The key of a path, a method, and of what headers, cookies and query have to be.
+    fn ranked(
+        path: PathRank,
+        method: bool,
+        [headers, cookies, query]: [(usize, usize); 3],
+        origin: &Origin<'_>,
+    ) -> Self {
         OrderKey {
-            path: Reverse(match &matched.path {
-                PathMatch::Exact(path) => PathRank::Exact(path.len()),
-                PathMatch::Regex(path) => PathRank::Regex(path.len()),
-                // A trailing slash is ignored, so `/` matches everything and ranks as no path at all.
-                PathMatch::Prefix(path) => match path.trim_end_matches('/').len() {
-                    0 => PathRank::Any,
-                    length => PathRank::Prefix(length),
-                },
-                // A method in any service: below each service, above every header (GRPCRouteRule.matches).
-                PathMatch::Suffix(path) => PathRank::Suffix(path.len()),
-            }),
-            method: Reverse(matched.method.is_some()),
-            headers: Reverse(rank(&matched.headers)),
-            cookies: Reverse(rank(&matched.cookies)),
-            query: Reverse(rank(&matched.query)),
+            path: Reverse(path),
+            method: Reverse(method),
+            headers: Reverse(headers),
+            cookies: Reverse(cookies),
+            query: Reverse(query),
             created: origin.created,
             namespace: origin.namespace.clone(),
             name: origin.name.clone(),

@@ -121,8 +121,12 @@ pub fn unit(
                     rule: rule.index,
                     entry,
                 };
-                let order = Arc::new(OrderKey::new(matched, &origin));
-                encoded.push(Arc::new((order, Bytes::from(bytes))));
+                let order = if listener.keeps_order {
+                    OrderKey::as_written(&origin)
+                } else {
+                    OrderKey::new(matched, &origin)
+                };
+                encoded.push(Arc::new((Arc::new(order), Bytes::from(bytes))));
                 entry += 1;
             };
             encode_match((rule, traffic), matched, &host, listener, &mut push);

@@ -16,13 +16,16 @@ options! {
     #[x_kube(validation = ("has(self.request) || has(self.response)", "one of request and response must be set"))]
     BandwidthLimitSpec {
         /// Of requests.
+        /// Envoy: `BandwidthLimit.enable_mode`.
         request: BandwidthLimitRequestConfig,
         /// Of responses.
+        /// Envoy: `BandwidthLimit.enable_mode`.
         response: BandwidthLimitResponseConfig,
     }
     /// Trailers that tell clients of the delay.
     BandwidthLimitResponseTrailers {
         /// What their names begin with; nothing when unset.
+        /// Envoy: `BandwidthLimit.response_trailer_prefix`.
         #[schemars(regex(pattern = r"^[^\r\n\x00]*$"))]
         prefix: String,
     }
@@ -49,17 +52,22 @@ options! {
     ))]
     AdmissionControl {
         /// Time over which requests are counted; `30s` by default.
+        /// Envoy: `AdmissionControl.sampling_window`.
         sampling_window: Duration,
         /// Share of successes, in percent, below which requests are refused; 95 by default.
+        /// Envoy: `AdmissionControl.sr_threshold`.
         #[schemars(range(min = 1, max = 100))]
         min_success_rate: u32,
         /// How steeply refusals grow with failures: 1, the default, is in proportion.
+        /// Envoy: `AdmissionControl.aggression`.
         #[schemars(range(min = 1))]
         rejection_aggression: u32,
         /// Requests a second below which none is refused; 0 by default.
+        /// Envoy: `AdmissionControl.rps_threshold`.
         #[schemars(range(min = 0))]
         min_request_rate: u32,
         /// Share of requests, in percent, that are refused at most; 80 by default.
+        /// Envoy: `AdmissionControl.max_rejection_probability`.
         #[schemars(range(min = 0, max = 100))]
         max_rejection_percent: u32,
         /// What is a success; statuses below 500 and gRPC's `OK` by default.
@@ -75,11 +83,13 @@ options! {
     /// Successes of HTTP.
     HttpSuccessCriteria {
         /// Status codes.
+        /// Envoy: `AdmissionControl.success_criteria.http_criteria`.
         status_codes: Vec<HttpStatus>,
     }
     /// Successes of gRPC.
     GrpcSuccessCriteria {
         /// Statuses.
+        /// Envoy: `AdmissionControl.success_criteria.grpc_criteria`.
         status_codes: Vec<GrpcSuccessCode>,
     }
     /// Settings of gzip; there are none.
@@ -154,6 +164,7 @@ pub struct BandwidthLimitResponseConfig {
     /// The limit.
     pub limit: BandwidthLimitValue,
     /// Trailers that tell clients of the delay; none when unset.
+    /// Envoy: `BandwidthLimit.enable_response_trailers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_trailers: Option<BandwidthLimitResponseTrailers>,
 }
@@ -163,6 +174,7 @@ pub struct BandwidthLimitResponseConfig {
 #[serde(rename_all = "camelCase")]
 pub struct BandwidthLimitValue {
     /// The bytes.
+    /// Envoy: `BandwidthLimit.limit_kbps`, in KiB a second.
     pub value: Quantity,
     /// The time.
     pub unit: BandwidthLimitUnit,
@@ -173,8 +185,10 @@ pub struct BandwidthLimitValue {
 #[serde(rename_all = "camelCase")]
 pub struct FaultInjectionDelay {
     /// The delay.
+    /// Envoy: `FaultDelay.fixed_delay`.
     pub fixed_delay: Duration,
     /// Share of requests, in percent.
+    /// Envoy: `FaultDelay.percentage`.
     #[serde(default = "hundred")]
     pub percentage: f32,
 }
@@ -192,14 +206,17 @@ pub struct FaultInjectionDelay {
 #[serde(rename_all = "camelCase")]
 pub struct FaultInjectionAbort {
     /// Status code of the answer.
+    /// Envoy: `FaultAbort.http_status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 200, max = 600))]
     pub http_status: Option<i32>,
     /// gRPC status of the answer.
+    /// Envoy: `FaultAbort.grpc_status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 16))]
     pub grpc_status: Option<i32>,
     /// Share of requests, in percent.
+    /// Envoy: `FaultAbort.percentage`.
     #[serde(default = "hundred")]
     pub percentage: f32,
 }
@@ -213,6 +230,7 @@ fn hundred() -> f32 {
 #[serde(rename_all = "camelCase")]
 pub struct Compression {
     /// The way.
+    /// Envoy: `Compressor.compressor_library`.
     pub type_: CompressorType,
     /// Brotli is used, in `compressor`, only where this is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -224,6 +242,7 @@ pub struct Compression {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zstd: Option<ZstdCompressor>,
     /// Bytes of a response below which it is not compressed; 30 by default.
+    /// Envoy: `Compressor.response_direction_config.common_config.min_content_length`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_content_length: Option<Quantity>,
 }

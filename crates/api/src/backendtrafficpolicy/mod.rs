@@ -97,36 +97,46 @@ pub struct BackendTrafficPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimitSpec>,
     /// Limits of bytes in a time.
+    /// Envoy: HTTP filter `envoy.filters.http.bandwidth_limit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth_limit: Option<BandwidthLimitSpec>,
     /// Delays and errors made on purpose.
+    /// Envoy: HTTP filter `envoy.filters.http.fault`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault_injection: Option<FaultInjection>,
     /// Requests refused at random while too many fail.
+    /// Envoy: HTTP filter `envoy.filters.http.admission_control` of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission_control: Option<AdmissionControl>,
     /// Whether backends are spoken to in the version of HTTP that the client speaks; false by default.
+    /// Envoy: `HttpProtocolOptions.use_downstream_protocol_config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_client_protocol: Option<bool>,
     /// Compression of responses. Deprecated: use `compressor`.
+    /// Envoy: HTTP filters `envoy.filters.http.compressor`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compression: Vec<Compression>,
     /// Compression of responses. Of those that a client likes equally, the first is used.
+    /// Envoy: HTTP filters `envoy.filters.http.compressor`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compressor: Vec<Compression>,
     /// Responses that take the place of others; the first that matches is used.
+    /// Envoy: HTTP filter `envoy.filters.http.custom_response`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub response_override: Vec<ResponseOverride>,
     /// Protocols that connections may be upgraded to; WebSocket by default, none with `requestBuffer`.
+    /// Envoy: `RouteAction.upgrade_configs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub http_upgrade: Vec<ProtocolUpgradeConfig>,
     /// Requests are sent to backends only when they are there as a whole. It does not go with streams and upgrades.
+    /// Envoy: HTTP filter `envoy.filters.http.buffer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_buffer: Option<RequestBuffer>,
     /// Traces and metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<BackendTelemetry>,
     /// Whether requests go to the endpoints of a Service or to its cluster IP; the EnvoyProxy's when unset.
+    /// Envoy: endpoints of the `ClusterLoadAssignment`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_type: Option<RoutingType>,
 }
@@ -143,11 +153,13 @@ options! {
     BackendMetrics {
         /// Name of the route in statistics, made of text and the tokens `%ROUTE_NAME%`, `%ROUTE_NAMESPACE%` and
         /// `%ROUTE_KIND%`; routes have no statistics of their own when unset.
+        /// Envoy: `Route.stat_prefix`; for TCP and TLS routes `TcpProxy.stat_prefix`.
         route_stat_name: String,
     }
     /// How CONNECT requests are treated.
     ConnectConfig {
         /// Whether the proxy ends the tunnel and sends what is in it to the backend as TCP; false by default.
+        /// Envoy: `UpgradeConfig.connect_config`.
         terminate: bool,
     }
 }
@@ -157,18 +169,23 @@ options! {
 #[serde(rename_all = "camelCase")]
 pub struct BackendTracing {
     /// Share of requests that are traced; all by default.
+    /// Envoy: `Route.tracing.random_sampling`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling_fraction: Option<Fraction>,
     /// Share of requests that are traced because the client asks for it; none by default.
+    /// Envoy: `Route.tracing.client_sampling`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_sampling_fraction: Option<Fraction>,
     /// Share of requests that are traced at most, whatever the other shares say; all by default.
+    /// Envoy: `Route.tracing.overall_sampling`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overall_sampling_fraction: Option<Fraction>,
     /// Tags of spans. Deprecated: use `tags`.
+    /// Envoy: `Route.tracing.custom_tags`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub custom_tags: BTreeMap<String, CustomTag>,
     /// Tags of spans; values may hold operators of access logs.
+    /// Envoy: `Route.tracing.custom_tags`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// Names of spans.
@@ -181,8 +198,10 @@ pub struct BackendTracing {
 #[serde(rename_all = "camelCase")]
 pub struct BackendSpanName {
     /// Of the proxy as a client.
+    /// Envoy: `Route.tracing.upstream_operation`.
     pub client: String,
     /// Of the proxy as a server.
+    /// Envoy: `Route.tracing.operation`.
     pub server: String,
 }
 
@@ -192,6 +211,7 @@ pub struct BackendSpanName {
 #[serde(rename_all = "camelCase")]
 pub struct ProtocolUpgradeConfig {
     /// The protocol as in the `Upgrade` header, or `CONNECT`; case does not count.
+    /// Envoy: `UpgradeConfig.upgrade_type`; for `CONNECT` also `RouteMatch.connect_matcher`.
     pub type_: String,
     /// How CONNECT requests are treated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,6 +223,7 @@ pub struct ProtocolUpgradeConfig {
 #[serde(rename_all = "camelCase")]
 pub struct RequestBuffer {
     /// Bytes of a request at most; longer ones are answered with status 413.
+    /// Envoy: `Buffer.max_request_bytes`.
     #[serde(default, skip_serializing_if = "is_unset")]
     pub limit: Quantity,
 }

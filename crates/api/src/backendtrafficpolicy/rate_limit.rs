@@ -16,8 +16,10 @@ options! {
         #[serde(rename = "type")]
         type_: RateLimitType,
         /// Limits of all proxies together, which a rate-limit service keeps.
+        /// Envoy: HTTP filter `envoy.filters.http.ratelimit`.
         global: GlobalRateLimit,
         /// Limits of each proxy by itself.
+        /// Envoy: HTTP filter `envoy.filters.http.local_ratelimit`.
         local: LocalRateLimit,
     }
     /// What requests and responses count for.
@@ -34,16 +36,21 @@ options! {
     ))]
     RateLimitSelectCondition {
         /// Headers, all of which must match.
+        /// Envoy: `RateLimit.Action.header_value_match`; `request_headers` for `Distinct`.
         #[schemars(length(max = 128))]
         headers: Vec<RateLimitHeaderMatch>,
         /// Methods, one of which must match.
+        /// Envoy: `RateLimit.Action.header_value_match` of `:method`.
         methods: Vec<RateLimitMethodMatch>,
         /// The path.
+        /// Envoy: `RateLimit.Action.header_value_match` of `:path`.
         path: RateLimitPathMatch,
         /// The client's address.
+        /// Envoy: `RateLimit.Action.masked_remote_address`; `remote_address` for `Distinct`.
         #[serde(rename = "sourceCIDR")]
         source_cidr: RateLimitSourceMatch,
         /// Parameters of the query, all of which must match.
+        /// Envoy: `RateLimit.Action.query_parameter_value_match`; `query_parameters` for `Distinct`.
         #[schemars(length(max = 16))]
         query_params: Vec<RateLimitQueryParamMatch>,
     }
@@ -145,13 +152,16 @@ pub struct RateLimitRule {
     /// What requests and responses count for; each request for 1 when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<RateLimitCost>,
-    /// Whether all routes that the policy is for count together; each counts by itself by default.
+    /// Whether all routes that the policy is for count together; each counts by itself by default. For
+    /// global limits alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<bool>,
     /// Whether requests beyond the limit are counted only, and not refused; false by default.
+    /// Envoy: `LocalRateLimit.filter_enforced`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow_mode: Option<bool>,
     /// Headers of responses that tell of the limit; the listener's when unset.
+    /// Envoy: `LocalRateLimit.enable_x_ratelimit_headers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x_rate_limit_headers: Option<XRateLimitHeadersOption>,
 }
@@ -167,9 +177,11 @@ pub struct RateLimitCostSpecifier {
     /// Which of the fields below counts.
     pub from: RateLimitCostFrom,
     /// The number; with 0 the limit is looked at, but nothing is counted.
+    /// Envoy: `RateLimit.hits_addend.number`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
     /// The metadata.
+    /// Envoy: `RateLimit.hits_addend.format`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<RateLimitCostMetadata>,
 }
@@ -189,9 +201,11 @@ pub struct RateLimitCostMetadata {
 #[serde(rename_all = "camelCase")]
 pub struct RateLimitValue {
     /// The requests, or what they count for.
+    /// Envoy: `TokenBucket.max_tokens`, `tokens_per_fill`.
     #[schemars(range(min = 0, max = 4_294_967_295_u32), extend("format" = "int64"))]
     pub requests: u32,
     /// The time.
+    /// Envoy: `TokenBucket.fill_interval`.
     pub unit: RateLimitUnit,
     /// Metadata that holds the limit of a request, in place of `requests` and `unit` where it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

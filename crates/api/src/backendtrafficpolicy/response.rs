@@ -50,12 +50,15 @@ pub struct ResponseOverride {
     #[serde(rename = "match")]
     pub matched: CustomResponseMatch,
     /// The response in their place.
+    /// Envoy: `LocalResponsePolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<CustomResponse>,
     /// The answer to another request in their place.
+    /// Envoy: `RedirectPolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<CustomRedirect>,
     /// Whose responses are meant; all by default.
+    /// Envoy: a condition of `CustomResponse.custom_response_matcher`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<ResponseOverrideSource>,
 }
@@ -68,21 +71,27 @@ options! {
     ))]
     CustomResponseMatch {
         /// Status codes, one of which the response has.
+        /// Envoy: `CustomResponse.custom_response_matcher`.
         #[schemars(length(min = 1, max = 50))]
         status_codes: Vec<StatusCodeMatch>,
         /// Headers, all of which the response has.
+        /// Envoy: `CustomResponse.custom_response_matcher`.
         #[schemars(length(min = 1, max = 16))]
         response_headers: Vec<ResponseOverrideHeaderMatch>,
     }
     /// The response in the place of others.
     CustomResponse {
         /// `Content-Type`.
+        /// Envoy: `LocalResponsePolicy.body_format.content_type`.
         content_type: String,
         /// The body; it may hold operators of access logs.
+        /// Envoy: `LocalResponsePolicy.body_format`.
         body: CustomResponseBody,
         /// The status code; the original's when unset.
+        /// Envoy: `LocalResponsePolicy.status_code`.
         status_code: i32,
         /// Headers to add or set.
+        /// Envoy: `LocalResponsePolicy.response_headers_to_add`.
         #[x_kube(validation = (
             "!has(self.remove) || size(self.remove) == 0",
             "headers of a response in the place of others cannot be removed"
@@ -175,21 +184,26 @@ fn inline() -> ResponseValueType {
 #[serde(rename_all = "camelCase")]
 pub struct CustomRedirect {
     /// Scheme of the other request; the original's when unset.
+    /// Envoy: `RedirectPolicy.redirect_action.scheme_redirect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<RedirectScheme>,
     /// Host of the other request; the original's when unset.
+    /// Envoy: `RedirectPolicy.redirect_action.host_redirect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "hostname")]
     pub hostname: Option<PreciseHostname>,
     /// Path of the other request; the original's when unset.
+    /// Envoy: `RedirectPolicy.redirect_action.path_redirect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self.type == 'ReplaceFullPath'", "path.type must be ReplaceFullPath"))]
     pub path: Option<HttpPathModifier>,
     /// Port of the other request; that of the scheme when unset.
+    /// Envoy: `RedirectPolicy.redirect_action.port_redirect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
     /// Status code of what clients get: 301 or 302.
+    /// Envoy: `RedirectPolicy.status_code`.
     #[serde(default = "found")]
     #[schemars(extend("enum" = [301, 302]))]
     pub status_code: i32,

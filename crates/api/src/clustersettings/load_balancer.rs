@@ -55,6 +55,8 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct LoadBalancer {
     /// The rule by which endpoints are chosen.
+    /// Envoy: the policy of `Cluster.load_balancing_policy`: `maglev`, `least_request`, `random`, `round_robin` or
+    /// `client_side_weighted_round_robin`.
     pub type_: LoadBalancerType,
     /// What is hashed, for type `ConsistentHash`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +68,7 @@ pub struct LoadBalancer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic_module: Option<DynamicModuleLbPolicy>,
     /// Endpoints that requests ask for by address; `type` decides where they do not, or the endpoint is not there.
+    /// Envoy: `envoy.load_balancing_policies.override_host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_override: Option<EndpointOverride>,
     /// Fewer requests at first for endpoints that are new.
@@ -130,18 +133,23 @@ pub struct ConsistentHash {
     /// Which of the fields below counts.
     pub type_: ConsistentHashType,
     /// The header, for type `Header`.
+    /// Envoy: `RouteAction.hash_policy.header`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<HashedName>,
     /// The headers, for type `Headers`.
+    /// Envoy: `RouteAction.hash_policy.header`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HashedName>,
     /// The cookie, for type `Cookie`.
+    /// Envoy: `RouteAction.hash_policy.cookie`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<HashedCookie>,
     /// The parameters, for type `QueryParams`.
+    /// Envoy: `RouteAction.hash_policy.query_parameter`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query_params: Vec<HashedName>,
     /// Entries of the table that endpoints share: a prime number.
+    /// Envoy: `Maglev.table_size`.
     #[serde(default = "table_size")]
     #[schemars(range(min = 2, max = 5_000_011))]
     pub table_size: u64,
@@ -164,11 +172,14 @@ pub struct HashedName {
 #[serde(rename_all = "camelCase")]
 pub struct HashedCookie {
     /// Its name.
+    /// Envoy: `RouteAction.hash_policy.cookie.name`.
     pub name: String,
     /// How long it is kept by clients that the proxy gives one to; clients without the cookie are given none when unset.
+    /// Envoy: `RouteAction.hash_policy.cookie.ttl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
     /// Further attributes of a cookie that the proxy gives.
+    /// Envoy: `RouteAction.hash_policy.cookie.attributes`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
 }
@@ -178,21 +189,27 @@ pub struct HashedCookie {
 #[serde(rename_all = "camelCase")]
 pub struct BackendUtilization {
     /// Time for which reports of an endpoint must have come before they count; `10s` by default.
+    /// Envoy: `ClientSideWeightedRoundRobin.blackout_period`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blackout_period: Option<Duration>,
     /// Time after which a report counts no more; `3m` by default.
+    /// Envoy: `ClientSideWeightedRoundRobin.weight_expiration_period`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_expiration_period: Option<Duration>,
     /// Time between changes of weights; `1s` by default.
+    /// Envoy: `ClientSideWeightedRoundRobin.weight_update_period`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_update_period: Option<Duration>,
     /// How much errors weigh, in percent: 100 is once.
+    /// Envoy: `ClientSideWeightedRoundRobin.error_utilization_penalty`, a hundredth of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_utilization_penalty_percent: Option<u32>,
     /// Reported metrics of which the highest is the load, where the application reports none itself.
+    /// Envoy: `ClientSideWeightedRoundRobin.metric_names_for_computing_utilization`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metric_names_for_computing_utilization: Vec<String>,
     /// Whether clients see the headers that reports come in.
+    /// Envoy: `Route.response_headers_to_remove`, the other way round.
     #[serde(default)]
     pub keep_response_headers: bool,
     /// Reports on a connection of their own, instead of in headers of responses.
@@ -204,20 +221,25 @@ options! {
     /// Reports on a connection of their own.
     OutOfBandReporting {
         /// Time between reports; `10s` by default.
+        /// Envoy: `ClientSideWeightedRoundRobin.oob_reporting_period`.
         #[x_kube(validation = ("duration(self) > duration('0s')", "reportingPeriod must be above 0"))]
         reporting_period: Duration,
         /// Port of the endpoint that reports; the endpoint's own when unset.
+        /// Envoy: `ClientSideWeightedRoundRobin.oob_reporting_config.port_value`.
         #[schemars(range(min = 1, max = 65535))]
         port: i32,
         /// The `:authority` of the request for reports; the name of the cluster when unset.
+        /// Envoy: `ClientSideWeightedRoundRobin.oob_reporting_config.authority`.
         #[schemars(length(min = 1, max = 259), regex(pattern = r"^[^\x00\n\r]*$"))]
         authority: String,
     }
     /// How zones of endpoints count.
     ZoneAware {
         /// The proxy's own zone goes first.
+        /// Envoy: `LocalityLbConfig.zone_aware_lb_config`.
         prefer_local: PreferLocalZone,
         /// Zones by weight; zones that are not listed have weight 1.
+        /// Envoy: `LocalityLbConfig.locality_weighted_lb_config`, `LocalityLbEndpoints.load_balancing_weight`.
         #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["zone"]))]
         weighted_zones: Vec<WeightedZoneConfig>,
     }
@@ -226,19 +248,23 @@ options! {
         /// The own zone takes all requests, whatever the share of its endpoints.
         force: ForceLocalZone,
         /// Endpoints in all zones below which zones do not count; 6 by default.
+        /// Envoy: `ZoneAwareLbConfig.min_cluster_size`.
         min_endpoints_threshold: u64,
         /// Share of requests for which zones count, in percent; 100 by default.
+        /// Envoy: `ZoneAwareLbConfig.routing_enabled`.
         #[schemars(range(min = 0, max = 100))]
         percentage_enabled: u32,
     }
     /// When the own zone takes all requests.
     ForceLocalZone {
         /// Endpoints in the own zone below which it does not; 1 by default.
+        /// Envoy: `ZoneAwareLbConfig.force_local_zone.min_size`.
         min_endpoints_in_zone_threshold: u32,
     }
     /// Where a request names the endpoint it wants.
     EndpointOverrideExtractFrom {
         /// A header that holds its address and port.
+        /// Envoy: `OverrideHost.override_host_sources.header`.
         header: String,
     }
 }
@@ -248,8 +274,10 @@ options! {
 #[serde(rename_all = "camelCase")]
 pub struct WeightedZoneConfig {
     /// The zone: label `topology.kubernetes.io/zone` of the endpoints' nodes.
+    /// Envoy: `Locality.zone`.
     pub zone: String,
     /// Its share of the requests, relative to those of other zones.
+    /// Envoy: `LocalityLbEndpoints.load_balancing_weight`.
     pub weight: u32,
 }
 
@@ -267,6 +295,7 @@ pub struct EndpointOverride {
 #[serde(rename_all = "camelCase")]
 pub struct SlowStart {
     /// Time after which an endpoint gets its full share.
+    /// Envoy: `SlowStartConfig.slow_start_window`.
     pub window: Duration,
 }
 

@@ -67,12 +67,15 @@ pub struct EnvoyProxySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<ProxyTelemetry>,
     /// Changes to Envoy's bootstrap configuration.
+    /// Envoy: `Bootstrap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<ProxyBootstrap>,
     /// Number of worker threads; the number of CPUs that the proxy may use when unset.
+    /// Envoy: argument `--concurrency`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<i32>,
     /// Whether requests go to the endpoints of a Service or to its cluster IP; `Endpoint` when unset.
+    /// Envoy: endpoints of the `ClusterLoadAssignment`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_type: Option<RoutingType>,
     /// Further arguments of Envoy's command line.
@@ -94,9 +97,11 @@ pub struct EnvoyProxySpec {
     #[serde(default, rename = "backendTLS", skip_serializing_if = "Option::is_none")]
     pub backend_tls: Option<BackendTlsConfig>,
     /// Which IP addresses proxies listen on; `IPv4` when unset.
+    /// Envoy: `Listener.address`, `SocketAddress.ipv4_compat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_family: Option<IpFamily>,
     /// Whether routes keep the order in which they are written, instead of the most specific match going first.
+    /// Envoy: the order of `VirtualHost.routes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preserve_route_order: Option<bool>,
     /// How Lua of EnvoyExtensionPolicies is checked.
@@ -316,6 +321,7 @@ settings! {
         #[serde(skip_serializing_if = "Option::is_none")]
         health_check_failure_delay: Option<Duration>,
         /// How long connections may take to end; 60s when unset.
+        /// Envoy: argument `--drain-time-s`.
         #[serde(skip_serializing_if = "Option::is_none")]
         drain_timeout: Option<Duration>,
         /// How long the proxy drains at least; 10s when unset.
@@ -351,27 +357,34 @@ settings! {
     /// TLS towards backends.
     BackendTlsConfig {
         /// Certificate that is shown to backends, in the namespace of this object.
+        /// Envoy: `CommonTlsContext.tls_certificate_sds_secret_configs`.
         #[serde(skip_serializing_if = "Option::is_none")]
         client_certificate_ref: Option<SecretObjectReference>,
         /// Oldest TLS version; 1.2 when unset.
+        /// Envoy: `TlsParameters.tls_minimum_protocol_version`.
         #[serde(skip_serializing_if = "Option::is_none")]
         min_version: Option<TlsVersion>,
         /// Newest TLS version; 1.3 when unset.
+        /// Envoy: `TlsParameters.tls_maximum_protocol_version`.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_version: Option<TlsVersion>,
         /// Cipher suites for TLS up to 1.2, in BoringSSL's names.
+        /// Envoy: `TlsParameters.cipher_suites`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         ciphers: Vec<String>,
         /// Elliptic curves.
+        /// Envoy: `TlsParameters.ecdh_curves`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         ecdh_curves: Vec<String>,
         /// Signature algorithms.
+        /// Envoy: `TlsParameters.signature_algorithms`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         signature_algorithms: Vec<String>,
         /// Protocols that are offered (ALPN); unset and empty differ: empty offers none.
+        /// Envoy: `CommonTlsContext.alpn_protocols`.
         #[serde(skip_serializing_if = "Option::is_none")]
         alpn_protocols: Option<Vec<String>>,
-        /// Fingerprints of the handshake to record.
+        /// Fingerprints of the handshake to record. They are of clients of listeners alone, so this has no effect.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         fingerprints: Vec<TlsFingerprintType>,
     }
@@ -402,6 +415,7 @@ pub struct EnvoyProxyAncestorStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ProxyLogging {
     /// How much each part of Envoy logs; `default` is for all others.
+    /// Envoy: arguments `--log-level` and `--component-log-level`.
     #[serde(default = "warn")]
     #[schemars(schema_with = "levels")]
     pub level: BTreeMap<ProxyLogComponent, LogLevel>,

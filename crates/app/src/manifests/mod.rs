@@ -55,10 +55,7 @@ pub(crate) struct Args {
     /// Where the proxies of Gateways run
     #[arg(long, value_enum, default_value = "ControllerNamespace", value_name = "MODE")]
     deploy_mode: DeployMode,
-    /// Print CRDs alone: they have to be there before the rest
-    #[arg(long, conflicts_with_all = ["skip_crds", "skip_gateway_api_crds"])]
-    only_crds: bool,
-    /// Leave out all CRDs
+    /// Leave out all CRDs: `ferrogate crds` prints them
     #[arg(long)]
     skip_crds: bool,
     /// Leave out the CRDs of Gateway API, when the cluster has them
@@ -74,14 +71,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Each document comes after those that it needs.
 fn documents(args: &Args) -> anyhow::Result<Vec<Value>> {
-    let mut all = Vec::new();
-    if !args.only_crds {
-        all.push(json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": { "name": args.namespace },
-        }));
-    }
+    let mut all = vec![json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": { "name": args.namespace },
+    })];
     if !args.skip_crds {
         for crd in api::crds() {
             if args.skip_gateway_api_crds && crd.spec.group == api::GATEWAY_GROUP {
@@ -89,9 +83,6 @@ fn documents(args: &Args) -> anyhow::Result<Vec<Value>> {
             }
             all.push(serde_json::to_value(&crd)?);
         }
-    }
-    if args.only_crds {
-        return Ok(all);
     }
     all.extend(rbac::documents(args));
     all.extend(certgen::documents(args));

@@ -14,6 +14,7 @@ mod outages;
 mod replicas;
 mod roles;
 mod rolling;
+mod rules;
 mod statuses;
 mod takeover;
 

@@ -1,12 +1,15 @@
-//! `cases/<name>/in.yaml` in, `status.yaml` and `xds.yaml` out: one folder for each rule.
+//! `cases/<name>/in.yaml` in, `status.yaml` and `xds.yaml` out: one folder for each rule; with the word `objects` among its
+//! settings also `objects.yaml`, what its parameters change in the objects of a fleet.
 //!
 //! `UPDATE=1 cargo test -p pipeline --test cases` writes the outputs anew. Read the difference before you commit it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod fields;
 mod translated;
 mod validate;
 mod view;
+mod without_effect;
 
 use std::{
     fmt::Write as _,
@@ -14,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use translated::Translated;
+use translated::{Translated, shows_objects};
 
 /// The folder of all cases.
 fn root() -> PathBuf {
@@ -36,8 +39,11 @@ fn every_case_gives_its_status_and_its_resources() {
     let mut report = String::new();
     for name in names() {
         let translated = Translated::of(&name);
+        let objects = translated.shows_objects.then(|| ("objects.yaml", view::objects(&translated)));
         for (file, found) in
             [("status.yaml", view::status(&translated)), ("xds.yaml", view::resources(&translated))]
+                .into_iter()
+                .chain(objects)
         {
             let path = root().join(&name).join(file);
             let expected = fs::read_to_string(&path).unwrap_or_default();
@@ -84,7 +90,9 @@ fn a_case_is_small_says_its_rule_and_has_no_stray_file() {
         assert!(text.lines().count() <= 60, "{name}: more than 60 lines");
         for entry in fs::read_dir(&folder).unwrap() {
             let file = entry.unwrap().file_name().into_string().unwrap();
-            assert!(["in.yaml", "status.yaml", "xds.yaml"].contains(&&*file), "{name}/{file} is not read");
+            let known = ["in.yaml", "status.yaml", "xds.yaml"].contains(&&*file)
+                || file == "objects.yaml" && shows_objects(&text);
+            assert!(known, "{name}/{file} is not read");
         }
     }
 }

@@ -13,10 +13,10 @@ use pipeline::{ChangeSet, Infrastructure, Pipeline, Settings};
 use crate::root;
 
 /// 2027-01-01: certificates of the cases are judged by it.
-const NOW: i64 = 1_798_761_600;
+pub(crate) const NOW: i64 = 1_798_761_600;
 
 /// Schemas and rules are compiled once for all cases.
-static ADMISSION: LazyLock<Arc<Admission>> = LazyLock::new(|| Arc::new(Admission::new()));
+pub(crate) static ADMISSION: LazyLock<Arc<Admission>> = LazyLock::new(|| Arc::new(Admission::new()));
 
 /// A case with what became of it.
 pub(crate) struct Translated {
@@ -24,6 +24,9 @@ pub(crate) struct Translated {
     /// What an API server would refuse.
     pub rejected: Vec<Problem>,
     pub pipeline: Pipeline,
+    pub installation: Arc<Installation>,
+    /// Whether what parameters change in the objects of fleets is part of the case.
+    pub shows_objects: bool,
 }
 
 impl Translated {
@@ -49,18 +52,31 @@ impl Translated {
         let file = root().join(name).join("in.yaml");
         let text = fs::read_to_string(&file).unwrap();
         let loaded = provider::file::load(ADMISSION.clone(), &[file], UnknownFields::Refuse);
-        let mut pipeline = Pipeline::new(settings(&text));
+        let settings = settings(&text);
+        let installation = settings.installation.clone();
+        let mut pipeline = Pipeline::new(settings);
         commit(&mut pipeline, loaded.objects);
-        Translated { name: name.to_owned(), rejected: loaded.problems, pipeline }
+        let shows_objects = shows_objects(&text);
+        Translated { name: name.to_owned(), rejected: loaded.problems, pipeline, installation, shows_objects }
     }
+}
+
+/// The words of the line with the settings.
+fn words(text: &str) -> Vec<&str> {
+    let line = text.lines().find_map(|line| line.strip_prefix("# settings:")).unwrap_or_default();
+    line.split_whitespace().collect()
+}
+
+/// Whether a case asks for what its parameters change in the objects of fleets.
+pub(crate) fn shows_objects(text: &str) -> bool {
+    words(text).contains(&"objects")
 }
 
 /// In a cluster, with every class ours and every namespace there unless the case says otherwise in a line such as
 /// `# settings: host no-backend no-implicit-class no-implicit-namespaces local-backends partial-input beside-gateways
-/// merge-gateways merge-backends`.
-fn settings(text: &str) -> Settings {
-    let line = text.lines().find_map(|line| line.strip_prefix("# settings:")).unwrap_or_default();
-    let words: Vec<&str> = line.split_whitespace().collect();
+/// merge-gateways merge-backends objects`.
+pub(crate) fn settings(text: &str) -> Settings {
+    let words = words(text);
     let known = [
         "host",
         "no-backend",
@@ -71,8 +87,9 @@ fn settings(text: &str) -> Settings {
         "beside-gateways",
         "merge-gateways",
         "merge-backends",
+        "objects",
     ];
-    assert!(words.iter().all(|word| known.contains(word)), "unknown setting in {line:?}");
+    assert!(words.iter().all(|word| known.contains(word)), "unknown setting in {words:?}");
     // What the configuration file says in `envoyProxy`.
     let mut base = serde_json::Map::new();
     if words.contains(&"merge-gateways") {

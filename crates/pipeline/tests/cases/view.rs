@@ -111,6 +111,67 @@ fn conditions(all: &[Condition]) -> Value {
     Value::Object(all.collect())
 }
 
+/// What the parameters of each fleet change in its objects: the objects as they are, but for what they are without any
+/// parameters.
+pub(crate) fn objects(of: &Translated) -> String {
+    let context = infra::Context { installation: &of.installation, ca: None };
+    let mut out = Map::new();
+    for wish in of.pipeline.wishes() {
+        let render = |wish: &ir::infra::Wish| match infra::render(wish, &context) {
+            Ok(rendered) => rendered.objects,
+            Err(error) => panic!("{}: {error}", of.name),
+        };
+        let plain = ir::infra::Wish { parameters: json!({}).into(), ..ir::infra::Wish::clone(wish) };
+        let plain = render(&plain);
+        let mut changed = Map::new();
+        for object in render(wish) {
+            // A DaemonSet stands in the place of the Deployment.
+            let pods = |body: &Value| body.pointer("/spec/template").is_some();
+            let usual = (plain.iter().find(|other| other.kind == object.kind))
+                .or_else(|| plain.iter().find(|other| pods(&other.body) && pods(&object.body)));
+            if let Some(change) = change(&object.body, usual.map_or(&Value::Null, |usual| &usual.body)) {
+                changed.insert(format!("{:?} {}", object.kind, object.name), change);
+            }
+        }
+        out.insert(wish.fleet.to_string(), changed.into());
+    }
+    yaml(&Value::Object(out))
+}
+
+/// What is not as usual: fields by name, entries of lists of one length by place, words that came and went, and JSON in
+/// text by its fields.
+fn change(value: &Value, usual: &Value) -> Option<Value> {
+    let json = |text: &str| serde_json::from_str(text).ok().filter(Value::is_object);
+    match (value, usual) {
+        _ if value == usual => None,
+        (Value::Object(fields), Value::Object(usual)) => {
+            let gone = usual.keys().filter(|key| !fields.contains_key(*key));
+            let gone = gone.map(|key| (key.clone(), Value::Null));
+            let changed = fields.iter().filter_map(|(key, field)| {
+                Some((key.clone(), change(field, usual.get(key).unwrap_or(&Value::Null))?))
+            });
+            Some(Value::Object(changed.chain(gone).collect()))
+        }
+        (Value::Array(entries), Value::Array(usual)) if entries.len() == usual.len() => {
+            let changed = entries.iter().zip(usual).enumerate();
+            let changed =
+                changed.filter_map(|(at, (entry, usual))| Some((at.to_string(), change(entry, usual)?)));
+            Some(Value::Object(changed.collect()))
+        }
+        (Value::Array(words), Value::Array(usual)) if words.iter().all(Value::is_string) => {
+            let only = |of: &[Value], others: &[Value]| -> Value {
+                of.iter().filter(|word| !others.contains(word)).cloned().collect()
+            };
+            Some(json!({ "added": only(words, usual), "removed": only(usual, words) }))
+        }
+        (Value::String(text), Value::String(usual)) => match (json(text), json(usual)) {
+            (Some(value), Some(usual)) => change(&value, &usual),
+            _ => Some(value.clone()),
+        },
+        _ => Some(value.clone()),
+    }
+}
+
 /// Resources by fleet and type, without constant fields.
 pub(crate) fn resources(of: &Translated) -> String {
     let fleets = of.pipeline.fleets().iter().map(|(name, fleet)| (name.to_string(), resources_of(fleet)));

@@ -160,6 +160,8 @@ pub struct AttachListener {
     pub client: Option<Arc<ClientValidation>>,
     /// What its ClientTrafficPolicy and the EnvoyProxy mean for routes.
     pub on_routes: OnRoutes,
+    /// Its routes are tried in the order in which they are written, whatever they match.
+    pub keeps_order: bool,
     /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
     /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
     pub xds_name: Arc<str>,
@@ -171,7 +173,7 @@ impl AttachListener {
     /// The part that its virtual hosts and its route configuration are made from.
     pub fn shown(&self) -> impl PartialEq + use<'_> {
         let protocol = (self.port, self.tls, self.by_name);
-        let table = (self.table, protocol, self.hostname, self.ready, self.guard);
+        let table = (self.table, protocol, self.hostname, self.ready, self.guard, self.keeps_order);
         (table, &self.client, &self.on_routes, &self.place, &self.xds_name, &self.metadata)
     }
 }
@@ -326,7 +328,7 @@ fn judged<'a>(
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
     let counted = telemetry.statistics.virtual_hosts;
-    let listeners = attach_listeners(fleet, &members, (&judged, &doors), counted, reader);
+    let listeners = attach_listeners(fleet, &members, (&judged, &doors), (&parameters, counted), reader);
     let of_listeners = &telemetry.listeners;
     let sockets = socket::group(fleet, &members, (&judged, &doors), (&parameters, of_listeners), reader);
     let wish = in_cluster.then(|| match unusable {
@@ -515,7 +517,7 @@ fn attach_listeners(
     fleet: &Fleet,
     members: &[Member<'_>],
     (judged, doors): (&[Judged<'_>], &[Door]),
-    counted: bool,
+    (parameters, counted): (&parameters::Parameters, bool),
     reader: &Reader<'_>,
 ) -> Vec<AttachListener> {
     let members: FxHashMap<ObjectId, &Member<'_>> =
@@ -545,6 +547,7 @@ fn attach_listeners(
                 guard: door.guard,
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
                 on_routes: clients::on_routes(own, &http3, counted, reader),
+                keeps_order: parameters.keeps_route_order(),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: member.object.clone(),

@@ -46,6 +46,11 @@ impl Parameters {
         self.flag("/provider/kubernetes/useListenerPortAsContainerPort")
     }
 
+    /// Whether routes are tried in the order in which they are written.
+    pub(super) fn keeps_route_order(&self) -> bool {
+        self.flag("/preserveRouteOrder")
+    }
+
     /// How Services are reached.
     pub(super) fn routing(&self) -> Routing {
         match self.spec.get("routingType").and_then(Value::as_str) {
