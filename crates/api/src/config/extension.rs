@@ -1,13 +1,14 @@
 //! Extension servers.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Opaque, declare::settings};
 use crate::{
-    backend::BackendEndpoint,
+    backend::{FqdnEndpoint, IpEndpoint, UnixSocket},
     common::{Fraction, SecretObjectReference},
-    text::Duration,
+    text::{Duration, PreciseHostname},
 };
 
 settings! {
@@ -109,12 +110,32 @@ pub struct GroupVersionKind {
 }
 
 /// Where an extension server is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "(has(self.host) && self.host != '') || has(self.fqdn) || has(self.ip) || has(self.unix)",
+    "one of fqdn, ip and unix must be set, or host"
+))]
+#[x_kube(validation = (
+    "[has(self.fqdn), has(self.ip), has(self.unix)].filter(x, x).size() <= 1",
+    "only one of fqdn, ip and unix may be set"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct ExtensionService {
-    /// By host name, address or socket.
-    #[serde(flatten)]
-    pub endpoint: BackendEndpoint,
+    /// A server by host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fqdn: Option<FqdnEndpoint>,
+    /// A server by IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpEndpoint>,
+    /// A server by Unix socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix: Option<UnixSocket>,
+    /// As of an endpoint of a Backend. It has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<PreciseHostname>,
+    /// As of an endpoint of a Backend. It has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Older form of `fqdn.hostname`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,

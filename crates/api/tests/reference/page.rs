@@ -84,46 +84,54 @@ fn section<'a>(
     below: &mut Vec<(String, &'a Value)>,
 ) {
     let _ = writeln!(out, "\n## {}\n", title(path));
-    if path.contains('.') {
+    // What is said of the root stands above.
+    if path != "spec" && !path.is_empty() {
         let _ = writeln!(out, "{}\n", words(node).meaning);
     }
     let fields: Vec<(&String, &Value)> = node["properties"].as_object().into_iter().flatten().collect();
     let required: Vec<&str> =
         node["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if fields.is_empty() {
-        out.push_str("It has no fields.\n");
-    } else {
-        out.push_str("| field | type | default | meaning | Envoy |\n|---|---|---|---|---|\n");
-    }
+    let mut rows = Vec::new();
     for (name, field) in fields {
         let at = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let kind = kind(&at, field, sections, below);
         let default = match field.get("default") {
-            // Objects that are there by default say nothing by that.
-            Some(Value::Object(_)) | None if required.contains(&&**name) => "required".to_owned(),
-            None => String::new(),
+            _ if required.contains(&&**name) => "required".to_owned(),
+            // Objects are there by default for what their own fields are.
+            Some(Value::Object(_)) | None => String::new(),
             Some(value) => code(value),
         };
         let mut words = words(field);
         for rule in rules(field).filter(|_| field["properties"].is_null()) {
             words.meaning.push_str(&format!(" Rule: {rule}."));
         }
-        let _ = writeln!(
-            out,
-            "| `{name}` | {} | {} | {}{} | {} |",
-            cell(&kind),
-            cell(&default),
-            cell(&words.meaning),
-            words.choices.iter().map(|choice| format!("<br>{}", cell(choice))).collect::<String>(),
-            cell(&words.envoy)
-        );
+        for choice in &words.choices {
+            words.meaning.push_str(&format!("<br>{choice}"));
+        }
+        rows.push([format!("`{name}`"), kind, default, words.meaning, words.envoy]);
     }
+    table(out, &rows);
     let rules: Vec<&str> = rules(node).collect();
     if !rules.is_empty() {
         out.push_str("\nRules:\n\n");
         for rule in rules {
             let _ = writeln!(out, "- {rule}");
         }
+    }
+}
+
+/// The rows as a table; the last column only where it says anything.
+fn table(out: &mut String, rows: &[[String; 5]]) {
+    if rows.is_empty() {
+        out.push_str("It has no fields.\n");
+        return;
+    }
+    let columns = if rows.iter().all(|row| row[4].is_empty()) { 4 } else { 5 };
+    let head = ["field", "type", "default", "meaning", "Envoy"];
+    let _ = writeln!(out, "| {} |\n|{}", head[..columns].join(" | "), "---|".repeat(columns));
+    for row in rows {
+        let cells: Vec<String> = row[..columns].iter().map(|text| cell(text)).collect();
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
 }
 

@@ -394,6 +394,7 @@ impl<'a> Choices<'a> {
         self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
         self.maybe(&mut spec, "concurrency", |c| (1 + c.pick(2)).into());
         self.maybe(&mut spec, "mergeGateways", |c| (c.pick(3) > 0).into());
+        self.maybe(&mut spec, "preserveRouteOrder", |c| (c.pick(3) > 0).into());
         self.maybe(&mut spec, "backendTLS", Self::client_side);
         self.maybe(&mut spec, "provider", |c| {
             json!({"type": "Kubernetes", "kubernetes": {
