@@ -63,6 +63,8 @@ impl Config {
             implicit_namespaces: local,
             partial_input: false,
             allow_local_backends: local,
+            // Nobody's dashboards know other names of clusters yet: a file is what is brought from an installation.
+            merge_backends: local && !self.given,
             system_authorities: if local {
                 system_trust::authorities_file()
             } else {

@@ -23,7 +23,7 @@ use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
     AttachListener, AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, FleetOutput, GatewayOutput,
     GatewayTable, Gateways, Homes, ListenerId, ListenerSetOutput, PlanKey, PolicyOutput, Reader, RouteOutput,
-    RouteTable, SocketKey, TableKey, VirtualHostKey, attach,
+    RouteTable, SharedBackend, SocketKey, TableKey, VirtualHostKey, attach,
     gateway::{self, Guard, Socket},
     policy::{self, Relations},
     route,
@@ -69,13 +69,15 @@ pub(crate) struct LocalOutput {
     pub resources: Option<(Arc<Resource>, Arc<Resource>)>,
 }
 
-/// The clusters of a plan with what SDS has to serve for them.
+/// The clusters of a plan, or the one that rules share for a backend, with what SDS has to serve for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterOutput {
-    /// One, but where each backend has a cluster of its own.
+    /// One, but where each backend has a cluster of its own, and where others take its place.
     pub resources: Box<[Arc<Resource>]>,
     /// Ascending, each once.
     pub secrets: Box<[SecretKey]>,
+    /// Backends whose shared clusters take the place of some, ascending, each once.
+    pub shared: Box<[SharedBackend]>,
 }
 
 /// What SDS serves, counted by the listeners and clusters of each fleet that need it.
@@ -142,6 +144,8 @@ pub(crate) struct Stages {
     closing: Counts<ObjectId>,
     /// Fleets that serve a route: they need its clusters.
     route_fleets: Buckets<ObjectId, ObjectId>,
+    /// Rules that share a cluster, by its key.
+    shared_users: Counts<ClusterKey>,
     /// Fleets whose listeners or clusters need what SDS serves.
     secret_use: SecretUse,
     /// Routes in which a BackendTLSPolicy has a say.
@@ -180,6 +184,7 @@ impl Default for Stages {
             layer4_users: Counts::default(),
             closing: Counts::default(),
             route_fleets: Buckets::default(),
+            shared_users: Counts::default(),
             secret_use: SecretUse::default(),
             policy_routes: Buckets::default(),
             features: FeatureIndex::default(),
@@ -309,7 +314,8 @@ impl Stages {
                 touched.push(Dep::Socket(key));
                 roots.listeners.insert(key);
             }
-            if old.map(|fleet| fleet.routing) != new.map(|fleet| fleet.routing) {
+            let to_backends = |fleet: &FleetOutput| (fleet.routing, fleet.merging.clone());
+            if old.map(to_backends) != new.map(to_backends) {
                 touched.push(Dep::ClientSide(id));
             }
             let needs =

@@ -40,7 +40,7 @@ impl Translated {
 
 /// In a cluster, with every class ours and every namespace there unless the case says otherwise in a line such as
 /// `# settings: host no-backend no-implicit-class no-implicit-namespaces local-backends partial-input beside-gateways
-/// merge-gateways merge-backends`.
+/// merge-gateways merge-backends merge-backends-by-default`.
 fn settings(text: &str) -> Settings {
     let line = text.lines().find_map(|line| line.strip_prefix("# settings:")).unwrap_or_default();
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -54,6 +54,7 @@ fn settings(text: &str) -> Settings {
         "beside-gateways",
         "merge-gateways",
         "merge-backends",
+        "merge-backends-by-default",
     ];
     assert!(words.iter().all(|word| known.contains(word)), "unknown setting in {line:?}");
     // What the configuration file says in `envoyProxy`.
@@ -84,6 +85,7 @@ fn settings(text: &str) -> Settings {
         implicit_gateway_class: !words.contains(&"no-implicit-class"),
         implicit_namespaces: !words.contains(&"no-implicit-namespaces"),
         allow_local_backends: words.contains(&"local-backends"),
+        merge_backends: words.contains(&"merge-backends-by-default"),
         partial_input: words.contains(&"partial-input"),
         ..Settings::default()
     }

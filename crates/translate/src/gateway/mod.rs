@@ -35,7 +35,9 @@ use self::{
     member::{Member, Part},
     misdirected::Door,
 };
-use crate::{Finding, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey};
+use crate::{
+    Finding, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey, shared::Merging,
+};
 pub use clients::{ClientVerdict, NoHttp3};
 pub use listener::Judged;
 pub use misdirected::Guard;
@@ -62,6 +64,8 @@ pub struct FleetOutput {
     pub secrets: Box<[SecretKey]>,
     /// How its proxies reach Services, where no policy says otherwise.
     pub routing: Routing,
+    /// What its Gateway says of clusters that rules share; `None` where they share none.
+    pub merging: Option<Arc<Merging>>,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
@@ -185,6 +189,8 @@ pub struct OnRoutes {
     pub wants_host: bool,
     /// HTTP/1, which is spoken to backends likewise.
     pub http1: Option<Arc<Http1>>,
+    /// Its rules may share clusters with those of other listeners.
+    pub merging: Option<Arc<Merging>>,
 }
 
 /// Where a listener stands in the list that the listeners of a fleet form: Gateway after Gateway, and of each its own
@@ -313,7 +319,8 @@ fn judged<'a>(
     let mut verdicts = clients::cover(&mut judged, reader);
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
-    let listeners = attach_listeners(fleet, &members, (&judged, &doors), reader);
+    let merging = merging(fleet, &members, &parameters, reader);
+    let listeners = attach_listeners(fleet, &members, (&judged, &doors), merging.as_ref(), reader);
     let sockets = socket::group(fleet, &members, (&judged, &doors), &parameters, reader);
     let wish = in_cluster.then(|| match unusable {
         None if served => infra::wish(fleet, &members, &judged, &parameters, sinks, reader),
@@ -340,9 +347,22 @@ fn judged<'a>(
         sockets,
         secrets,
         routing: parameters.routing(),
+        merging,
         ready_listener: (in_cluster && served).then(|| parameters.bind_address().0.into()),
         wish,
     }
+}
+
+/// What the Gateway of a fleet says of clusters that rules share. Merged Gateways share none: their settings differ.
+fn merging(
+    fleet: &Fleet,
+    members: &[Member<'_>],
+    parameters: &parameters::Parameters,
+    reader: &mut Reader<'_>,
+) -> Option<Arc<Merging>> {
+    let gateway = members.first().filter(|_| !fleet.merged)?.part.id;
+    let merging = parameters.merging(fleet.class, reader)?;
+    Some(Arc::new(Merging { http1: clients::http1_of_gateway(gateway, reader), ..merging }))
 }
 
 /// What SDS serves for listeners that are ready, ascending, each once.
@@ -366,6 +386,7 @@ impl FleetOutput {
             sockets: [].into(),
             secrets: [].into(),
             routing: Routing::default(),
+            merging: None,
             ready_listener: None,
             wish: None,
         }
@@ -480,6 +501,7 @@ fn attach_listeners(
     fleet: &Fleet,
     members: &[Member<'_>],
     (judged, doors): (&[Judged<'_>], &[Door]),
+    merging: Option<&Arc<Merging>>,
     reader: &Reader<'_>,
 ) -> Vec<AttachListener> {
     let members: FxHashMap<ObjectId, &Member<'_>> =
@@ -508,7 +530,7 @@ fn attach_listeners(
                 table: Some(table).filter(|_| by_host && own.ready()),
                 guard: door.guard,
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
-                on_routes: clients::on_routes(own, &http3, reader),
+                on_routes: clients::on_routes(own, &http3, merging, reader),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {
                     object: member.object.clone(),

@@ -181,11 +181,27 @@ impl Work<'_> {
                 }
             }
         }
+        if !self.has_one_backend(route) {
+            self.destinations.iter_mut().for_each(|destination| destination.sharing = None);
+        }
         // The proxy's own zone is preferred among the endpoints of one backend; several share by weight.
         if self.destinations.len() > 1 {
             self.zones = Zones::default();
         }
         self.check_dynamic();
+    }
+
+    /// True when a route refers to one backend: what it takes goes to one cluster, so several cannot be shared one by one.
+    /// Rules of a TLSRoute are taken together, so that they may refer to one backend several times.
+    fn has_one_backend(&self, route: &facts::Layer4Route) -> bool {
+        let mut all = route.rules.iter().flat_map(|rule| rule.backends.iter());
+        if self.kind.kind != Kind::TlsRoute {
+            return all.nth(1).is_none();
+        }
+        let Some(first) = all.next() else { return false };
+        let named =
+            |backend: &facts::BackendRef| (backend.backend.target.map(|t| t.id), backend.backend.port);
+        all.all(|other| named(other) == named(first))
     }
 
     /// A dynamic resolver finds the host in the SNI, so it goes with TLSRoutes alone, and with no other backend.

@@ -26,6 +26,7 @@ use store::{
 };
 
 use crate::{Finding, Reader, TlsPart};
+pub(crate) use resolve::of_backend;
 pub use resolve::{BackendKind, Destination};
 pub use rules::filters;
 

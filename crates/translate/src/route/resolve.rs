@@ -14,8 +14,9 @@ use store::{
 };
 
 use crate::{
-    Reader,
+    Reader, SharedBackend,
     backend_tls::{self, BackendTls, INVALID_BACKEND_TLS, Unusable},
+    shared::{AppProtocol, Sharing},
 };
 
 /// One backend of a cluster.
@@ -33,6 +34,8 @@ pub struct Destination {
     pub kind: BackendKind,
     /// TLS towards it; `None` for plain text.
     pub tls: Option<Arc<BackendTls>>,
+    /// Whose cluster it may share; `None` where the rule needs one of its own.
+    pub sharing: Option<Sharing>,
 }
 
 impl Destination {
@@ -103,6 +106,18 @@ impl Speaks {
     /// True where there are requests, which can be answered in the place of a backend and whose protocol matters.
     fn has_requests(self) -> bool {
         matches!(self, Speaks::Http | Speaks::Grpc)
+    }
+
+    /// As names of shared clusters have it; `None` for what shares none.
+    fn app_protocol(self, protocol: Protocol) -> Option<AppProtocol> {
+        Some(match self {
+            Speaks::Http if protocol == Protocol::Http2 => AppProtocol::Http2,
+            Speaks::Http => AppProtocol::Http,
+            Speaks::Grpc => AppProtocol::Grpc,
+            Speaks::Bytes(Transport::Tcp) => AppProtocol::Tcp,
+            Speaks::Bytes(Transport::Udp) => AppProtocol::Udp,
+            Speaks::Encrypted => return None,
+        })
     }
 
     fn protocol(self) -> Protocol {
@@ -187,12 +202,26 @@ pub(super) fn resolve(
             ),
         ));
     }
-    let wanted = Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight };
-    match named.kind {
-        Kind::Service => wanted.service(reader),
-        Kind::ServiceImport => wanted.service_import(reader),
-        _ => wanted.backend(reader),
-    }
+    Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight }.resolved(reader)
+}
+
+/// A backend as all users of its shared cluster see it; the region is for the caller to fill. `None` when it cannot be
+/// used: then it has no users.
+pub(crate) fn of_backend(
+    shared: &SharedBackend,
+    reader: &mut Reader<'_>,
+) -> Option<(Destination, Protocol, Zones)> {
+    let speaks = match shared.protocol {
+        AppProtocol::Http | AppProtocol::Http2 => Speaks::Http,
+        AppProtocol::Grpc => Speaks::Grpc,
+        AppProtocol::Tcp => Speaks::Bytes(Transport::Tcp),
+        AppProtocol::Udp => Speaks::Bytes(Transport::Udp),
+    };
+    let named = reader.object(shared.backend);
+    let port = Some(shared.port).filter(|port| *port > 0);
+    let wanted = Wanted { id: shared.backend, named: &named, port, speaks, weight: 1 };
+    let Resolved { destination, protocol, zones, .. } = wanted.resolved(reader).ok()?;
+    Some((destination, protocol, zones))
 }
 
 /// A reference to what no backend can be.
@@ -235,6 +264,19 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    fn resolved(&self, reader: &mut Reader<'_>) -> Result<Resolved, Problem> {
+        match self.named.kind {
+            Kind::Service => self.service(reader),
+            Kind::ServiceImport => self.service_import(reader),
+            _ => self.backend(reader),
+        }
+    }
+
+    fn sharing(&self, protocol: Protocol) -> Option<Sharing> {
+        let (backend, port) = (self.id, self.port.unwrap_or(0));
+        Some(Sharing { backend, port, protocol: self.speaks.app_protocol(protocol)?, alone: true })
+    }
+
     fn is_missing(&self) -> Problem {
         Problem::new("BackendNotFound", format!("{} does not exist", self.named))
     }
@@ -257,6 +299,8 @@ impl Wanted<'_> {
         // Envoy Gateway's own value, from before there were standard ones. It says nothing that a GRPCRoute has not said.
         if port.app_protocol.as_deref() == Some("grpc") && self.speaks == Speaks::Http {
             resolved.protocol = Protocol::Http2;
+            resolved.destination.sharing =
+                resolved.destination.sharing.map(|s| Sharing { protocol: AppProtocol::Grpc, ..s });
             resolved.warning = Some(Warning {
                 reason: "DeprecatedValue",
                 message: format!(
@@ -294,7 +338,7 @@ impl Wanted<'_> {
             annotations: meta.annotations.clone(),
         };
         Ok(Resolved {
-            destination: self.destination(metadata, kind, tls),
+            destination: self.destination(metadata, kind, tls, protocol),
             protocol,
             zones: Zones::default(),
             warning: None,
@@ -306,8 +350,12 @@ impl Wanted<'_> {
         metadata: Metadata,
         kind: BackendKind,
         tls: Option<Arc<BackendTls>>,
+        protocol: Protocol,
     ) -> Destination {
+        // A dynamic resolver has no endpoints that rules could share.
+        let sharing = self.sharing(protocol).filter(|_| kind != BackendKind::DynamicResolver);
         Destination {
+            sharing,
             region: "".into(),
             weight: self.weight,
             priority: 0,
@@ -446,7 +494,7 @@ impl Wanted<'_> {
             None => self.speaks.protocol(),
         };
         let priority = u32::from(backend.fallback);
-        let destination = Destination { priority, ..self.destination(metadata, kind, tls) };
+        let destination = Destination { priority, ..self.destination(metadata, kind, tls, protocol) };
         Ok(Resolved { destination, protocol, zones: Zones::default(), warning: None })
     }
 }

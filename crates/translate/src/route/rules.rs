@@ -181,8 +181,13 @@ impl Work<'_> {
                 metadata: None,
                 protocol,
                 zones,
-                destinations: [Destination { region: format!("{name}/backend/-1").into(), ..destination }]
-                    .into(),
+                // Copies are counted apart from what is answered.
+                destinations: [Destination {
+                    region: format!("{name}/backend/-1").into(),
+                    sharing: None,
+                    ..destination
+                }]
+                .into(),
             });
             let (numerator, denominator) = fraction.map_or((None, 100), |(n, d)| (Some(n), d));
             mirrors.push(Mirror { cluster: name, numerator, denominator });
@@ -199,7 +204,13 @@ impl Work<'_> {
         reader: &mut Reader<'_>,
     ) -> Result<Target, u16> {
         let base = format!("{}{index}", self.prefix);
-        let backends = backends::of_rule(&self.referrer(), index, &rule.backends, &base, reader);
+        let backends = backends::of_rule(
+            &self.referrer(),
+            (index, rule.session.is_some()),
+            &rule.backends,
+            &base,
+            reader,
+        );
         self.findings.unresolved.extend(backends.unresolved);
         self.findings.unavailable.extend(backends.unavailable);
         self.findings.warnings.extend(backends.warnings);
