@@ -67,13 +67,19 @@ impl Share<'_> {
         tables.gateways.client_side(reader, self.on.map_or(fleet, |(listener, _)| listener.gateway))
     }
 
-    /// The host of health checks that name none: the first one that the route answers. Empty where no checks need it,
-    /// for routes that answer no hosts, and where routes share the cluster.
+    /// The host of health checks that name none: the first one that the route answers. Where routes share the cluster it
+    /// is the backend's own name: that of the cluster, which Envoy would take, is no name of a host. Empty where no checks
+    /// need it, and for routes that answer no hosts.
     fn health_host(&self, reader: &Reader<'_>) -> Arc<str> {
         let checker = self.traffic.active_health.as_ref().map(|check| &check.checker);
-        let kind = self.route.and_then(|route| reader.kind(route)).and_then(route::of);
-        let answers = kind.is_some_and(|kind| !kind.is_layer4());
-        if !answers || !matches!(checker, Some(HealthChecker::Http { host: None, .. })) {
+        if !matches!(checker, Some(HealthChecker::Http { host: None, .. })) {
+            return "".into();
+        }
+        let Some(route) = self.route else {
+            let backend = self.plan.metadata.as_ref().map(|metadata| &metadata.object);
+            return backend.map_or_else(|| "".into(), |b| format!("{}.{}", b.name, b.namespace).into());
+        };
+        if reader.kind(route).and_then(route::of).is_none_or(|kind| kind.is_layer4()) {
             return "".into();
         }
         match self.on.and_then(|(_, binding)| binding.hosts.first()) {

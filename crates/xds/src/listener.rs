@@ -47,6 +47,7 @@ pub fn of_socket(
                         route_configuration: routes.clone(),
                         stat_prefix: stat_prefix.clone(),
                         filters: with_grpc_web(filters(*table), settings.grpc_web),
+                        order: socket.filter_order.clone(),
                         notes_connection: *guard == Guard::Shared,
                         by_quic: socket.key.transport == Transport::Udp,
                         settings: match default_host_of {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ir::{
     infra::{DeployMode, Installation},
+    listener::FilterMove,
     traffic::Routing,
 };
 use serde_json::{Map, Value};
@@ -52,6 +53,20 @@ impl Parameters {
             Some("Service") => Routing::Service,
             _ => Routing::Endpoint,
         }
+    }
+
+    /// Changes of the order of HTTP filters. What the schema would have refused changes nothing.
+    pub(super) fn filter_order(&self) -> Arc<[FilterMove]> {
+        let moves = self.spec.get("filterOrder").and_then(Value::as_array).into_iter().flatten();
+        let text = |value: Option<&Value>| -> Option<Arc<str>> { Some(value?.as_str()?.into()) };
+        let read = |position: &Value| {
+            let filter = text(position.get("name"))?;
+            Some(match (text(position.get("before")), text(position.get("after"))) {
+                (Some(anchor), _) => FilterMove { filter, anchor, before: true },
+                (None, anchor) => FilterMove { filter, anchor: anchor?, before: false },
+            })
+        };
+        moves.filter_map(read).collect()
     }
 
     /// What is said of clusters that rules share; `None` where they share none. No `mergeType` keeps a broader level from

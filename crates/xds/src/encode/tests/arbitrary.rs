@@ -433,6 +433,7 @@ fn chain() -> impl Strategy<Value = FilterChain> {
                     route_configuration,
                     stat_prefix,
                     filters,
+                    order: [].into(),
                     notes_connection,
                     by_quic: notes_connection,
                     settings: if notes_connection { downstream::http().into() } else { Arc::default() },
