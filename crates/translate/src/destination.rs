@@ -67,6 +67,17 @@ impl Share<'_> {
         tables.gateways.client_side(reader, self.on.map_or(fleet, |(listener, _)| listener.gateway))
     }
 
+    /// The policies that have a say in the cluster of a route of connections. Those of requests stand with their routes.
+    fn policies(&self, reader: &mut Reader<'_>, tables: Tables<'_>) -> Box<[ObjectRef]> {
+        let Some((route, (listener, _))) = self.route.zip(self.on) else { return [].into() };
+        if !matches!(reader.kind(route), Some(Kind::TcpRoute | Kind::TlsRoute)) {
+            return [].into();
+        }
+        let rule = (route, self.plan.section.as_deref());
+        let layers = tables.policies.all_of_rule(backend_traffic::KIND, rule, listener, reader);
+        layers.into_iter().map(|layer| reader.object(layer.policy)).collect()
+    }
+
     /// The host of health checks that name none: the first one that the route answers. Where routes share the cluster it
     /// is the backend's own name: that of the cluster, which Envoy would take, is no name of a host. Empty where no checks
     /// need it, and for routes that answer no hosts.
@@ -182,6 +193,7 @@ fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: 
         discovery,
         protocol: plan.protocol,
         metadata: plan.metadata.clone(),
+        policies: share.policies(reader, tables),
         zones: plan.zones,
         tls,
         health_host: share.health_host(reader),
@@ -423,6 +435,7 @@ pub fn local_cluster(
         discovery: Discovery::Eds { service_name: name.clone() },
         protocol: Default::default(),
         metadata: Some(metadata.clone()),
+        policies: [].into(),
         zones: Zones::ZoneAware { min_cluster_size: 1, force_local_min_size: None },
         tls: [].into(),
         traffic: ClusterTraffic::default(),

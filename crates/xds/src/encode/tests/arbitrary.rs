@@ -391,6 +391,7 @@ fn cluster() -> impl Strategy<Value = Cluster> {
             zones,
             tls,
             traffic: Default::default(),
+            policies: [].into(),
             health_host: "".into(),
             owners: [].into(),
         },
