@@ -98,3 +98,25 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_brought_from_where_rules_have_clusters_of_their_own() {
+        let admission = Admission::new();
+        let host = || Infrastructure::Host { listen: "127.0.0.1".into() };
+        let without = load(&admission, None).unwrap();
+        assert!(without.settings(host()).merge_backends);
+        assert!(
+            !without.settings(Infrastructure::Kubernetes).merge_backends,
+            "manifests are judged as before"
+        );
+        let file = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyGateway\n";
+        assert!(!parse(&admission, file).unwrap().settings(host()).merge_backends);
+        let file = format!("{file}envoyProxy: {{ mergeBackends: {{}} }}\n");
+        let settings = parse(&admission, &file).unwrap().settings(host());
+        assert!(settings.installation.base.as_ref().unwrap().get("mergeBackends").is_some());
+    }
+}
