@@ -334,7 +334,8 @@ impl Stages {
         let Run { dirty, roots, .. } = run;
         let policy_routes = &mut self.policy_routes;
         let mut touched = Vec::new();
-        let unit = |id, reads: &mut Reads<Dep>| route::unit(id, &mut Reader::new(store, reads));
+        let gateways = GatewayTable(&self.gateways);
+        let unit = |id, reads: &mut Reads<Dep>| route::unit(id, &mut Reader::new(store, reads), gateways);
         self.routes.update(dirty, roots.routes.clone(), unit, |change| {
             let id = change.key;
             let (old, new) = (change.old, change.new);

@@ -13,7 +13,7 @@ use super::{
     BackendKind, ClusterPlan, Destination, Head, Layer4, Origin, RouteFindings, RouteKind, RouteOutput, Slot,
     resolve::{Referrer, Resolved, Speaks, resolve},
 };
-use crate::{Finding, Reader, TlsPart, backend_tls::INVALID_BACKEND_TLS};
+use crate::{Finding, GatewayTable, Reader, TlsPart, backend_tls::INVALID_BACKEND_TLS};
 
 /// A kind of routes of connections or datagrams.
 #[derive(Debug)]
@@ -45,7 +45,12 @@ impl RouteKind for Layer4Kind {
         (!takes).then(|| Finding::new("spec.rules", "InvalidRule", "The route must have exactly one rule"))
     }
 
-    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
+    fn translate(
+        &self,
+        id: ObjectId,
+        reader: &mut Reader<'_>,
+        _gateways: GatewayTable<'_>,
+    ) -> Option<RouteOutput> {
         let route = reader.layer4_route(id)?;
         let object = reader.object(id);
         let mut output = RouteOutput {
@@ -136,7 +141,8 @@ impl Layer4Kind {
             policies: Vec::new(),
             unresolved: Vec::new(),
         };
-        work.backends(route, &Referrer { object, namespace: route.meta.namespace, speaks }, reader);
+        let referrer = Referrer { object, namespace: route.meta.namespace, speaks, reach: None };
+        work.backends(route, &referrer, reader);
         work
     }
 }

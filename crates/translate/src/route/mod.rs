@@ -25,7 +25,7 @@ use store::{
     facts::{Meta, ParentRef},
 };
 
-use crate::{Finding, Reader, TlsPart};
+use crate::{Finding, GatewayTable, Reader, TlsPart};
 pub(crate) use resolve::of_backend;
 pub use resolve::{BackendKind, Destination};
 pub use rules::filters;
@@ -51,8 +51,14 @@ pub trait RouteKind: Sync {
         None
     }
 
-    /// Translates a route. `None` when it does not exist.
-    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput>;
+    /// Translates a route. `None` when it does not exist. Gateways have no say in it but for Services that are there by
+    /// their cluster IP alone.
+    fn translate(
+        &self,
+        id: ObjectId,
+        reader: &mut Reader<'_>,
+        gateways: GatewayTable<'_>,
+    ) -> Option<RouteOutput>;
 }
 
 /// The kinds of routes that are built.
@@ -76,8 +82,8 @@ pub struct Head<'a> {
 }
 
 /// Translates one route. `None` when it does not exist.
-pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
-    of(reader.kind(id)?)?.translate(id, reader)
+pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -> Option<RouteOutput> {
+    of(reader.kind(id)?)?.translate(id, reader, gateways)
 }
 
 /// How names of a route's clusters begin: `httproute/<namespace>/<name>/rule/`.

@@ -16,6 +16,7 @@ use store::{
 use crate::{
     Reader, SharedBackend,
     backend_tls::{self, BackendTls, INVALID_BACKEND_TLS, Unusable},
+    policy::backend_traffic::Reach,
     shared::{AppProtocol, Sharing},
 };
 
@@ -175,6 +176,8 @@ pub(super) struct Referrer<'a> {
     pub object: &'a ObjectRef,
     pub namespace: NameId,
     pub speaks: Speaks,
+    /// How the Services of a rule of requests are reached; `None` where it does not matter whether they have endpoints.
+    pub reach: Option<Reach<'a>>,
 }
 
 /// Resolves one reference of a route to a backend.
@@ -190,7 +193,7 @@ pub(super) fn resolve(
     }
     let Some(target) = backend.target else { return Err(unknown_kind(backend)) };
     let named = reader.object(target.id);
-    let Referrer { object, namespace, speaks } = referrer;
+    let Referrer { object, namespace, speaks, reach } = referrer;
     if target.namespace != *namespace
         && !reader.granted((object.kind.group(), object.kind.name()), &object.namespace, target)
     {
@@ -202,7 +205,9 @@ pub(super) fn resolve(
             ),
         ));
     }
-    Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight }.resolved(reader)
+    let wanted =
+        Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight, reach: *reach };
+    wanted.resolved(reader)
 }
 
 /// A backend as all users of its shared cluster see it; the region is for the caller to fill. `None` when it cannot be
@@ -219,7 +224,8 @@ pub(crate) fn of_backend(
     };
     let named = reader.object(shared.backend);
     let port = Some(shared.port).filter(|port| *port > 0);
-    let wanted = Wanted { id: shared.backend, named: &named, port, speaks, weight: 1 };
+    // Its users have seen to it that it can be reached.
+    let wanted = Wanted { id: shared.backend, named: &named, port, speaks, weight: 1, reach: None };
     let Resolved { destination, protocol, zones, .. } = wanted.resolved(reader).ok()?;
     Some((destination, protocol, zones))
 }
@@ -261,6 +267,7 @@ struct Wanted<'a> {
     port: Option<u16>,
     speaks: Speaks,
     weight: u32,
+    reach: Option<Reach<'a>>,
 }
 
 impl Wanted<'_> {
@@ -377,10 +384,24 @@ impl Wanted<'_> {
         })
     }
 
+    fn has_cluster_ip(&self, reader: &mut Reader<'_>) -> bool {
+        match self.named.kind {
+            Kind::Service => {
+                let service = reader.service(self.id);
+                service.is_some_and(|service| matches!(service.kind, ServiceKind::ClusterIp(Some(_))))
+            }
+            _ => reader.service_import(self.id).is_some_and(|import| import.address.is_some()),
+        }
+    }
+
     /// The endpoints of a port of a Service or ServiceImport.
     fn endpoints(&self, port: &ServicePort, reader: &mut Reader<'_>) -> Result<BackendKind, Problem> {
         // There is no answer to give in the place of a backend's to a connection: it is closed, or goes to another backend.
-        if self.speaks.has_requests() && self.weight > 0 && !reader.available(self.id, &port.name) {
+        if let Some(reach) = self.reach
+            && self.weight > 0
+            && !reader.available(self.id, &port.name)
+            && !(self.has_cluster_ip(reader) && reach.by_cluster_ip(reader))
+        {
             return Err(Problem {
                 reason: "EndpointsNotFound",
                 message: format!("{} has no endpoints for port {}", self.named, port.port),

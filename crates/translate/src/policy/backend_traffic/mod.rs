@@ -9,6 +9,7 @@ pub mod merging;
 mod rate_limit;
 mod response;
 mod route;
+mod routing;
 mod telemetry;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
@@ -31,6 +32,7 @@ use crate::{
     route::{self as routes, BackendKind, Destination},
 };
 pub(super) use cluster::{http2, keepalive};
+pub(crate) use routing::Reach;
 
 /// The kind.
 pub const KIND: Kind = Kind::BackendTrafficPolicy;
