@@ -63,6 +63,8 @@ impl Config {
             implicit_namespaces: local,
             partial_input: false,
             allow_local_backends: local,
+            // Nobody's dashboards know other names of clusters yet: a file is what is brought from an installation.
+            merge_backends: local && !self.given,
             system_authorities: if local {
                 system_trust::authorities_file()
             } else {
@@ -94,5 +96,27 @@ impl Config {
             base: self.file.envoy_proxy.as_ref().map(|spec| spec.0.clone().into()),
             envoy_image: defaults.envoy_image,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_brought_from_where_rules_have_clusters_of_their_own() {
+        let admission = Admission::new();
+        let host = || Infrastructure::Host { listen: "127.0.0.1".into() };
+        let without = load(&admission, None).unwrap();
+        assert!(without.settings(host()).merge_backends);
+        assert!(
+            !without.settings(Infrastructure::Kubernetes).merge_backends,
+            "manifests are judged as before"
+        );
+        let file = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyGateway\n";
+        assert!(!parse(&admission, file).unwrap().settings(host()).merge_backends);
+        let file = format!("{file}envoyProxy: {{ mergeBackends: {{}} }}\n");
+        let settings = parse(&admission, &file).unwrap().settings(host());
+        assert!(settings.installation.base.as_ref().unwrap().get("mergeBackends").is_some());
     }
 }

@@ -23,6 +23,9 @@ pub struct Cluster {
     pub protocol: Protocol,
     /// The route rule (or other user) that it was made for; `None` for system clusters.
     pub metadata: Option<Metadata>,
+    /// Policies that have a say in it, the most specific one first: of a route of connections, which has no place of its
+    /// own to tell it.
+    pub policies: Box<[ObjectRef]>,
     /// How requests are spread over zones.
     pub zones: Zones,
     /// TLS towards each backend, by its index; `None` for one that is reached in plain text. Empty when all are.

@@ -157,6 +157,8 @@ pub struct Http {
     pub stat_prefix: Arc<str>,
     /// HTTP filters that some route on this listener needs; the router is always there.
     pub filters: BTreeSet<HttpFilter>,
+    /// Changes of the order of its filters, made one after the other.
+    pub order: Arc<[FilterMove]>,
     /// Notes protocol and server name of the connection in a header of each request, for routes that tell requests of
     /// this listener from those that came over its connections for another listener.
     pub notes_connection: bool,
@@ -164,6 +166,18 @@ pub struct Http {
     pub by_quic: bool,
     /// What it says of requests.
     pub settings: Arc<HttpSettings>,
+}
+
+/// HTTP filters that act earlier or later than they would by themselves. Filters are named by how their names begin:
+/// there may be several of a kind. Where no filter is named so, nothing changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterMove {
+    /// The filters.
+    pub filter: Arc<str>,
+    /// The filters that they act before or after: before all of them, or after all.
+    pub anchor: Arc<str>,
+    /// They act before.
+    pub before: bool,
 }
 
 /// An HTTP filter that has to be on a listener because a route uses it. They act in the order in which they stand here,

@@ -23,7 +23,7 @@ use store::{Fact, FactKey, ObjectId, Store};
 use translate::{
     AttachListener, AttachOutput, AttachTable, ClusterKey, Dep, EntryKey, FleetOutput, GatewayOutput,
     GatewayTable, Gateways, Homes, ListenerId, ListenerSetOutput, PlanKey, PolicyOutput, Reader, RouteOutput,
-    RouteTable, SocketKey, TableKey, VirtualHostKey, attach,
+    RouteTable, SharedBackend, SocketKey, TableKey, VirtualHostKey, attach,
     gateway::{self, Guard, Socket},
     policy::{self, Relations},
     route,
@@ -72,13 +72,15 @@ pub(crate) struct OwnOutput {
     pub secrets: Box<[SecretKey]>,
 }
 
-/// The clusters of a plan with what SDS has to serve for them.
+/// The clusters of a plan, or the one that rules share for a backend, with what SDS has to serve for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterOutput {
-    /// One, but where each backend has a cluster of its own.
+    /// One, but where each backend has a cluster of its own, and where others take its place.
     pub resources: Box<[Arc<Resource>]>,
     /// Ascending, each once.
     pub secrets: Box<[SecretKey]>,
+    /// Backends whose shared clusters take the place of some, ascending, each once.
+    pub shared: Box<[SharedBackend]>,
 }
 
 /// What SDS serves, counted by the listeners and clusters of each fleet that need it.
@@ -145,6 +147,8 @@ pub(crate) struct Stages {
     closing: Counts<ObjectId>,
     /// Fleets that serve a route: they need its clusters.
     route_fleets: Buckets<ObjectId, ObjectId>,
+    /// Rules that share a cluster, by its key.
+    shared_users: Counts<ClusterKey>,
     /// Fleets whose listeners or clusters need what SDS serves.
     secret_use: SecretUse,
     /// Routes in which a BackendTLSPolicy has a say.
@@ -185,6 +189,7 @@ impl Default for Stages {
             layer4_users: Counts::default(),
             closing: Counts::default(),
             route_fleets: Buckets::default(),
+            shared_users: Counts::default(),
             secret_use: SecretUse::default(),
             policy_routes: Buckets::default(),
             policy_fleets: Buckets::default(),
@@ -316,7 +321,9 @@ impl Stages {
                 touched.push(Dep::Socket(key));
                 roots.listeners.insert(key);
             }
-            let reach = |fleet: &'_ FleetOutput| (fleet.routing, fleet.telemetry.statistics.clone());
+            let reach = |fleet: &FleetOutput| {
+                (fleet.routing, fleet.telemetry.statistics.clone(), fleet.merging.clone())
+            };
             if old.map(reach) != new.map(reach) {
                 touched.push(Dep::ClientSide(id));
             }
@@ -340,7 +347,8 @@ impl Stages {
         let Run { dirty, roots, .. } = run;
         let policy_routes = &mut self.policy_routes;
         let mut touched = Vec::new();
-        let unit = |id, reads: &mut Reads<Dep>| route::unit(id, &mut Reader::new(store, reads));
+        let gateways = GatewayTable(&self.gateways);
+        let unit = |id, reads: &mut Reads<Dep>| route::unit(id, &mut Reader::new(store, reads), gateways);
         self.routes.update(dirty, roots.routes.clone(), unit, |change| {
             let id = change.key;
             let (old, new) = (change.old, change.new);

@@ -23,6 +23,6 @@ pub use certificate::{
 };
 pub use crl::{Revocations, RevocationsError};
 pub use facts::Fact;
-pub use lower::references;
+pub use lower::{applied_selector, references};
 pub use settings::{DEFAULT_CONTROLLER_NAME, Infrastructure, SYSTEM_AUTHORITIES_FILE, Settings};
 pub use store::{Addresses, ChangeSet, FactKey, NameId, ObjectId, Store};

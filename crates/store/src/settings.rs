@@ -38,6 +38,8 @@ pub struct Settings {
     pub installation: Arc<Installation>,
     /// Whether Backends may name loopback addresses and single-label hosts (standalone mode).
     pub allow_local_backends: bool,
+    /// Whether rules share the clusters of their backends where no EnvoyProxy says so and Gateways are not merged.
+    pub merge_backends: bool,
     /// File on the proxies' machine with the authorities that its system trusts.
     pub system_authorities: Arc<str>,
 }
@@ -59,6 +61,7 @@ impl Default for Settings {
             implicit_namespaces: false,
             partial_input: false,
             allow_local_backends: false,
+            merge_backends: false,
             system_authorities: SYSTEM_AUTHORITIES_FILE.into(),
             installation: Arc::default(),
         }

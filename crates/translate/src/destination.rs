@@ -17,11 +17,13 @@ use store::{
 };
 
 use crate::{
-    AttachListener, Binding, ClusterKey, ClusterPlan, FleetOutput, Host, OwnCluster, PlanKey, Reader, Slot,
+    AttachListener, Binding, ClusterKey, ClusterOf, ClusterPlan, FleetOutput, Host, OwnCluster, Reader,
+    SharedBackend, Slot,
     backend_tls::{self, ClientSide},
     policy::backend_traffic::{self, Tables},
     route::{self, BackendKind, Destination},
     secret::SecretKey,
+    shared::AppProtocol,
     telemetry::Statistics,
 };
 
@@ -34,55 +36,130 @@ pub struct Made {
     pub secrets: Box<[SecretKey]>,
 }
 
-/// A cluster of a plan: the plan itself, or one of its backends where each has a cluster of its own.
+/// A cluster on the proxies of a fleet.
 struct Share<'a> {
+    /// What it is for: a plan, or one backend of it.
     plan: Cow<'a, ClusterPlan>,
+    /// The route that it is for; `None` for one that routes share.
+    route: Option<ObjectId>,
     traffic: Cow<'a, ClusterTraffic>,
+    /// HTTP/1 as clients speak it.
+    http1: Option<Arc<Http1>>,
+    /// The first listener that uses it, with the hosts that the route answers there.
+    on: Option<(&'a AttachListener, &'a Binding)>,
 }
 
 impl Share<'_> {
     fn by_eds(&self, ips: bool) -> bool {
         ips || !by_dns(&self.plan)
     }
-}
 
-/// The clusters of a plan on the proxies of a Gateway, and whether Services are reached by their cluster IP there.
-fn shares<'a>(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'a>) -> Vec<Share<'a>> {
-    let Some(plan) = tables.routes.plan(reader, key.plan) else { return Vec::new() };
-    let mut shares = Vec::with_capacity(1);
-    for used in backend_traffic::uses(key, reader, tables) {
-        if !used.split {
-            shares.push(Share { plan: Cow::Borrowed(plan), traffic: used.traffic });
-            continue;
-        }
-        shares.extend(plan.destinations.iter().map(|destination| Share {
-            plan: Cow::Owned(ClusterPlan {
-                name: destination.region.clone(),
-                destinations: [destination.clone()].into(),
-                ..plan.clone()
-            }),
-            traffic: used.traffic.clone(),
-        }));
+    /// Whether Services are reached by their cluster IP.
+    fn by_cluster_ip(&self, fleet: ObjectId, reader: &mut Reader<'_>, tables: Tables<'_>) -> bool {
+        let routing = self.traffic.routing.unwrap_or_else(|| tables.gateways.routing(reader, fleet));
+        routing == Routing::Service
     }
-    shares
+
+    /// The proxies' own side of TLS. Of merged Gateways that of the one that has the route's first listener.
+    fn client_side<'a>(
+        &self,
+        fleet: ObjectId,
+        reader: &mut Reader<'_>,
+        tables: Tables<'a>,
+    ) -> &'a ClientSide {
+        tables.gateways.client_side(reader, self.on.map_or(fleet, |(listener, _)| listener.gateway))
+    }
+
+    /// The policies that have a say in the cluster of a route of connections. Those of requests stand with their routes.
+    fn policies(&self, reader: &mut Reader<'_>, tables: Tables<'_>) -> Box<[ObjectRef]> {
+        let Some((route, (listener, _))) = self.route.zip(self.on) else { return [].into() };
+        if !matches!(reader.kind(route), Some(Kind::TcpRoute | Kind::TlsRoute)) {
+            return [].into();
+        }
+        let rule = (route, self.plan.section.as_deref());
+        let layers = tables.policies.all_of_rule(backend_traffic::KIND, rule, listener, reader);
+        layers.into_iter().map(|layer| reader.object(layer.policy)).collect()
+    }
+
+    /// The host of health checks that name none: the first one that the route answers. Where routes share the cluster it
+    /// is the backend's own name: that of the cluster, which Envoy would take, is no name of a host. Empty where no checks
+    /// need it, and for routes that answer no hosts.
+    fn health_host(&self, reader: &Reader<'_>) -> Arc<str> {
+        let checker = self.traffic.active_health.as_ref().map(|check| &check.checker);
+        if !matches!(checker, Some(HealthChecker::Http { host: None, .. })) {
+            return "".into();
+        }
+        let Some(route) = self.route else {
+            let backend = self.plan.metadata.as_ref().map(|metadata| &metadata.object);
+            return backend.map_or_else(|| "".into(), |b| format!("{}.{}", b.name, b.namespace).into());
+        };
+        if reader.kind(route).and_then(route::of).is_none_or(|kind| kind.is_layer4()) {
+            return "".into();
+        }
+        match self.on.and_then(|(_, binding)| binding.hosts.first()) {
+            Some(Host::Name(name)) => reader.name(*name).clone(),
+            _ => "*".into(),
+        }
+    }
 }
 
-/// The first listener of the fleet that the cluster's route is on, with the hosts that the route answers there.
-fn first<'a>(
+/// The clusters that are made for a key, and backends whose shared clusters take the place of some.
+fn shares<'a>(
     key: ClusterKey,
     reader: &mut Reader<'_>,
     tables: Tables<'a>,
-) -> Option<(&'a AttachListener, &'a Binding)> {
-    let parents = tables.attached.parents(reader, key.plan.route);
-    let bindings = parents.iter().filter(|p| p.fleet == key.fleet).flat_map(|p| p.bindings.iter());
-    bindings
-        .filter_map(|b| Some((tables.gateways.listener(reader, key.fleet, b.listener)?, b)))
-        .min_by_key(|(listener, _)| &listener.place)
+) -> (Vec<Share<'a>>, Vec<SharedBackend>) {
+    let plan_key = match key.of {
+        ClusterOf::Rule(plan) => plan,
+        ClusterOf::Shared(backend) => {
+            let share = of_backend(key.fleet, backend, reader, tables);
+            return (share.into_iter().collect(), Vec::new());
+        }
+    };
+    let Some(plan) = tables.routes.plan(reader, plan_key) else { return Default::default() };
+    let uses = backend_traffic::uses(key.fleet, plan_key, reader, tables);
+    let shares = (uses.own.into_iter())
+        .map(|own| Share {
+            plan: match own.backend.and_then(|index| plan.destinations.get(index)) {
+                None => Cow::Borrowed(plan),
+                Some(destination) => Cow::Owned(ClusterPlan {
+                    name: destination.region.clone(),
+                    destinations: [destination.clone()].into(),
+                    ..plan.clone()
+                }),
+            },
+            route: Some(plan_key.route),
+            traffic: own.traffic,
+            http1: own.on.and_then(|(listener, _)| http1(listener, reader, tables)),
+            on: own.on,
+        })
+        .collect();
+    (shares, uses.shared)
 }
 
-/// HTTP/1 as the first listener that the cluster's route is on speaks it.
-fn http1(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'_>) -> Option<Arc<Http1>> {
-    let (listener, _) = first(key, reader, tables)?;
+/// The cluster that rules share for a backend: the Gateway alone has a word on it.
+fn of_backend<'a>(
+    fleet: ObjectId,
+    backend: SharedBackend,
+    reader: &mut Reader<'_>,
+    tables: Tables<'a>,
+) -> Option<Share<'a>> {
+    let plan = backend.plan(reader)?;
+    let merging = tables.gateways.merging(reader, fleet)?;
+    let datagrams = backend.protocol == AppProtocol::Udp;
+    let traffic = backend_traffic::merging::traffic_of_shared(fleet, datagrams, reader, tables.policies);
+    let requests = !datagrams && backend.protocol != AppProtocol::Tcp;
+    Some(Share {
+        plan: Cow::Owned(plan),
+        route: None,
+        traffic: Cow::Owned(traffic),
+        http1: merging.http1.clone().filter(|_| requests),
+        on: None,
+    })
+}
+
+/// HTTP/1 as a listener speaks it.
+fn http1(listener: &AttachListener, reader: &mut Reader<'_>, tables: Tables<'_>) -> Option<Arc<Http1>> {
     let http1 = listener.on_routes.http1.as_ref()?;
     if !listener.on_routes.wants_host {
         return Some(http1.clone());
@@ -91,56 +168,30 @@ fn http1(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'_>) -> Option
     Some(Arc::new(http1.with_default_host(host)))
 }
 
-/// The proxies' own side of TLS for a cluster. Of merged Gateways that of the one that has the route's first listener.
-fn client_side<'a>(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'a>) -> &'a ClientSide {
-    let gateway = match reader.kind(key.fleet) {
-        Some(Kind::GatewayClass) => first(key, reader, tables).map_or(key.fleet, |(first, _)| first.gateway),
-        _ => key.fleet,
-    };
-    tables.gateways.client_side(reader, gateway)
-}
-
-/// Whether a cluster reaches Services by their cluster IP.
-fn by_cluster_ip(share: &Share<'_>, fleet: ObjectId, reader: &mut Reader<'_>, tables: Tables<'_>) -> bool {
-    let routing = share.traffic.routing.unwrap_or_else(|| tables.gateways.routing(reader, fleet));
-    routing == Routing::Service
-}
-
-/// The host of health checks that name none: the first one that the cluster's route answers. Empty where no checks need
-/// it, and for routes that answer no hosts.
-fn health_host(
+/// The clusters for a key, and backends whose shared clusters take the place of some, ascending, each once. None when the
+/// route no longer needs the plan.
+pub fn clusters(
     key: ClusterKey,
-    traffic: &ClusterTraffic,
     reader: &mut Reader<'_>,
     tables: Tables<'_>,
-) -> Arc<str> {
-    let checker = traffic.active_health.as_ref().map(|check| &check.checker);
-    let layer4 = reader.kind(key.plan.route).and_then(route::of).is_some_and(|kind| kind.is_layer4());
-    if layer4 || !matches!(checker, Some(HealthChecker::Http { host: None, .. })) {
-        return "".into();
-    }
-    match first(key, reader, tables).and_then(|(_, binding)| binding.hosts.first()) {
-        Some(Host::Name(name)) => reader.name(*name).clone(),
-        _ => "*".into(),
-    }
-}
-
-/// The clusters of a plan; none when the route no longer needs it.
-pub fn clusters(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'_>) -> Vec<Made> {
-    shares(key, reader, tables).into_iter().map(|share| cluster(key, &share, reader, tables)).collect()
+) -> (Vec<Made>, Box<[SharedBackend]>) {
+    let (shares, mut shared) = shares(key, reader, tables);
+    shared.sort_unstable();
+    shared.dedup();
+    (shares.iter().map(|share| cluster(key, share, reader, tables)).collect(), shared.into())
 }
 
 fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: Tables<'_>) -> Made {
     let plan = &*share.plan;
     let discovery = if is_dynamic(plan) {
         Discovery::DynamicForwardProxy
-    } else if share.by_eds(by_cluster_ip(share, key.fleet, reader, tables)) {
+    } else if share.by_eds(share.by_cluster_ip(key.fleet, reader, tables)) {
         Discovery::Eds { service_name: plan.name.clone() }
     } else {
         Discovery::Dns { localities: localities(share, false, reader) }
     };
     let over_tls = plan.destinations.iter().any(|destination| destination.tls.is_some());
-    let client = if over_tls { Some(client_side(key, reader, tables)) } else { None };
+    let client = if over_tls { Some(share.client_side(key.fleet, reader, tables)) } else { None };
     let (tls, secrets) = tls(&plan.destinations, client, reader);
     let statistics = tables.gateways.statistics(reader, key.fleet);
     let cluster = Cluster {
@@ -148,16 +199,17 @@ fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: 
         discovery,
         protocol: plan.protocol,
         metadata: plan.metadata.clone(),
+        policies: share.policies(reader, tables),
         zones: plan.zones,
         tls,
-        health_host: health_host(key, &share.traffic, reader, tables),
+        health_host: share.health_host(reader),
         traffic: with_health_log(
-            ClusterTraffic { http1: http1(key, reader, tables), ..ClusterTraffic::clone(&share.traffic) },
+            ClusterTraffic { http1: share.http1.clone(), ..ClusterTraffic::clone(&share.traffic) },
             statistics,
         ),
         statistics: statistics.clusters,
-        stat_name: stat_name(key.plan, statistics, reader),
-        owners: owners(key, plan, reader),
+        stat_name: stat_name(key, statistics, reader),
+        owners: owners(key.fleet, share, reader),
     };
     Made { cluster, secrets }
 }
@@ -170,8 +222,10 @@ fn with_health_log(mut traffic: ClusterTraffic, statistics: &Statistics) -> Clus
     traffic
 }
 
-/// The name in statistics of a cluster that requests of clients go to; copies of them have none.
-fn stat_name(plan: PlanKey, statistics: &Statistics, reader: &mut Reader<'_>) -> Option<Arc<str>> {
+/// The name in statistics of a cluster that requests of clients go to; copies of them have none, and what rules share
+/// is not named after one of them.
+fn stat_name(key: ClusterKey, statistics: &Statistics, reader: &mut Reader<'_>) -> Option<Arc<str>> {
+    let ClusterOf::Rule(plan) = key.of else { return None };
     if statistics.stat_name.is_none() || matches!(plan.slot, Slot::Mirror(_)) {
         return None;
     }
@@ -208,20 +262,20 @@ fn tls(
     (tls, secrets.into())
 }
 
-/// The endpoints of a plan's clusters, of those that take them by EDS. `None` when the route no longer needs the plan.
+/// The endpoints of the clusters for a key, of those that take them by EDS. `None` when there are no clusters.
 pub fn endpoints(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'_>) -> Option<Vec<Endpoints>> {
-    let shares = shares(key, reader, tables);
+    let (shares, _) = shares(key, reader, tables);
     if shares.is_empty() {
         return None;
     }
     let mut all = Vec::with_capacity(1);
     for share in shares {
-        let ips = by_cluster_ip(&share, key.fleet, reader, tables);
+        let ips = share.by_cluster_ip(key.fleet, reader, tables);
         if !is_dynamic(&share.plan) && share.by_eds(ips) {
             all.push(Endpoints {
                 name: share.plan.name.clone(),
                 localities: localities(&share, ips, reader),
-                owners: owners(key, &share.plan, reader),
+                owners: owners(key.fleet, &share, reader),
             });
         }
     }
@@ -232,11 +286,13 @@ fn by_dns(plan: &ClusterPlan) -> bool {
     plan.destinations.iter().any(|d| d.kind.by_dns())
 }
 
-fn owners(key: ClusterKey, plan: &ClusterPlan, reader: &Reader<'_>) -> Box<[ObjectRef]> {
-    let backends = plan.destinations.iter().filter_map(|d| d.metadata.as_ref().map(|m| m.object.clone()));
-    let policies = plan.destinations.iter().filter_map(Destination::policy).map(|id| reader.object(id));
-    let mut owners: Vec<ObjectRef> =
-        std::iter::once(reader.object(key.plan.route)).chain(backends).chain(policies).collect();
+/// Whose authors can mend a cluster: those of the route, or of the Gateway when routes share it, and of the backends.
+fn owners(fleet: ObjectId, share: &Share<'_>, reader: &Reader<'_>) -> Box<[ObjectRef]> {
+    let destinations = &share.plan.destinations;
+    let user = reader.object(share.route.unwrap_or(fleet));
+    let backends = destinations.iter().filter_map(|d| d.metadata.as_ref().map(|m| m.object.clone()));
+    let policies = destinations.iter().filter_map(Destination::policy).map(|id| reader.object(id));
+    let mut owners: Vec<ObjectRef> = std::iter::once(user).chain(backends).chain(policies).collect();
     owners.sort_unstable();
     owners.dedup();
     owners.into()
@@ -430,6 +486,7 @@ pub fn local_cluster(
         discovery: Discovery::Eds { service_name: name.clone() },
         protocol: Default::default(),
         metadata: Some(metadata.clone()),
+        policies: [].into(),
         zones: Zones::ZoneAware { min_cluster_size: 1, force_local_min_size: None },
         tls: [].into(),
         traffic: ClusterTraffic::default(),
@@ -466,6 +523,7 @@ pub fn own_cluster(
         discovery,
         protocol: own.protocol,
         metadata: own.metadata.clone(),
+        policies: [].into(),
         zones: Zones::default(),
         tls,
         traffic: with_health_log(own.traffic.clone(), statistics),

@@ -14,10 +14,11 @@ use ir::{
 use store::ObjectId;
 
 use crate::{
-    GatewayTable, Host, ListenerId, Policies, Reader, RouteTable,
+    AttachListener, GatewayTable, Host, ListenerId, PlanKey, Policies, Reader, RouteTable, SharedBackend,
+    Slot,
     gateway::{Chain, Socket},
     host::covers,
-    policy::backend_traffic::layer4 as policy,
+    policy::backend_traffic::{layer4 as policy, merging},
     route::Layer4,
 };
 
@@ -129,7 +130,7 @@ impl Work<'_> {
         let rule = (id, route.section.as_deref());
         let traffic = policy::of_chain(rule, listener, reader, self.tables.policies);
         let encrypted = tls.is_none() && *by_server_name;
-        let target = self.target((id, route), listener.gateway, encrypted, reader);
+        let target = self.target((id, route), listener, encrypted, reader);
         let network = match self.socket.key.transport {
             Transport::Tcp => Network::Tcp {
                 target,
@@ -152,18 +153,36 @@ impl Work<'_> {
     fn target(
         &self,
         (id, route): (ObjectId, &Layer4),
-        gateway: ObjectId,
+        listener: &AttachListener,
         encrypted: bool,
         reader: &mut Reader<'_>,
     ) -> TcpTarget {
+        let gateway = listener.gateway;
         if let Some(target) = route.passed_through.as_ref().filter(|_| encrypted) {
             return target.clone();
         }
         let unserved = self.tables.routes.unserved(reader, self.tables.gateways, id, gateway);
         match unserved.is_some_and(|unserved| unserved.has_rule(0)) {
             true => TcpTarget::Cluster(EMPTY_CLUSTER.into()),
-            false => route.target.clone(),
+            false => match self.shared((id, route), listener, reader) {
+                Some(backend) => TcpTarget::Cluster(backend.name(reader)),
+                None => route.target.clone(),
+            },
         }
+    }
+
+    /// The backend whose cluster a route shares with others.
+    fn shared(
+        &self,
+        (id, route): (ObjectId, &Layer4),
+        listener: &AttachListener,
+        reader: &mut Reader<'_>,
+    ) -> Option<SharedBackend> {
+        listener.on_routes.merging.as_ref()?;
+        let plan = self.tables.routes.plan(reader, PlanKey { route: id, rule: 0, slot: Slot::Rule })?;
+        let rule = (id, route.section.as_deref());
+        let tables = (self.tables.gateways, self.tables.policies);
+        merging::terms(rule, listener, reader, tables)?.of_all(plan, reader)
     }
 
     /// Adds chains that close connections: for the hostname of a listener that no route of it takes, where a broader

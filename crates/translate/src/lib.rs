@@ -22,6 +22,7 @@ pub mod precedence;
 mod reader;
 pub mod route;
 pub mod secret;
+pub mod shared;
 pub mod status;
 pub mod telemetry;
 mod trust;
@@ -33,10 +34,11 @@ pub use gateway::{AttachListener, FleetOutput, GatewayOutput, ListenerSetOutput,
 pub use host::Host;
 pub use policy::{Policies, PolicyKind, PolicyOutput};
 pub use reader::{
-    AttachTable, ClusterKey, Dep, EntryKey, GatewayTable, Gateways, Homes, ListenerId, PlanKey, Reader,
-    RouteTable, SocketKey, TableKey, VirtualHostKey,
+    AttachTable, ClusterKey, ClusterOf, Dep, EntryKey, GatewayTable, Gateways, Homes, ListenerId, PlanKey,
+    Reader, RouteTable, SocketKey, TableKey, VirtualHostKey,
 };
 pub use route::{ClusterPlan, RouteKind, RouteOutput, Slot};
+pub use shared::SharedBackend;
 pub use status::Overlap;
 pub use telemetry::{FleetTelemetry, OwnCluster};
 pub use unserved::{TlsPart, Unserved};

@@ -16,9 +16,10 @@ use store::{
 
 use crate::{
     AttachListener, AttachOutput, Finding, FleetOutput, GatewayOutput, Host, ListenerSetOutput, ParentOutput,
-    RouteOutput, Slot, Unserved,
+    RouteOutput, SharedBackend, Slot, Unserved,
     backend_tls::ClientSide,
     gateway::{ClientVerdict, Socket, parameters::INVALID_PARAMETERS},
+    shared::Merging,
     telemetry::Statistics,
 };
 
@@ -35,7 +36,8 @@ pub enum Dep {
     Socket(SocketKey),
     /// The conditions of a Gateway or ListenerSet and its listeners.
     GatewayStatus(ObjectId),
-    /// How a Gateway's proxies reach backends: their own side of TLS, whether by cluster IP, and what they count of it.
+    /// How a Gateway's proxies reach backends: their own side of TLS, whether by cluster IP, whether rules share clusters,
+    /// and what they count of it.
     ClientSide(ObjectId),
     /// What a Gateway found about ClientTrafficPolicies.
     ClientVerdicts(ObjectId),
@@ -131,14 +133,23 @@ pub struct PlanKey {
     pub slot: Slot,
 }
 
-/// A cluster that a route needs on the proxies of one fleet. The settings of the Gateway there have a say in it: of
-/// merged ones that of the first listener that the route is on.
+/// A cluster on the proxies of one fleet. The settings of the Gateway there have a say in it: of merged ones that of the
+/// first listener that the route is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterKey {
     /// Whose proxies: the Gateway, or the GatewayClass that merges its Gateways.
     pub fleet: ObjectId,
-    /// What the route needs.
-    pub plan: PlanKey,
+    /// Whom it is for.
+    pub of: ClusterOf,
+}
+
+/// Whom a cluster is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClusterOf {
+    /// One rule of a route.
+    Rule(PlanKey),
+    /// All rules that share it.
+    Shared(SharedBackend),
 }
 
 /// Reads facts on behalf of one unit and records what it read.
@@ -315,6 +326,16 @@ impl<'a> Reader<'a> {
     pub fn backend(&mut self, id: ObjectId) -> Option<&'a facts::Backend> {
         match self.fact(id)? {
             Fact::Backend(backend) => Some(backend),
+            _ => None,
+        }
+    }
+
+    /// The labels of what can be a backend: a Service, ServiceImport or Backend.
+    pub(crate) fn backend_labels(&mut self, id: ObjectId) -> Option<&'a facts::Labels> {
+        match self.fact(id)? {
+            Fact::Service(service) => Some(&service.labels),
+            Fact::ServiceImport(import) => Some(&import.labels),
+            Fact::Backend(backend) => Some(&backend.labels),
             _ => None,
         }
     }
@@ -545,6 +566,12 @@ impl<'a> GatewayTable<'a> {
         self.0.fleets.get(fleet).map_or(&NOTHING, |fleet| &fleet.telemetry.statistics)
     }
 
+    /// What a fleet's Gateway says of clusters that rules share; `None` where they share none.
+    pub(crate) fn merging(&self, reader: &mut Reader<'_>, fleet: ObjectId) -> Option<&'a Merging> {
+        reader.record(Dep::ClientSide(fleet));
+        self.0.fleets.get(fleet)?.merging.as_deref()
+    }
+
     /// What a Gateway found about ClientTrafficPolicies.
     pub(crate) fn client_verdicts(&self, reader: &mut Reader<'_>, gateway: ObjectId) -> &'a [ClientVerdict] {
         reader.record(Dep::ClientVerdicts(gateway));
@@ -620,6 +647,19 @@ impl<'a> RouteTable<'a> {
     pub fn plan(&self, reader: &mut Reader<'_>, key: PlanKey) -> Option<&'a crate::ClusterPlan> {
         reader.record(Dep::Plans(key.route));
         self.0.get(key.route)?.plans.iter().find(|plan| plan.rule == key.rule && plan.slot == key.slot)
+    }
+
+    /// The clusters that a rule sends requests to, without those of copies.
+    pub(crate) fn plans_of(
+        &self,
+        reader: &mut Reader<'_>,
+        route: ObjectId,
+        rule: u16,
+    ) -> impl Iterator<Item = &'a crate::ClusterPlan> + use<'a> {
+        reader.record(Dep::Plans(route));
+        let plans = self.0.get(route).map_or(&[][..], |output| &output.plans);
+        let of_rule = plans.iter().filter(move |plan| plan.rule == rule);
+        of_rule.filter(|plan| matches!(plan.slot, Slot::Rule | Slot::Backend(_)))
     }
 }
 

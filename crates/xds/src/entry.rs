@@ -11,15 +11,11 @@ use std::{
 use bytes::Bytes;
 use ir::{
     listener::HttpFilter,
-    route::{
-        Action, Forward, HeaderValue, Mirror, PathMatch, RouteMatch, Rule, StringMatch, Target, ValueMatch,
-    },
+    route::{Action, Forward, HeaderValue, Mirror, PathMatch, RouteMatch, Rule, StringMatch, ValueMatch},
     traffic::RouteTraffic,
 };
-use store::ObjectId;
 use translate::{
-    AttachListener, DefaultHosts, EntryKey, GatewayTable, Host, PlanKey, Policies, Reader, RouteTable, Slot,
-    Unserved,
+    AttachListener, DefaultHosts, EntryKey, GatewayTable, Host, Policies, Reader, RouteTable, Unserved,
     policy::backend_traffic::{self, Traffic},
     precedence::{OrderKey, Origin},
     route,
@@ -96,8 +92,13 @@ pub fn unit(
             _ if refused => {
                 Some(Rule { action: Action::Direct { status: UNUSABLE_POLICY }, ..Rule::clone(rule) })
             }
-            Some(said) => split(rule, said, key.route, reader, routes),
-            None => None,
+            said => backend_traffic::served(
+                rule,
+                said,
+                (key.route, listener),
+                reader,
+                (gateways, routes, policies),
+            ),
         };
         let rule: &Rule = changed.as_ref().unwrap_or(rule);
         // The errors are counted under the name that the route has in statistics.
@@ -154,22 +155,6 @@ fn served<'a>(rule: &'a Rule, unserved: Option<&Unserved<'_>>) -> Cow<'a, Rule> 
     }
     let action = Action::Forward(Box::new(Forward { mirrors, ..Forward::clone(forward) }));
     Cow::Owned(Rule { action, ..rule.clone() })
-}
-
-/// A rule whose backends have a cluster each; `None` where they share one.
-fn split(
-    rule: &Rule,
-    traffic: &Traffic,
-    route: ObjectId,
-    reader: &mut Reader<'_>,
-    routes: RouteTable<'_>,
-) -> Option<Rule> {
-    let Action::Forward(forward) = &rule.action else { return None };
-    if !matches!(forward.target, Target::Cluster(_)) || !traffic.by_zone() {
-        return None;
-    }
-    let plan = routes.plan(reader, PlanKey { route, rule: rule.index, slot: Slot::Rule })?;
-    backend_traffic::splits(traffic, plan).then(|| backend_traffic::split(rule, plan))
 }
 
 fn encode_match(

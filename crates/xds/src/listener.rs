@@ -53,6 +53,7 @@ pub fn of_socket(
                                 (HttpFilter::GrpcStatistics, socket.telemetry.grpc_statistics),
                             ],
                         ),
+                        order: socket.filter_order.clone(),
                         notes_connection: *guard == Guard::Shared,
                         by_quic: socket.key.transport == Transport::Udp,
                         settings: match default_host_of {

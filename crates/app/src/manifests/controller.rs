@@ -103,7 +103,8 @@ fn container(args: &Args) -> Value {
         "name": NAME,
         "image": args.image,
         "imagePullPolicy": "IfNotPresent",
-        "args": ["server", format!("--config-path=/config/{CONFIG_FILE}")],
+        // Nobody's dashboards know other names of clusters yet.
+        "args": ["server", format!("--config-path=/config/{CONFIG_FILE}"), "--merge-backends"],
         "env": environment(args),
         "ports": ports,
         "startupProbe": probe("/healthz", 1, 30),

@@ -213,3 +213,22 @@ fn containers_are_confined() {
         );
     }
 }
+
+#[derive(Parser)]
+struct Server {
+    #[command(flatten)]
+    _args: crate::serve::Args,
+}
+
+#[test]
+fn rules_share_clusters_unless_the_configuration_says_otherwise() {
+    let all = of(&["--skip-crds"]);
+    let find = |which: &str| all.iter().find(|d| kind(d) == which).unwrap();
+    let container = &find("Deployment")["spec"]["template"]["spec"]["containers"][0];
+    let args: Vec<&str> = container["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+    assert_eq!((args[0], args.last()), ("server", Some(&"--merge-backends")));
+    Server::try_parse_from(args).unwrap();
+    // Beside mergeGateways, what a file says of it would be a conflict.
+    let file = find("ConfigMap")["data"]["envoy-gateway.yaml"].as_str().unwrap();
+    assert!(admission::Admission::new().config(file).unwrap().envoy_proxy.is_none());
+}

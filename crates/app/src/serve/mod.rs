@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// Address of the admin port; without it the configuration file's
     #[arg(long, env = "FERROGATE_ADMIN", value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
+    /// Rules share one cluster for each backend where no EnvoyProxy says so (mergeBackends); not for merged Gateways
+    #[arg(long, env = "FERROGATE_MERGE_BACKENDS")]
+    merge_backends: bool,
     /// How to reach the API server; without it as a Pod, else KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -73,11 +76,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(path) => config::load(&admission, Some(path))?,
         None => config::Config::empty(),
     };
-    let plan = Plan::of(&config)?;
+    let plan = Plan::of(&config, args.merge_backends)?;
     telemetry::init_as(&plan.logging)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let follower = |metrics| Follower::new(admission, args.config_path.clone(), metrics);
+        let follower =
+            |metrics| Follower::new(admission, args.config_path.clone(), args.merge_backends, metrics);
         let mut process = Process::start(args, plan, follower).await?;
         let failure = process.steady().await;
         process.stop().await;

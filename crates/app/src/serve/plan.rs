@@ -61,12 +61,13 @@ pub(crate) struct DoorPlan {
 }
 
 impl Plan {
-    /// Reads a configuration.
+    /// Reads a configuration. `merge_backends` says whether rules share the clusters of their backends where it says
+    /// nothing of that.
     ///
     /// # Errors
     /// When its values cannot work together; the text begins with the field.
-    pub(crate) fn of(config: &Config) -> anyhow::Result<Plan> {
-        let settings = config.settings(Infrastructure::Kubernetes);
+    pub(crate) fn of(config: &Config, merge_backends: bool) -> anyhow::Result<Plan> {
+        let settings = Settings { merge_backends, ..config.settings(Infrastructure::Kubernetes) };
         let file = config.file();
         ensure!(
             file.provider.type_ == ProviderType::Kubernetes,
@@ -189,7 +190,7 @@ mod tests {
 
     fn plan(text: &str) -> anyhow::Result<Plan> {
         let text = format!("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyGateway\n{text}");
-        Plan::of(&crate::config::parse(&admission::Admission::new(), &text)?)
+        Plan::of(&crate::config::parse(&admission::Admission::new(), &text)?, false)
     }
 
     #[test]

@@ -65,16 +65,23 @@ impl Metrics {
 pub(crate) struct Follower {
     admission: Admission,
     path: Option<PathBuf>,
+    merge_backends: bool,
     last: Option<String>,
     metrics: Metrics,
 }
 
 impl Follower {
-    /// Follows `path`; without one there is never anything new. `admission` judges the content.
-    pub(crate) fn new(admission: Admission, path: Option<PathBuf>, metrics: Metrics) -> Follower {
+    /// Follows `path`; without one there is never anything new. `admission` judges the content; `merge_backends` is
+    /// [`Plan::of`]'s.
+    pub(crate) fn new(
+        admission: Admission,
+        path: Option<PathBuf>,
+        merge_backends: bool,
+        metrics: Metrics,
+    ) -> Follower {
         let last = path.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
         metrics.started();
-        Follower { admission, path, last, metrics }
+        Follower { admission, path, merge_backends, last, metrics }
     }
 
     /// The next change that is valid. Whoever cannot put it in force says so by [`Metrics::refused`]. Cancel safe.
@@ -87,7 +94,8 @@ impl Follower {
             if self.last.as_ref() == Some(&text) {
                 continue;
             }
-            let plan = config::parse(&self.admission, &text).and_then(|config| Plan::of(&config));
+            let plan = config::parse(&self.admission, &text)
+                .and_then(|config| Plan::of(&config, self.merge_backends));
             self.last = Some(text);
             match plan {
                 Ok(plan) => return plan,
@@ -116,7 +124,7 @@ mod tests {
         let path = folder.path().join("envoy-gateway.yaml");
         std::fs::write(&path, HEAD).unwrap();
         let metrics = Metrics::default();
-        let mut follower = Follower::new(Admission::new(), Some(path.clone()), metrics.clone());
+        let mut follower = Follower::new(Admission::new(), Some(path.clone()), false, metrics.clone());
 
         std::fs::write(&path, format!("{HEAD}gatway: {{}}\n")).unwrap();
         let waited = tokio::time::timeout(3 * LOOK, follower.next()).await;

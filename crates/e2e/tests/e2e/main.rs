@@ -14,6 +14,7 @@ mod https;
 mod layer4;
 mod listener_sets;
 mod live;
+mod merged_backends;
 mod merged_gateways;
 mod misdirected;
 mod protocols;

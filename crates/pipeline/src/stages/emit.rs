@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use engine::Reads;
+use engine::{Change, Dirty, Reads};
 use ir::{
     cluster::EMPTY_CLUSTER,
     listener::VirtualHost,
@@ -11,8 +11,9 @@ use ir::{
 };
 use store::{ObjectId, Store};
 use translate::{
-    AttachListener, AttachTable, ClusterKey, DefaultHosts, Dep, FleetOutput, GatewayTable, PlanKey, Policies,
-    Reader, RouteTable, Slot, SocketKey, TableKey, VirtualHostKey, destination,
+    AttachListener, AttachTable, ClusterKey, ClusterOf, DefaultHosts, Dep, FleetOutput, GatewayTable,
+    PlanKey, Policies, Reader, RouteTable, SharedBackend, Slot, SocketKey, TableKey, VirtualHostKey,
+    destination,
     gateway::{Chain, Guard},
     layer4,
     policy::backend_traffic,
@@ -40,6 +41,7 @@ impl Stages {
         self.run_secrets(store, run);
     }
 
+    /// Clusters of rules, then those that rules share, which are there as long as somebody uses them; then endpoints.
     fn run_clusters(&mut self, store: &Store, run: &mut Run) {
         let roots = self.cluster_roots(&mut run.roots);
         let tables = backend_traffic::Tables {
@@ -51,42 +53,53 @@ impl Stages {
         };
         let (bound, publication) = (&self.route_fleets, &mut run.publication);
         let (secret_use, secrets) = (&mut self.secret_use, &mut run.roots.secrets);
-        // Whenever a route comes to a fleet or leaves it this is a root, so `None` may forget its reads.
-        let wanted = |key: ClusterKey| bound.contains(key.plan.route, key.fleet);
-        self.clusters.update(
-            &run.dirty,
-            roots.iter().copied(),
-            |key, reads| {
-                if !wanted(key) {
-                    return None;
-                }
-                let made = destination::clusters(key, &mut Reader::new(store, reads), tables);
-                let mut secrets: Vec<SecretKey> =
-                    made.iter().flat_map(|m| m.secrets.iter().copied()).collect();
-                secrets.sort_unstable();
-                secrets.dedup();
-                let resources = made.iter().map(|made| Arc::new(resource::cluster(&made.cluster))).collect();
-                (!made.is_empty()).then(|| ClusterOutput { resources, secrets: secrets.into() })
-            },
-            |change| {
-                let fleet = change.key.fleet;
-                let [old, new] = [change.old, change.new].map(|o| o.map_or(&[][..], |o| &o.resources));
-                publication.fleet_resources(fleet, ResourceType::Cluster, old, new);
-                let needs =
-                    |output: Option<&ClusterOutput>| output.map_or_else(Box::default, |o| o.secrets.clone());
-                secret_use.replace(fleet, &needs(change.old), &needs(change.new), |key| {
-                    secrets.insert(key);
-                    publication.secret_moved(key, fleet);
-                });
-            },
-        );
+        let (users, mut shared) = (&mut self.shared_users, BTreeSet::new());
+        let mut needs = |key: ClusterKey, old: Option<&ClusterOutput>, new: Option<&ClusterOutput>| {
+            let fleet = key.fleet;
+            let needs =
+                |output: Option<&ClusterOutput>| output.map_or_else(Box::default, |o| o.secrets.clone());
+            secret_use.replace(fleet, &needs(old), &needs(new), |key| {
+                secrets.insert(key);
+                publication.secret_moved(key, fleet);
+            });
+            let [old, new] = [old, new].map(|output| output.map_or(&[][..], |o| &o.resources));
+            publication.fleet_resources(fleet, ResourceType::Cluster, old, new);
+        };
+        // Clusters of these have other endpoints, or there are other clusters in their place.
+        let mut moved: BTreeSet<ClusterKey> = roots.clone();
+        let unit = |key: ClusterKey, reads: &mut Reads<Dep>| {
+            // Whenever a route comes to a fleet or leaves it this is a root, so `None` may forget its reads.
+            let wanted = match key.of {
+                ClusterOf::Rule(plan) => bound.contains(plan.route, key.fleet),
+                ClusterOf::Shared(_) => true,
+            };
+            wanted.then(|| cluster_output(key, store, reads, tables)).flatten()
+        };
+        self.clusters.update(&run.dirty, roots, unit, |Change { key, old, new }| {
+            needs(key, old, new);
+            moved.insert(key);
+            let of =
+                |backend: &SharedBackend| ClusterKey { fleet: key.fleet, of: ClusterOf::Shared(*backend) };
+            let [old, new] = [old, new].map(|output| output.map_or(&[][..], |o| &o.shared));
+            // What is new counts before what is old goes, so that nothing passes through zero.
+            let begun: Vec<_> = new.iter().filter(|backend| users.increment(of(backend))).map(of).collect();
+            let ended = old.iter().filter(|backend| users.decrement(of(backend))).map(of);
+            shared.extend(begun.into_iter().chain(ended));
+        });
+        moved.extend(shared.iter().copied());
+        // Whenever the first user comes or the last one leaves this is a root, so `None` may forget its reads.
+        let unit = |key: ClusterKey, reads: &mut Reads<Dep>| {
+            (users.get(key) > 0).then(|| cluster_output(key, store, reads, tables)).flatten()
+        };
+        self.clusters
+            .update(&Dirty::default(), shared, unit, |change| needs(change.key, change.old, change.new));
+        let clusters = &self.clusters;
         self.endpoints.update(
             &run.dirty,
-            roots,
+            moved,
             |key: ClusterKey, reads: &mut Reads<Dep>| {
-                if !wanted(key) {
-                    return None;
-                }
+                // Whenever its clusters come or go this is a root, so `None` may forget its reads.
+                clusters.get(key).filter(|output| !output.resources.is_empty())?;
                 let endpoints = destination::endpoints(key, &mut Reader::new(store, reads), tables)?;
                 Some(endpoints.iter().map(|endpoints| Arc::new(resource::endpoints(endpoints))).collect())
             },
@@ -105,7 +118,7 @@ impl Stages {
         let mut keys: BTreeSet<ClusterKey> = (plans.iter())
             .flat_map(|plan| {
                 let fleets = self.route_fleets.members(plan.route);
-                fleets.map(|fleet| ClusterKey { fleet, plan: *plan })
+                fleets.map(|fleet| ClusterKey { fleet, of: ClusterOf::Rule(*plan) })
             })
             .collect();
         for (route, fleet) in moved {
@@ -113,7 +126,7 @@ impl Stages {
             let changed = plans.range(first..).take_while(|plan| plan.route == route).copied();
             let kept = self.routes.get(route).into_iter().flat_map(|output| output.plans.iter());
             let kept = kept.map(|plan| PlanKey { route, rule: plan.rule, slot: plan.slot });
-            keys.extend(changed.chain(kept).map(|plan| ClusterKey { fleet, plan }));
+            keys.extend(changed.chain(kept).map(|plan| ClusterKey { fleet, of: ClusterOf::Rule(plan) }));
         }
         keys
     }
@@ -384,6 +397,25 @@ fn own_clusters(id: ObjectId, fleet: &FleetOutput, reader: &mut Reader<'_>) -> O
     secrets.sort_unstable();
     secrets.dedup();
     OwnOutput { secrets: secrets.into(), ..output }
+}
+
+/// Encoded clusters for a key; `None` when a rule no longer needs any. A shared cluster whose backend cannot be used has
+/// no users, or is about to lose them.
+fn cluster_output(
+    key: ClusterKey,
+    store: &Store,
+    reads: &mut Reads<Dep>,
+    tables: backend_traffic::Tables<'_>,
+) -> Option<ClusterOutput> {
+    let (made, shared) = destination::clusters(key, &mut Reader::new(store, reads), tables);
+    if made.is_empty() && shared.is_empty() && matches!(key.of, ClusterOf::Rule(_)) {
+        return None;
+    }
+    let mut secrets: Vec<SecretKey> = made.iter().flat_map(|m| m.secrets.iter().copied()).collect();
+    secrets.sort_unstable();
+    secrets.dedup();
+    let resources = made.iter().map(|made| Arc::new(resource::cluster(&made.cluster))).collect();
+    Some(ClusterOutput { resources, secrets: secrets.into(), shared })
 }
 
 fn host(

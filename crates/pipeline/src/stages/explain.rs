@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Key, Table};
 use ir::route::PathMatch;
 use store::{FactKey, Store};
-use translate::{Dep, Host, ListenerId, SocketKey, gateway::Chain, secret::SecretKey};
+use translate::{ClusterOf, Dep, Host, ListenerId, SocketKey, gateway::Chain, secret::SecretKey};
 
 use super::Stages;
 
@@ -87,9 +87,15 @@ impl Stages {
         collect(&self.attached, store, stage, text, object, &mut out);
         collect(&self.policies, store, stage, text, object, &mut out);
         let cluster = |key: translate::ClusterKey| {
-            let plan = key.plan;
-            let route = object(plan.route);
-            format!("{route} rule {} {:?} at {}", plan.rule, plan.slot, object(key.fleet))
+            let of = match key.of {
+                ClusterOf::Rule(plan) => {
+                    format!("{} rule {} {:?}", object(plan.route), plan.rule, plan.slot)
+                }
+                ClusterOf::Shared(shared) => {
+                    format!("{} port {} {:?}", object(shared.backend), shared.port, shared.protocol)
+                }
+            };
+            format!("{of} at {}", object(key.fleet))
         };
         collect(&self.clusters, store, stage, text, cluster, &mut out);
         collect(&self.endpoints, store, stage, text, cluster, &mut out);

@@ -74,7 +74,7 @@ pub(crate) fn shows_objects(text: &str) -> bool {
 
 /// In a cluster, with every class ours and every namespace there unless the case says otherwise in a line such as
 /// `# settings: host no-backend no-implicit-class no-implicit-namespaces local-backends partial-input beside-gateways
-/// merge-gateways merge-backends objects`.
+/// merge-gateways merge-backends merge-backends-by-default objects`.
 pub(crate) fn settings(text: &str) -> Settings {
     let words = words(text);
     let known = [
@@ -88,6 +88,7 @@ pub(crate) fn settings(text: &str) -> Settings {
         "merge-gateways",
         "merge-backends",
         "objects",
+        "merge-backends-by-default",
     ];
     assert!(words.iter().all(|word| known.contains(word)), "unknown setting in {words:?}");
     // What the configuration file says in `envoyProxy`.
@@ -118,6 +119,7 @@ pub(crate) fn settings(text: &str) -> Settings {
         implicit_gateway_class: !words.contains(&"no-implicit-class"),
         implicit_namespaces: !words.contains(&"no-implicit-namespaces"),
         allow_local_backends: words.contains(&"local-backends"),
+        merge_backends: words.contains(&"merge-backends-by-default"),
         partial_input: words.contains(&"partial-input"),
         ..Settings::default()
     }

@@ -418,11 +418,8 @@ fn route(mut route: Value) -> Value {
     }
     // The name first: it tells rule and match.
     let mut out = json!({ "name": route["name"].clone() });
-    let policies = route.pointer("/metadata/filterMetadata/envoy-gateway/policies").and_then(Value::as_array);
-    if let Some(policies) = policies {
-        let name =
-            |p: &Value| format!("{}/{}", p["namespace"].as_str().unwrap(), p["name"].as_str().unwrap());
-        out["policies"] = policies.iter().map(name).collect();
+    if let Some(policies) = policies(&route) {
+        out["policies"] = policies;
     }
     drop_plain_metadata(&mut route);
     drop_types(&mut route);
@@ -447,9 +444,20 @@ fn cluster(mut value: Value) -> Value {
         }}]},
     });
     prune(&mut value, &constant);
+    let policies = policies(&value);
     drop_plain_metadata(&mut value);
+    if let Some(policies) = policies.filter(|_| value.get("metadata").is_none()) {
+        value["policies"] = policies;
+    }
     drop_types(&mut value);
     value
+}
+
+/// Policies that have a say in a resource, by name.
+fn policies(value: &Value) -> Option<Value> {
+    let policies = value.pointer("/metadata/filterMetadata/envoy-gateway/policies")?.as_array()?;
+    let name = |p: &Value| format!("{}/{}", p["namespace"].as_str().unwrap(), p["name"].as_str().unwrap());
+    Some(policies.iter().map(name).collect())
 }
 
 /// Localities in order: where from, weight, and each endpoint in words.

@@ -31,12 +31,9 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
         "only clients of listeners are recognised by their handshake",
     ),
     ("EnvoyProxy", "spec.dynamicModules", "for EnvoyExtensionPolicy, which is not read yet"),
-    ("EnvoyProxy", "spec.filterOrder", "not read yet"),
     ("EnvoyProxy", "spec.geoIP", "for SecurityPolicy, which is not read yet"),
     ("EnvoyProxy", "spec.lua", "for EnvoyExtensionPolicy, which is not read yet"),
-    ("EnvoyProxy", "spec.mergeBackends", "not read yet"),
     ("EnvoyProxy", "spec.provider.host", "`ferrogate run` has one version of Envoy"),
     ("EnvoyProxy", "spec.provider.kubernetes.envoyHpa.patch.type", "no list in it is merged by key"),
     ("EnvoyProxy", "spec.provider.kubernetes.envoyPDB.patch.type", "no list in it is merged by key"),
-    ("EnvoyProxy", "spec.telemetry", "not read yet"),
 ];

@@ -77,10 +77,13 @@ fn grant(generation: i64) -> Value {
     })
 }
 
+/// Settings of one machine.
+fn settings() -> Settings {
+    Settings { implicit_gateway_class: true, implicit_namespaces: true, ..Settings::default() }
+}
+
 fn start(hosts: Hosts) -> Pipeline {
-    let settings =
-        Settings { implicit_gateway_class: true, implicit_namespaces: true, ..Settings::default() };
-    let mut pipeline = Pipeline::new(settings);
+    let mut pipeline = Pipeline::new(settings());
     let mut documents = vec![gateway("a")];
     for i in 0..ROUTES {
         documents.extend([route(hosts, i, &format!("/{i}")), service(i), slice(i, &["10.0.0.1"])]);
@@ -198,6 +201,55 @@ fn a_changed_endpoint_costs_one_unit_and_only_eds() {
         assert!(bytes < 400, "{bytes} bytes");
         assert_eq!(commit.statuses, []);
     }
+}
+
+/// A route to the one Service that all routes forward to.
+fn route_to_shared(i: usize) -> Value {
+    let mut document = route(Hosts::Own, i, "/");
+    document["spec"]["rules"][0]["backendRefs"][0]["name"] = "s0".into();
+    document
+}
+
+#[test]
+fn a_shared_cluster_is_one_for_all_its_routes() {
+    let mut pipeline = Pipeline::new(Settings { merge_backends: true, ..settings() });
+    let mut documents = vec![gateway("a"), service(0), slice(0, &["10.0.0.1"])];
+    documents.extend((0..ROUTES).map(route_to_shared));
+    let apply_all = documents.iter().map(object).collect();
+    let commit = pipeline.commit(ChangeSet { apply: apply_all, ..ChangeSet::default() });
+    let name = "service/default/s0/80/http";
+    let clusters = |pipeline: &Pipeline| -> Vec<String> {
+        let fleet = pipeline.fleets().values().next().unwrap();
+        let clusters = fleet.resources.values().filter(|r| r.kind == ResourceType::Cluster);
+        clusters.map(|r| r.name.to_string()).collect()
+    };
+    assert_eq!(clusters(&pipeline), [name]);
+    assert_eq!(work(&commit)["cluster"], ROUTES as u64 + 1);
+    assert_eq!(work(&commit)["endpoints"], ROUTES as u64 + 1);
+
+    let commit = apply(&mut pipeline, &slice(0, &["10.0.0.1", "10.0.0.2"]));
+    assert_eq!(work(&commit), ran([("endpoints", 1)]));
+    assert_eq!(sent(&commit).0, [format!("eds {name}")]);
+
+    // A route comes and goes; the cluster does not notice.
+    let commit = apply(&mut pipeline, &route_to_shared(ROUTES));
+    assert!(work(&commit).values().all(|run| *run <= 2), "{:?}", work(&commit));
+    assert_eq!(sent(&commit).0, ["rds default/eg/http"]);
+    let route = |i: usize| ObjectRef::new(Kind::HttpRoute, "default", &format!("r{i}"));
+    let commit = pipeline.commit(ChangeSet { delete: vec![route(ROUTES)], ..ChangeSet::default() });
+    assert!(work(&commit).values().all(|run| *run <= 2), "{:?}", work(&commit));
+    assert_eq!(sent(&commit).0, ["rds default/eg/http"]);
+
+    // It goes with its last user.
+    let delete = (1..ROUTES).map(route).collect();
+    pipeline.commit(ChangeSet { delete, ..ChangeSet::default() });
+    assert_eq!(clusters(&pipeline), [name]);
+    let commit = pipeline.commit(ChangeSet { delete: vec![route(0)], ..ChangeSet::default() });
+    assert_eq!(
+        sent(&commit).0,
+        [format!("-cds {name}"), format!("-eds {name}"), "rds default/eg/http".to_owned()]
+    );
+    assert_eq!(pipeline.audit(), []);
 }
 
 #[test]
@@ -361,12 +413,7 @@ fn a_merged_gateway_wakes_what_depends_on_it() {
         base: Some(std::sync::Arc::new(json!({"mergeGateways": true}))),
         ..ir::infra::Installation::default()
     };
-    let mut pipeline = Pipeline::new(Settings {
-        implicit_gateway_class: true,
-        implicit_namespaces: true,
-        installation: installation.into(),
-        ..Settings::default()
-    });
+    let mut pipeline = Pipeline::new(Settings { installation: installation.into(), ..settings() });
     let mut documents = vec![service(0), slice(0, &["10.0.0.1"])];
     for i in 0..GATEWAYS {
         documents.extend([merged_gateway(i), route_of_merged(i)]);

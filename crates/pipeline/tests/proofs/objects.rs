@@ -48,6 +48,27 @@ pub(crate) const MERGING: [Kind; 14] = [
     Kind::Backend,
     Kind::BackendTlsPolicy,
 ];
+/// Kinds that have a say in whose clusters rules share.
+pub(crate) const SHARING: [Kind; 18] = [
+    Kind::HttpRoute,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::HttpRoute,
+    Kind::BackendTrafficPolicy,
+    Kind::Gateway,
+    Kind::TlsRoute,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::TcpRoute,
+    Kind::EnvoyProxy,
+    Kind::GrpcRoute,
+    Kind::UdpRoute,
+    Kind::ClientTrafficPolicy,
+    Kind::GatewayClass,
+    Kind::Backend,
+    Kind::BackendTlsPolicy,
+    Kind::ListenerSet,
+];
 /// Names of everything.
 pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
 /// Namespaces.
@@ -395,6 +416,10 @@ impl<'a> Choices<'a> {
         self.maybe(&mut spec, "concurrency", |c| (1 + c.pick(2)).into());
         self.maybe(&mut spec, "mergeGateways", |c| (c.pick(3) > 0).into());
         self.maybe(&mut spec, "preserveRouteOrder", |c| (c.pick(3) > 0).into());
+        self.maybe(&mut spec, "mergeBackends", |c| match c.pick(3) {
+            0 => json!({"selector": {"matchLabels": {"tier": c.of(&["x", "y"])}}}),
+            _ => json!({}),
+        });
         self.maybe(&mut spec, "backendTLS", Self::client_side);
         self.maybe(&mut spec, "provider", |c| {
             json!({"type": "Kubernetes", "kubernetes": {

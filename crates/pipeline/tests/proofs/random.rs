@@ -8,7 +8,7 @@ use pipeline::{ChangeSet, Commit, Infrastructure, Pipeline, Settings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::objects::{Choices, EXPIRY, KINDS, MERGING, NAMES, NAMESPACES, reference};
+use crate::objects::{Choices, EXPIRY, KINDS, MERGING, NAMES, NAMESPACES, SHARING, reference};
 
 /// One edit, as the choices that it is made from. Smaller numbers stand for simpler choices, so that a failing run
 /// shrinks to objects with little in them.
@@ -144,6 +144,7 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         implicit_namespaces: choices.pick(2) == 0,
         allow_local_backends: choices.pick(2) == 1,
         installation: installation(choices.pick(2) == 1),
+        merge_backends: choices.pick(2) == 1,
         ..Settings::default()
     }
 }
@@ -214,6 +215,11 @@ proptest! {
     #[test]
     fn edits_of_merged_gateways_end_where_a_fresh_start_ends(commits in commits(40, &MERGING)) {
         run(&commits, &start(true));
+    }
+
+    #[test]
+    fn edits_of_shared_clusters_end_where_a_fresh_start_ends(commits in commits(40, &SHARING)) {
+        run(&commits, &Settings { merge_backends: true, ..start(false) });
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ir::cluster::{Address, Protocol};
 
-use super::{BackendTls, Meta};
+use super::{BackendTls, Labels, Meta};
 use crate::ObjectId;
 
 /// What is kept of a Backend.
@@ -16,6 +16,8 @@ pub struct Backend {
     pub kind: BackendKind,
     /// `appProtocols`: the first that is known decides.
     pub protocol: Option<Protocol>,
+    /// `metadata.labels`.
+    pub labels: Labels,
     /// `fallback`: used when all others are unhealthy.
     pub fallback: bool,
     /// `tls`.

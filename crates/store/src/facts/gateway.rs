@@ -231,6 +231,12 @@ pub enum Operator {
 }
 
 impl LabelSelector {
+    /// A selector that chooses nothing.
+    pub fn nothing() -> Self {
+        let impossible = LabelRequirement { key: "".into(), operator: None, values: [].into() };
+        LabelSelector { requirements: [impossible].into(), ..LabelSelector::default() }
+    }
+
     /// True when labels satisfy all requirements (an empty selector matches everything). A requirement with an
     /// unknown operator matches nothing.
     pub fn matches(&self, labels: &BTreeMap<Arc<str>, Arc<str>>) -> bool {

@@ -7,6 +7,7 @@ mod envoy_proxy;
 mod gateway;
 mod grpc_route;
 mod http_route;
+mod labels;
 mod layer4;
 mod policy;
 mod reference_grant;
@@ -27,6 +28,7 @@ pub use http_route::{
     BackendRef, BackendTarget, Filter, HeaderEdit, HttpRoute, ParentRef, PathModifier, Redirect, Rule,
     SessionPersistence, Timeouts,
 };
+pub use labels::Labels;
 pub use layer4::{Layer4Route, Layer4Rule};
 pub use policy::{MergeType, Policy, PolicyTarget, Selectable, SelectedNamespaces, TargetSelector};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};

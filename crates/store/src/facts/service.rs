@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::Meta;
+use super::{Labels, Meta};
 use crate::ObjectId;
 
 /// What is kept of a Service.
@@ -14,6 +14,8 @@ pub struct Service {
     pub kind: ServiceKind,
     /// `spec.ports`, in order.
     pub ports: Box<[ServicePort]>,
+    /// `metadata.labels`.
+    pub labels: Labels,
     /// Zone awareness that the Service asks for; `None` for none.
     pub zones: Option<ir::cluster::Zones>,
     /// The Gateway whose proxies are behind it, or the GatewayClass of merged Gateways, when its labels say that it is an

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Meta, ServicePort};
+use super::{Labels, Meta, ServicePort};
 use crate::ObjectId;
 
 /// What is kept of a ServiceImport.
@@ -14,6 +14,8 @@ pub struct ServiceImport {
     pub service: ObjectId,
     /// The first of its virtual addresses; `None` without one.
     pub address: Option<IpAddr>,
+    /// `metadata.labels`.
+    pub labels: Labels,
     /// `spec.ports`, in order.
     pub ports: Box<[ServicePort]>,
 }

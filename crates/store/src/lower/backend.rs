@@ -5,7 +5,7 @@ use ir::{
     cluster::{Address, Protocol},
 };
 
-use super::{Lowering, port, text};
+use super::{Lowering, labels, port, text};
 use crate::facts::{Backend, BackendEndpoint, BackendKind};
 
 impl Lowering<'_> {
@@ -22,6 +22,7 @@ impl Lowering<'_> {
                 api::AppProtocolType::H2c => Protocol::Http2,
                 api::AppProtocolType::Ws | api::AppProtocolType::Wss => Protocol::Http1Only,
             }),
+            labels: labels(&backend.metadata),
             fallback: spec.fallback.unwrap_or(false),
             tls: spec.tls.as_ref().map(|tls| self.backend_tls(tls).into()),
             namesake: self.object(

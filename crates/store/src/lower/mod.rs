@@ -17,9 +17,11 @@ use ir::{Kind, ObjectRef, SecretBytes};
 
 use crate::{
     BundleError, NameId, ObjectId, RevocationsError, bundle, certificate, crl,
-    facts::{ConfigMap, Fact, GrantFrom, GrantTo, Meta, Namespace, ReferenceGrant, Secret, Target},
+    facts::{ConfigMap, Fact, GrantFrom, GrantTo, Labels, Meta, Namespace, ReferenceGrant, Secret, Target},
     store::Hold,
 };
+
+pub use policy::applied_selector;
 
 /// Annotations under this prefix reach xDS metadata; all others are dropped.
 const ANNOTATION_PREFIX: &str = "gateway.envoyproxy.io/";
@@ -200,6 +202,12 @@ pub fn references(object: &api::Object) -> Vec<ObjectRef> {
     references.sort_unstable();
     references.dedup();
     references
+}
+
+/// Labels of an object that may be chosen by them.
+fn labels(metadata: &api::ObjectMeta) -> Labels {
+    let labels = metadata.labels.iter().flatten();
+    Labels::new(labels.map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
 /// A shared copy of a string.

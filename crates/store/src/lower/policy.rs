@@ -95,15 +95,17 @@ fn target_selector(selector: &api::TargetSelector) -> Option<TargetSelector> {
             Same => SelectedNamespaces::Same,
             All => SelectedNamespaces::All,
             Selector => SelectedNamespaces::Selector(
-                (selector.namespaces.as_ref().and_then(|namespaces| namespaces.selector.as_ref())).map(valid),
+                (selector.namespaces.as_ref().and_then(|namespaces| namespaces.selector.as_ref()))
+                    .map(applied_selector),
             ),
         },
-        labels: valid(&labels),
+        labels: applied_selector(&labels),
     })
 }
 
-/// A selector that Kubernetes would refuse chooses nothing, which one without a known operator sees to.
-fn valid(selector: &api::LabelSelector) -> LabelSelector {
+/// A selector as it is applied: one that Kubernetes would refuse chooses nothing, which a requirement without a known
+/// operator sees to.
+pub fn applied_selector(selector: &api::LabelSelector) -> LabelSelector {
     let mut selector = label_selector(selector);
     if selector.invalid().is_some() {
         selector.requirements.iter_mut().for_each(|requirement| requirement.operator = None);

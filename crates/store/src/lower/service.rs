@@ -2,9 +2,13 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use ir::{Kind, cluster::Zones, infra::labels};
+use ir::{
+    Kind,
+    cluster::Zones,
+    infra::labels::{OWNING_GATEWAY_CLASS, OWNING_GATEWAY_NAME, OWNING_GATEWAY_NAMESPACE},
+};
 
-use super::{Lowering, port, text};
+use super::{Lowering, labels, port, text};
 use crate::facts::{
     EndpointSlice, Service, ServiceImport, ServiceKind, ServicePort, SliceAddress, SliceEndpoint, SlicePort,
 };
@@ -27,11 +31,8 @@ impl Lowering<'_> {
             (_, address) => ServiceKind::ClusterIp(address.and_then(|address| address.parse().ok())),
         };
         let label = |key: &str| service.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
-        let owner = (
-            label(labels::OWNING_GATEWAY_NAMESPACE),
-            label(labels::OWNING_GATEWAY_NAME),
-            label(labels::OWNING_GATEWAY_CLASS),
-        );
+        let owner =
+            (label(OWNING_GATEWAY_NAMESPACE), label(OWNING_GATEWAY_NAME), label(OWNING_GATEWAY_CLASS));
         let proxy_of = match owner {
             (Some(namespace), Some(name), None) => Some(self.object(Kind::Gateway, &namespace, &name)),
             (None, None, Some(class)) => Some(self.object(Kind::GatewayClass, "", &class)),
@@ -50,6 +51,7 @@ impl Lowering<'_> {
                     })
                 })
                 .collect(),
+            labels: labels(&service.metadata),
             zones: zones(service),
             proxy_of,
         }
@@ -61,6 +63,7 @@ impl Lowering<'_> {
         ServiceImport {
             meta: self.meta(Kind::ServiceImport, &import.metadata),
             service: self.object(Kind::Service, &own, name),
+            labels: labels(&import.metadata),
             address: import.spec.ips.first().and_then(|address| address.parse().ok()),
             ports: (import.spec.ports.iter())
                 .filter_map(|p| {

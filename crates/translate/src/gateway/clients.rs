@@ -22,6 +22,7 @@ use crate::{
         client_traffic::{self, Client, KIND},
         holder,
     },
+    shared::Merging,
 };
 
 /// The policy of a listener.
@@ -31,6 +32,8 @@ pub struct Covered {
     pub settings: Arc<Client>,
     /// True when it cannot be applied: then the listener's routes answer with an error.
     pub broken: bool,
+    /// It is for the Gateway as a whole.
+    pub of_gateway: bool,
 }
 
 /// What became of a policy at a listener.
@@ -104,7 +107,8 @@ pub(super) fn cover(
                 scope: scope.clone(),
             });
             if kept {
-                apply(&mut judged[i], Covered { settings, broken });
+                let of_gateway = scope.object == judged[i].gateway && scope.section.is_none();
+                apply(&mut judged[i], Covered { settings, broken, of_gateway });
             }
             if kept || scope.section.is_some() {
                 break;
@@ -273,11 +277,32 @@ fn http1(listener: &Judged<'_>, reader: &Reader<'_>) -> Option<Arc<Http1>> {
     }
 }
 
+/// HTTP/1 as the policy of a whole Gateway has it for backends, which are sent no HTTP/1.0.
+pub(super) fn http1_of_gateway(gateway: ObjectId, reader: &mut Reader<'_>) -> Option<Arc<Http1>> {
+    let policy = holder(KIND, gateway, None, reader)?;
+    let fact = reader.policy(policy).cloned()?;
+    Some(without_http10(client_traffic::read(&fact, reader).http.http1.as_deref()?))
+}
+
+fn without_http10(http1: &Http1) -> Arc<Http1> {
+    Arc::new(Http1 { http10: None, ..http1.clone() })
+}
+
+/// Whether the rules of a listener may share clusters with those of others: HTTP/1 towards backends is then the
+/// Gateway's, so no narrower policy may have a word on it.
+fn shares(listener: &Judged<'_>, merging: &Merging, reader: &Reader<'_>) -> bool {
+    let policy = listener.policy.as_ref();
+    if policy.is_some_and(|policy| !policy.of_gateway && policy.settings.http.http1.is_some()) {
+        return false;
+    }
+    !by_http(listener) || http1(listener, reader).map(|http1| without_http10(&http1)) == merging.http1
+}
+
 /// What the policy of a listener means for its routes. `http3` are the ports on which HTTP/3 is offered.
 pub(super) fn on_routes(
     listener: &Judged<'_>,
     http3: &BTreeSet<u16>,
-    counted: bool,
+    (merging, counted): (Option<&Arc<Merging>>, bool),
     reader: &Reader<'_>,
 ) -> OnRoutes {
     let policy = listener.policy.as_ref();
@@ -289,6 +314,7 @@ pub(super) fn on_routes(
         http1: http1(listener, reader),
         quiet_limits: policy.is_some_and(|policy| policy.settings.quiet_limits),
         wants_host: default_host_of(listener, reader).is_some(),
+        merging: merging.filter(|merging| shares(listener, merging, reader)).cloned(),
     }
 }
 

@@ -38,7 +38,7 @@ use self::{
 };
 use crate::{
     Finding, FleetTelemetry, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey,
-    telemetry,
+    shared::Merging, telemetry,
 };
 pub use clients::{ClientVerdict, NoHttp3};
 pub use listener::Judged;
@@ -68,6 +68,8 @@ pub struct FleetOutput {
     pub routing: Routing,
     /// What its proxies tell of their traffic, and to whom.
     pub telemetry: FleetTelemetry,
+    /// What its Gateway says of clusters that rules share; `None` where they share none.
+    pub merging: Option<Arc<Merging>>,
     /// Address of the readiness listener; `None` where nobody asks for readiness over the network.
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
@@ -195,6 +197,8 @@ pub struct OnRoutes {
     pub wants_host: bool,
     /// HTTP/1, which is spoken to backends likewise.
     pub http1: Option<Arc<Http1>>,
+    /// Its rules may share clusters with those of other listeners.
+    pub merging: Option<Arc<Merging>>,
 }
 
 /// Where a listener stands in the list that the listeners of a fleet form: Gateway after Gateway, and of each its own
@@ -327,8 +331,10 @@ fn judged<'a>(
     let mut verdicts = clients::cover(&mut judged, reader);
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
+    let merging = merging(fleet, &members, &parameters, reader);
     let counted = telemetry.statistics.virtual_hosts;
-    let listeners = attach_listeners(fleet, &members, (&judged, &doors), (&parameters, counted), reader);
+    let of_routes = (&parameters, merging.as_ref(), counted);
+    let listeners = attach_listeners(fleet, &members, (&judged, &doors), of_routes, reader);
     let of_listeners = &telemetry.listeners;
     let sockets = socket::group(fleet, &members, (&judged, &doors), (&parameters, of_listeners), reader);
     let wish = in_cluster.then(|| match unusable {
@@ -357,6 +363,7 @@ fn judged<'a>(
         secrets,
         routing: parameters.routing(),
         telemetry,
+        merging,
         ready_listener: (in_cluster && served).then(|| parameters.bind_address().0.into()),
         wish,
     }
@@ -381,6 +388,18 @@ fn telemetry(
     (telemetry, finding)
 }
 
+/// What the Gateway of a fleet says of clusters that rules share. Merged Gateways share none: their settings differ.
+fn merging(
+    fleet: &Fleet,
+    members: &[Member<'_>],
+    parameters: &Parameters,
+    reader: &mut Reader<'_>,
+) -> Option<Arc<Merging>> {
+    let gateway = members.first().filter(|_| !fleet.merged)?.part.id;
+    let merging = parameters.merging(fleet.class, reader)?;
+    Some(Arc::new(Merging { http1: clients::http1_of_gateway(gateway, reader), ..merging }))
+}
+
 /// What SDS serves for listeners that are ready, ascending, each once.
 fn served_secrets(judged: &[Judged<'_>]) -> Box<[SecretKey]> {
     let ready = || judged.iter().filter(|listener| listener.ready());
@@ -403,6 +422,7 @@ impl FleetOutput {
             secrets: [].into(),
             routing: Routing::default(),
             telemetry: FleetTelemetry::default(),
+            merging: None,
             ready_listener: None,
             wish: None,
         }
@@ -517,7 +537,7 @@ fn attach_listeners(
     fleet: &Fleet,
     members: &[Member<'_>],
     (judged, doors): (&[Judged<'_>], &[Door]),
-    (parameters, counted): (&parameters::Parameters, bool),
+    (parameters, merging, counted): (&Parameters, Option<&Arc<Merging>>, bool),
     reader: &Reader<'_>,
 ) -> Vec<AttachListener> {
     let members: FxHashMap<ObjectId, &Member<'_>> =
@@ -546,7 +566,7 @@ fn attach_listeners(
                 table: Some(table).filter(|_| by_host && own.ready()),
                 guard: door.guard,
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
-                on_routes: clients::on_routes(own, &http3, counted, reader),
+                on_routes: clients::on_routes(own, &http3, (merging, counted), reader),
                 keeps_order: parameters.keeps_route_order(),
                 xds_name: own.xds_name.clone(),
                 metadata: Metadata {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use ir::{
     infra::{DeployMode, Installation},
+    listener::FilterMove,
     traffic::Routing,
 };
 use serde_json::{Map, Value};
 use store::{Infrastructure, ObjectId, facts};
 
-use crate::{Finding, Reader};
+use crate::{Finding, Reader, shared::Merging};
 
 /// Says whether objects can be made with merged parameters; an error is a sentence. It is asked of whoever makes them.
 pub type Judge = fn(&Arc<Value>, &Installation) -> Result<(), String>;
@@ -57,6 +58,33 @@ impl Parameters {
             Some("Service") => Routing::Service,
             _ => Routing::Endpoint,
         }
+    }
+
+    /// Changes of the order of HTTP filters. What the schema would have refused changes nothing.
+    pub(super) fn filter_order(&self) -> Arc<[FilterMove]> {
+        let moves = self.spec.get("filterOrder").and_then(Value::as_array).into_iter().flatten();
+        let text = |value: Option<&Value>| -> Option<Arc<str>> { Some(value?.as_str()?.into()) };
+        let read = |position: &Value| {
+            let filter = text(position.get("name"))?;
+            Some(match (text(position.get("before")), text(position.get("after"))) {
+                (Some(anchor), _) => FilterMove { filter, anchor, before: true },
+                (None, anchor) => FilterMove { filter, anchor: anchor?, before: false },
+            })
+        };
+        moves.filter_map(read).collect()
+    }
+
+    /// What is said of clusters that rules share; `None` where they share none. No `mergeType` keeps a broader level from
+    /// saying it where narrower ones do not (as with Envoy Gateway).
+    pub(super) fn merging(&self, class: ObjectId, reader: &mut Reader<'_>) -> Option<Merging> {
+        const FIELD: &str = "mergeBackends";
+        let settings = reader.settings();
+        let reference = reader.gateway_class(class).and_then(|class| class.parameters.as_ref());
+        let of_class = reference.and_then(|reference| reader.envoy_proxy(reference.target?));
+        let base = settings.installation.base.as_deref();
+        let levels = [Some(&*self.spec), of_class.map(|proxy| &*proxy.spec), base];
+        let said = levels.into_iter().flatten().find_map(|spec| spec.get(FIELD));
+        said.map(Merging::of).or_else(|| settings.merge_backends.then(Merging::default))
     }
 
     /// The address that listeners bind in a Pod, and whether IPv4 comes in there too when it is IPv6.

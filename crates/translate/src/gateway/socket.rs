@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ir::{
     downstream::{ConnectionSettings, HttpSettings, SocketSettings},
-    listener::{DownstreamTls, ListenerRef, Transport},
+    listener::{DownstreamTls, FilterMove, ListenerRef, Transport},
     telemetry::Telemetry,
     tls::TlsParameters,
 };
@@ -42,6 +42,8 @@ pub struct Socket {
     pub settings: Arc<SocketSettings>,
     /// What it has of telemetry.
     pub telemetry: Arc<Telemetry>,
+    /// Changes of the order of its HTTP filters.
+    pub filter_order: Arc<[FilterMove]>,
     /// The listeners on it, in order within each protocol.
     pub listeners: Box<[ListenerRef]>,
     /// Chains in the order of the listeners.
@@ -108,6 +110,7 @@ pub(super) fn group(
     let addresses = Addresses::of(members, parameters, &settings.infrastructure);
     let ipv4_compat = settings.infrastructure == Infrastructure::Kubernetes && parameters.bind_address().1;
     let exclusive = settings.infrastructure != Infrastructure::Kubernetes;
+    let filter_order = parameters.filter_order();
     let mut order: Vec<usize> = (0..judged.len()).filter(|i| judged[*i].ready()).collect();
     order.sort_by_key(|i| rank(judged[*i].protocol));
     let mut sockets: Vec<Building> = Vec::new();
@@ -126,16 +129,20 @@ pub(super) fn group(
             let index = existing.unwrap_or_else(|| {
                 // The name must be unique: further addresses of a Gateway add themselves to it.
                 let name = if nth == 0 { xds_name.clone() } else { format!("{xds_name}@{address}").into() };
+                let (address, listeners, chains) = (address.clone(), [].into(), [].into());
+                let settings = Arc::default();
+                let filter_order = filter_order.clone();
                 let socket = Socket {
                     key,
                     name,
-                    address: address.clone(),
+                    address,
                     exclusive,
                     ipv4_compat,
-                    settings: Arc::default(),
+                    settings,
                     telemetry: telemetry.clone(),
-                    listeners: [].into(),
-                    chains: [].into(),
+                    filter_order,
+                    listeners,
+                    chains,
                 };
                 sockets.push(Building { socket, settings: None, listeners: Vec::new(), chains: Vec::new() });
                 sockets.len() - 1

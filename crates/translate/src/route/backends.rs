@@ -12,7 +12,7 @@ use super::{
     BackendKind, Destination, Slot, filters,
     resolve::{Referrer, Resolved, resolve},
 };
-use crate::{Finding, Reader};
+use crate::{Finding, Reader, shared::Sharing};
 
 /// The backends of a rule.
 pub(super) struct Backends {
@@ -55,10 +55,10 @@ enum State {
     Invalid,
 }
 
-/// Resolves the backends of one rule.
+/// Resolves the backends of one rule. `sticky` tells that it keeps clients on one endpoint of all of them.
 pub(super) fn of_rule(
     referrer: &Referrer<'_>,
-    rule_index: u16,
+    (rule_index, sticky): (u16, bool),
     backends: &[facts::BackendRef],
     base: &str,
     reader: &mut Reader<'_>,
@@ -120,8 +120,22 @@ pub(super) fn of_rule(
         ));
         return out;
     }
+    mark_sharing(&mut weighed, sticky);
     out.plan = plan(base, weighed, invalid_status);
     out
+}
+
+/// Says which backends may share a cluster with other rules. What a reference changes on the way is said beside the
+/// cluster's name, so it could; Envoy Gateway keeps it apart. Several backends share none where one cluster has to hold
+/// them together: to keep a client on an endpoint, or to stand in for each other.
+fn mark_sharing(weighed: &mut [Weighed], sticky: bool) {
+    let alone = weighed.len() <= 1;
+    let together = !alone && (sticky || weighed.iter().any(|w| w.destination.priority > 0));
+    for w in weighed {
+        let filtered = has_filters(w);
+        let sharing = w.destination.sharing.take().filter(|_| !together && !filtered);
+        w.destination.sharing = sharing.map(|sharing| Sharing { alone, ..sharing });
+    }
 }
 
 /// Groups backends into clusters, or says which status answers instead: `invalid_status` when a reference is invalid or
@@ -209,5 +223,13 @@ fn mixed_addresses(weighed: &[Weighed]) -> bool {
 }
 
 fn nothing(region: Arc<str>, weight: u32) -> Destination {
-    Destination { region, weight, priority: 0, metadata: None, kind: BackendKind::Nothing, tls: None }
+    Destination {
+        region,
+        weight,
+        priority: 0,
+        metadata: None,
+        kind: BackendKind::Nothing,
+        tls: None,
+        sharing: None,
+    }
 }

@@ -4,7 +4,7 @@ use ir::Kind;
 use store::ObjectId;
 
 use super::{Head, RouteKind, RouteOutput, resolve::Speaks, rules};
-use crate::Reader;
+use crate::{GatewayTable, Reader};
 
 /// GRPCRoute.
 #[derive(Debug)]
@@ -20,8 +20,13 @@ impl RouteKind for GrpcRoute {
         Some(Head { meta: &route.meta, parents: &route.parents, hostnames: &route.hostnames })
     }
 
-    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
+    fn translate(
+        &self,
+        id: ObjectId,
+        reader: &mut Reader<'_>,
+        gateways: GatewayTable<'_>,
+    ) -> Option<RouteOutput> {
         let route = reader.grpc_route(id)?;
-        Some(rules::translate(&route.meta, &route.rules, Speaks::Grpc, reader))
+        Some(rules::translate(&route.meta, (&route.rules, &route.parents), Speaks::Grpc, reader, gateways))
     }
 }

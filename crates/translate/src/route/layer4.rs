@@ -13,7 +13,7 @@ use super::{
     BackendKind, ClusterPlan, Destination, Head, Layer4, Origin, RouteFindings, RouteKind, RouteOutput, Slot,
     resolve::{Referrer, Resolved, Speaks, resolve},
 };
-use crate::{Finding, Reader, TlsPart, backend_tls::INVALID_BACKEND_TLS};
+use crate::{Finding, GatewayTable, Reader, TlsPart, backend_tls::INVALID_BACKEND_TLS};
 
 /// A kind of routes of connections or datagrams.
 #[derive(Debug)]
@@ -45,7 +45,12 @@ impl RouteKind for Layer4Kind {
         (!takes).then(|| Finding::new("spec.rules", "InvalidRule", "The route must have exactly one rule"))
     }
 
-    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
+    fn translate(
+        &self,
+        id: ObjectId,
+        reader: &mut Reader<'_>,
+        _gateways: GatewayTable<'_>,
+    ) -> Option<RouteOutput> {
         let route = reader.layer4_route(id)?;
         let object = reader.object(id);
         let mut output = RouteOutput {
@@ -136,7 +141,8 @@ impl Layer4Kind {
             policies: Vec::new(),
             unresolved: Vec::new(),
         };
-        work.backends(route, &Referrer { object, namespace: route.meta.namespace, speaks }, reader);
+        let referrer = Referrer { object, namespace: route.meta.namespace, speaks, reach: None };
+        work.backends(route, &referrer, reader);
         work
     }
 }
@@ -181,11 +187,27 @@ impl Work<'_> {
                 }
             }
         }
+        if !self.has_one_backend(route) {
+            self.destinations.iter_mut().for_each(|destination| destination.sharing = None);
+        }
         // The proxy's own zone is preferred among the endpoints of one backend; several share by weight.
         if self.destinations.len() > 1 {
             self.zones = Zones::default();
         }
         self.check_dynamic();
+    }
+
+    /// True when a route refers to one backend: what it takes goes to one cluster, so several cannot be shared one by one.
+    /// Rules of a TLSRoute are taken together, so that they may refer to one backend several times.
+    fn has_one_backend(&self, route: &facts::Layer4Route) -> bool {
+        let mut all = route.rules.iter().flat_map(|rule| rule.backends.iter());
+        if self.kind.kind != Kind::TlsRoute {
+            return all.nth(1).is_none();
+        }
+        let Some(first) = all.next() else { return false };
+        let named =
+            |backend: &facts::BackendRef| (backend.backend.target.map(|t| t.id), backend.backend.port);
+        all.all(|other| named(other) == named(first))
     }
 
     /// A dynamic resolver finds the host in the SNI, so it goes with TLSRoutes alone, and with no other backend.

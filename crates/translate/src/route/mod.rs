@@ -25,9 +25,9 @@ use store::{
     facts::{Meta, ParentRef},
 };
 
-use crate::{Finding, Reader, TlsPart};
-pub(crate) use resolve::resolve_own;
+use crate::{Finding, GatewayTable, Reader, TlsPart};
 pub use resolve::{BackendKind, Destination};
+pub(crate) use resolve::{of_backend, resolve_own};
 pub use rules::filters;
 
 /// A kind of routes.
@@ -51,8 +51,14 @@ pub trait RouteKind: Sync {
         None
     }
 
-    /// Translates a route. `None` when it does not exist.
-    fn translate(&self, id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput>;
+    /// Translates a route. `None` when it does not exist. Gateways have no say in it but for Services that are there by
+    /// their cluster IP alone.
+    fn translate(
+        &self,
+        id: ObjectId,
+        reader: &mut Reader<'_>,
+        gateways: GatewayTable<'_>,
+    ) -> Option<RouteOutput>;
 }
 
 /// The kinds of routes that are built.
@@ -76,8 +82,8 @@ pub struct Head<'a> {
 }
 
 /// Translates one route. `None` when it does not exist.
-pub fn unit(id: ObjectId, reader: &mut Reader<'_>) -> Option<RouteOutput> {
-    of(reader.kind(id)?)?.translate(id, reader)
+pub fn unit(id: ObjectId, reader: &mut Reader<'_>, gateways: GatewayTable<'_>) -> Option<RouteOutput> {
+    of(reader.kind(id)?)?.translate(id, reader, gateways)
 }
 
 /// How names of a route's clusters begin: `httproute/<namespace>/<name>/rule/`.

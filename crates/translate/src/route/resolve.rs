@@ -14,8 +14,10 @@ use store::{
 };
 
 use crate::{
-    Reader,
+    Reader, SharedBackend,
     backend_tls::{self, BackendTls, INVALID_BACKEND_TLS, Unusable},
+    policy::backend_traffic::Reach,
+    shared::{AppProtocol, Sharing},
 };
 
 /// One backend of a cluster.
@@ -33,6 +35,8 @@ pub struct Destination {
     pub kind: BackendKind,
     /// TLS towards it; `None` for plain text.
     pub tls: Option<Arc<BackendTls>>,
+    /// Whose cluster it may share; `None` where the rule needs one of its own.
+    pub sharing: Option<Sharing>,
 }
 
 impl Destination {
@@ -114,6 +118,18 @@ impl Speaks {
         matches!(self, Speaks::Http | Speaks::Grpc)
     }
 
+    /// As names of shared clusters have it; `None` for what shares none.
+    fn app_protocol(self, protocol: Protocol) -> Option<AppProtocol> {
+        Some(match self {
+            Speaks::Http if protocol == Protocol::Http2 => AppProtocol::Http2,
+            Speaks::Http => AppProtocol::Http,
+            Speaks::Grpc => AppProtocol::Grpc,
+            Speaks::Bytes(Transport::Tcp) => AppProtocol::Tcp,
+            Speaks::Bytes(Transport::Udp) => AppProtocol::Udp,
+            Speaks::Encrypted | Speaks::Itself => return None,
+        })
+    }
+
     fn protocol(self) -> Protocol {
         match self {
             Speaks::Http | Speaks::Bytes(_) | Speaks::Encrypted | Speaks::Itself => Protocol::Http1,
@@ -169,6 +185,8 @@ pub(super) struct Referrer<'a> {
     pub object: &'a ObjectRef,
     pub namespace: NameId,
     pub speaks: Speaks,
+    /// How the Services of a rule of requests are reached; `None` where it does not matter whether they have endpoints.
+    pub reach: Option<Reach<'a>>,
 }
 
 /// Resolves one reference of a route to a backend.
@@ -184,7 +202,7 @@ pub(super) fn resolve(
     }
     let Some(target) = backend.target else { return Err(unknown_kind(backend)) };
     let named = reader.object(target.id);
-    let Referrer { object, namespace, speaks } = referrer;
+    let Referrer { object, namespace, speaks, reach } = referrer;
     if target.namespace != *namespace
         && !reader.granted((object.kind.group(), object.kind.name()), &object.namespace, target)
     {
@@ -196,7 +214,9 @@ pub(super) fn resolve(
             ),
         ));
     }
-    Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight }.resolve(reader)
+    let wanted =
+        Wanted { id: target.id, named: &named, port: backend.port, speaks: *speaks, weight, reach: *reach };
+    wanted.resolved(reader)
 }
 
 /// Resolves a reference of the proxies' own, such as that to a collector. It needs no grant: who writes parameters of
@@ -212,13 +232,40 @@ pub(crate) fn resolve_own(
     let unusable = |Problem { message, policy, .. }| Unusable { message, policy };
     let Some(target) = backend.target else { return Err(unusable(unknown_kind(backend))) };
     let named = reader.object(target.id);
-    let wanted = Wanted { id: target.id, named: &named, port: backend.port, speaks: Speaks::Itself, weight };
-    let destination = wanted.resolve(reader).map_err(unusable)?.destination;
+    let wanted = Wanted {
+        id: target.id,
+        named: &named,
+        port: backend.port,
+        speaks: Speaks::Itself,
+        weight,
+        reach: None,
+    };
+    let destination = wanted.resolved(reader).map_err(unusable)?.destination;
     if destination.kind == BackendKind::DynamicResolver {
         let message = format!("{named} is a DynamicResolver, which only requests of clients can go to");
         return Err(Unusable { message, policy: destination.policy() });
     }
     Ok(destination)
+}
+
+/// A backend as all users of its shared cluster see it; the region is for the caller to fill. `None` when it cannot be
+/// used: then it has no users.
+pub(crate) fn of_backend(
+    shared: &SharedBackend,
+    reader: &mut Reader<'_>,
+) -> Option<(Destination, Protocol, Zones)> {
+    let speaks = match shared.protocol {
+        AppProtocol::Http | AppProtocol::Http2 => Speaks::Http,
+        AppProtocol::Grpc => Speaks::Grpc,
+        AppProtocol::Tcp => Speaks::Bytes(Transport::Tcp),
+        AppProtocol::Udp => Speaks::Bytes(Transport::Udp),
+    };
+    let named = reader.object(shared.backend);
+    let port = Some(shared.port).filter(|port| *port > 0);
+    // Its users have seen to it that it can be reached.
+    let wanted = Wanted { id: shared.backend, named: &named, port, speaks, weight: 1, reach: None };
+    let Resolved { destination, protocol, zones, .. } = wanted.resolved(reader).ok()?;
+    Some((destination, protocol, zones))
 }
 
 /// A reference to what no backend can be.
@@ -258,15 +305,21 @@ struct Wanted<'a> {
     port: Option<u16>,
     speaks: Speaks,
     weight: u32,
+    reach: Option<Reach<'a>>,
 }
 
 impl Wanted<'_> {
-    fn resolve(&self, reader: &mut Reader<'_>) -> Result<Resolved, Problem> {
+    fn resolved(&self, reader: &mut Reader<'_>) -> Result<Resolved, Problem> {
         match self.named.kind {
             Kind::Service => self.service(reader),
             Kind::ServiceImport => self.service_import(reader),
             _ => self.backend(reader),
         }
+    }
+
+    fn sharing(&self, protocol: Protocol) -> Option<Sharing> {
+        let (backend, port) = (self.id, self.port.unwrap_or(0));
+        Some(Sharing { backend, port, protocol: self.speaks.app_protocol(protocol)?, alone: true })
     }
 
     fn is_missing(&self) -> Problem {
@@ -291,6 +344,8 @@ impl Wanted<'_> {
         // Envoy Gateway's own value, from before there were standard ones. It says nothing that a GRPCRoute has not said.
         if port.app_protocol.as_deref() == Some("grpc") && self.speaks == Speaks::Http {
             resolved.protocol = Protocol::Http2;
+            resolved.destination.sharing =
+                resolved.destination.sharing.map(|s| Sharing { protocol: AppProtocol::Grpc, ..s });
             resolved.warning = Some(Warning {
                 reason: "DeprecatedValue",
                 message: format!(
@@ -328,7 +383,7 @@ impl Wanted<'_> {
             annotations: meta.annotations.clone(),
         };
         Ok(Resolved {
-            destination: self.destination(metadata, kind, tls),
+            destination: self.destination(metadata, kind, tls, protocol),
             protocol,
             zones: Zones::default(),
             warning: None,
@@ -340,8 +395,12 @@ impl Wanted<'_> {
         metadata: Metadata,
         kind: BackendKind,
         tls: Option<Arc<BackendTls>>,
+        protocol: Protocol,
     ) -> Destination {
+        // A dynamic resolver has no endpoints that rules could share.
+        let sharing = self.sharing(protocol).filter(|_| kind != BackendKind::DynamicResolver);
         Destination {
+            sharing,
             region: "".into(),
             weight: self.weight,
             priority: 0,
@@ -363,10 +422,24 @@ impl Wanted<'_> {
         })
     }
 
+    fn has_cluster_ip(&self, reader: &mut Reader<'_>) -> bool {
+        match self.named.kind {
+            Kind::Service => {
+                let service = reader.service(self.id);
+                service.is_some_and(|service| matches!(service.kind, ServiceKind::ClusterIp(Some(_))))
+            }
+            _ => reader.service_import(self.id).is_some_and(|import| import.address.is_some()),
+        }
+    }
+
     /// The endpoints of a port of a Service or ServiceImport.
     fn endpoints(&self, port: &ServicePort, reader: &mut Reader<'_>) -> Result<BackendKind, Problem> {
         // There is no answer to give in the place of a backend's to a connection: it is closed, or goes to another backend.
-        if self.speaks.has_requests() && self.weight > 0 && !reader.available(self.id, &port.name) {
+        if let Some(reach) = self.reach
+            && self.weight > 0
+            && !reader.available(self.id, &port.name)
+            && !(self.has_cluster_ip(reader) && reach.by_cluster_ip(reader))
+        {
             return Err(Problem {
                 reason: "EndpointsNotFound",
                 message: format!("{} has no endpoints for port {}", self.named, port.port),
@@ -481,7 +554,7 @@ impl Wanted<'_> {
             None => self.speaks.protocol(),
         };
         let priority = u32::from(backend.fallback);
-        let destination = Destination { priority, ..self.destination(metadata, kind, tls) };
+        let destination = Destination { priority, ..self.destination(metadata, kind, tls, protocol) };
         Ok(Resolved { destination, protocol, zones: Zones::default(), warning: None })
     }
 }

@@ -9,7 +9,7 @@ use ir::{
 };
 use store::{
     ObjectId,
-    facts::{self, Meta},
+    facts::{self, Meta, ParentRef},
 };
 
 use super::{
@@ -18,20 +18,23 @@ use super::{
     matches,
     resolve::{Referrer, Resolved, Speaks, resolve},
 };
-use crate::{Finding, Reader, TlsPart};
+use crate::{Finding, GatewayTable, Reader, TlsPart, policy::backend_traffic::Reach};
 
 /// Translates the rules of one route; `speaks` tells what its requests are.
 pub(super) fn translate(
     meta: &Meta,
-    rules: &[facts::Rule],
+    (rules, parents): (&[facts::Rule], &[ParentRef]),
     speaks: Speaks,
     reader: &mut Reader<'_>,
+    gateways: GatewayTable<'_>,
 ) -> RouteOutput {
     let object = reader.object(meta.id);
     let mut work = Work {
         prefix: super::rule_prefix(&object),
         object: &object,
         meta,
+        parents,
+        gateways,
         speaks,
         plans: Vec::new(),
         policies: Vec::new(),
@@ -86,6 +89,8 @@ struct Work<'a> {
     prefix: String,
     object: &'a ObjectRef,
     meta: &'a Meta,
+    parents: &'a [ParentRef],
+    gateways: GatewayTable<'a>,
     speaks: Speaks,
     plans: Vec<ClusterPlan>,
     policies: Vec<ObjectId>,
@@ -93,8 +98,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn referrer(&self) -> Referrer<'_> {
-        Referrer { object: self.object, namespace: self.meta.namespace, speaks: self.speaks }
+    /// A rule as it refers to backends.
+    fn referrer<'r>(&'r self, rule: Option<&'r str>) -> Referrer<'r> {
+        let (parents, gateways) = (self.parents, self.gateways);
+        Referrer {
+            object: self.object,
+            namespace: self.meta.namespace,
+            speaks: self.speaks,
+            reach: Some(Reach { route: self.meta.id, rule, parents, gateways }),
+        }
     }
 
     /// One rule; an error is why it is not served at all.
@@ -151,7 +163,7 @@ impl Work<'_> {
         for (i, filter) in (0u16..).zip(facts) {
             let facts::Filter::Mirror { backend, fraction } = filter else { continue };
             let field = format!("spec.rules[{index}].filters[{i}].requestMirror.backendRef");
-            let resolved = resolve(&self.referrer(), backend, 1, None, reader);
+            let resolved = resolve(&self.referrer(section.as_deref()), backend, 1, None, reader);
             let finding =
                 |reason, message| Finding::new(field, reason, format!("Mirror of rule {index}: {message}"));
             let (destination, protocol, zones) = match resolved {
@@ -181,8 +193,13 @@ impl Work<'_> {
                 metadata: None,
                 protocol,
                 zones,
-                destinations: [Destination { region: format!("{name}/backend/-1").into(), ..destination }]
-                    .into(),
+                // Copies are counted apart from what is answered.
+                destinations: [Destination {
+                    region: format!("{name}/backend/-1").into(),
+                    sharing: None,
+                    ..destination
+                }]
+                .into(),
             });
             let (numerator, denominator) = fraction.map_or((None, 100), |(n, d)| (Some(n), d));
             mirrors.push(Mirror { cluster: name, numerator, denominator });
@@ -199,7 +216,13 @@ impl Work<'_> {
         reader: &mut Reader<'_>,
     ) -> Result<Target, u16> {
         let base = format!("{}{index}", self.prefix);
-        let backends = backends::of_rule(&self.referrer(), index, &rule.backends, &base, reader);
+        let backends = backends::of_rule(
+            &self.referrer(rule.name.as_deref()),
+            (index, rule.session.is_some()),
+            &rule.backends,
+            &base,
+            reader,
+        );
         self.findings.unresolved.extend(backends.unresolved);
         self.findings.unavailable.extend(backends.unavailable);
         self.findings.warnings.extend(backends.warnings);

@@ -115,7 +115,7 @@ fn given(host: &str, port: i32, region: Arc<str>, field: &str) -> Result<Destina
         Err(_) => Address::Host(host.into(), port),
     };
     let kind = BackendKind::Address(address);
-    Ok(Destination { region, weight: 1, priority: 0, metadata: None, kind, tls: None })
+    Ok(Destination { region, weight: 1, priority: 0, metadata: None, kind, tls: None, sharing: None })
 }
 
 /// Envoy resolves host names in clusters of a type of its own, which cannot hold Unix sockets.

@@ -115,7 +115,7 @@ pub fn cluster(cluster: &Cluster) -> Vec<u8> {
     };
     protocol_options(&mut fields, cluster, way);
     if let Some(of_user) = &cluster.metadata {
-        metadata::field(&mut fields, METADATA, of_user);
+        metadata::with_policies(&mut fields, METADATA, of_user, &cluster.policies);
     }
     fields.into_bytes()
 }

@@ -1,6 +1,6 @@
 //! The HTTP connection manager and its filters.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use envoy_api::{
     access_log::AccessLog,
@@ -26,7 +26,8 @@ use ir::{
 };
 
 use super::{
-    config_source, downstream, limits, misdirected, rate_limit, response, telemetry::Encoded, wire::Fields,
+    config_source, downstream, filter_order, limits, misdirected, rate_limit, response, telemetry::Encoded,
+    wire::Fields,
 };
 
 /// Filter that a route's CORS policy is for.
@@ -35,6 +36,9 @@ pub(super) const CORS_FILTER: &str = "envoy.filters.http.cors";
 pub(super) const SESSION_FILTER: &str = "envoy.filters.http.stateful_session";
 /// Filter that keeps routes to a dynamic resolver from reaching the proxy itself.
 pub(super) const LOOPBACK_FILTER: &str = "envoy.filters.http.rbac.dfp_loopback_deny";
+
+const GRPC_WEB_FILTER: &str = "envoy.filters.http.grpc_web";
+const GRPC_STATISTICS_FILTER: &str = "envoy.filters.http.grpc_stats";
 
 /// Adds the fields of an HTTP connection manager that gets its routes by RDS.
 pub(super) fn connection_manager(fields: &mut Fields, http: &Http, telemetry: &Encoded) {
@@ -59,23 +63,12 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http, telemetry: &E
     if http.notes_connection {
         fields.raw(&misdirected::NOTE);
     }
-    // The set is in the order in which filters act. What is the listener's own stands in between; filters that compress and
-    // the router come last.
-    let (overrides, others): (Vec<&Filter>, Vec<&Filter>) =
-        http.filters.iter().partition(|f| matches!(f, Filter::CustomResponse(_)));
-    let (early, others): (Vec<&Filter>, Vec<&Filter>) =
-        others.into_iter().partition(|f| matches!(f, Filter::Fault | Filter::Cors));
-    filters(fields, &overrides);
-    if let Some(path) = &settings.health_check {
-        fields.raw(&encoded(downstream::health_check(path)));
+    let mut all = in_order(http);
+    for moved in http.order.iter() {
+        filter_order::apply(moved, &mut all);
     }
-    filters(fields, &early);
-    if !settings.late.is_empty() {
-        fields.raw(&encoded(downstream::late(&settings.late)));
-    }
-    filters(fields, &others);
-    for compressor in limits::compressor_filters(&http.filters) {
-        fields.raw(&encoded(compressor));
+    for (_, bytes) in &all {
+        fields.raw(bytes);
     }
     if settings.envoy_headers || !telemetry.upstream.is_empty() {
         fields.raw(&encoded(router(settings.envoy_headers, telemetry.upstream.clone())));
@@ -84,33 +77,64 @@ pub(super) fn connection_manager(fields: &mut Fields, http: &Http, telemetry: &E
     }
 }
 
-fn filters(fields: &mut Fields, filters: &[&Filter]) {
+/// An encoded filter with its name.
+type Named = (Cow<'static, str>, Cow<'static, [u8]>);
+
+/// The filters of a connection manager, but for the router, which stays the last, in the order in which they act by
+/// themselves. The set is in this order; what is the listener's own stands in between, and filters that compress come
+/// last.
+fn in_order(http: &Http) -> Vec<Named> {
+    let settings = &*http.settings;
+    let (overrides, others): (Vec<&Filter>, Vec<&Filter>) =
+        http.filters.iter().partition(|f| matches!(f, Filter::CustomResponse(_)));
+    let (early, others): (Vec<&Filter>, Vec<&Filter>) =
+        others.into_iter().partition(|f| matches!(f, Filter::Fault | Filter::Cors));
+    let mut all = Vec::new();
+    filters(&mut all, &overrides);
+    all.extend(settings.health_check.as_ref().map(|path| made(downstream::health_check(path))));
+    filters(&mut all, &early);
+    if !settings.late.is_empty() {
+        all.push(made(downstream::late(&settings.late)));
+    }
+    filters(&mut all, &others);
+    all.extend(limits::compressor_filters(&http.filters).into_iter().map(made));
+    all
+}
+
+fn made(filter: HttpFilter) -> Named {
+    (filter.name.clone().into(), encoded(filter).into())
+}
+
+fn filters(all: &mut Vec<Named>, filters: &[&Filter]) {
     let mut named: Option<&str> = None;
     let mut buffered = false;
     for filter in filters {
-        match filter {
+        let (name, bytes): (&'static str, &'static [u8]) = match filter {
             // A policy that is merged over several others may have several forms; Envoy knows filters by name.
-            Filter::CustomResponse(overrides) if named == Some(&*overrides.policy) => {}
+            Filter::CustomResponse(overrides) if named == Some(&*overrides.policy) => continue,
             Filter::CustomResponse(overrides) => {
                 named = Some(&*overrides.policy);
-                fields.raw(&encoded(response::response_filter(overrides)));
+                all.push(made(response::response_filter(overrides)));
+                continue;
             }
-            Filter::Fault => fields.raw(&FAULT),
-            Filter::Cors => fields.raw(&CORS),
-            Filter::SessionPersistence => fields.raw(&SESSION),
-            Filter::Buffer(_) if buffered => {}
+            Filter::Fault => (limits::FAULT_FILTER, &FAULT),
+            Filter::Cors => (CORS_FILTER, &CORS),
+            Filter::SessionPersistence => (SESSION_FILTER, &SESSION),
+            Filter::Buffer(_) if buffered => continue,
             Filter::Buffer(limit) => {
                 buffered = true;
-                fields.raw(&encoded(limits::buffer_filter(*limit)));
+                all.push(made(limits::buffer_filter(*limit)));
+                continue;
             }
-            Filter::LoopbackGuard => fields.raw(&LOOPBACK),
-            Filter::LocalRateLimit => fields.raw(&LOCAL_LIMIT),
-            Filter::RequestBandwidth => fields.raw(&REQUEST_BANDWIDTH),
-            Filter::ResponseBandwidth => fields.raw(&RESPONSE_BANDWIDTH),
-            Filter::GrpcWeb => fields.raw(&GRPC_WEB),
-            Filter::GrpcStatistics => fields.raw(&GRPC_STATISTICS),
-            Filter::Compressor(_) => {}
-        }
+            Filter::LoopbackGuard => (LOOPBACK_FILTER, &LOOPBACK),
+            Filter::LocalRateLimit => (rate_limit::LOCAL_LIMIT_FILTER, &LOCAL_LIMIT),
+            Filter::RequestBandwidth => (limits::REQUEST_BANDWIDTH_FILTER, &REQUEST_BANDWIDTH),
+            Filter::ResponseBandwidth => (limits::RESPONSE_BANDWIDTH_FILTER, &RESPONSE_BANDWIDTH),
+            Filter::GrpcWeb => (GRPC_WEB_FILTER, &GRPC_WEB),
+            Filter::GrpcStatistics => (GRPC_STATISTICS_FILTER, &GRPC_STATISTICS),
+            Filter::Compressor(_) => continue,
+        };
+        all.push((name.into(), bytes.into()));
     }
 }
 
@@ -175,8 +199,7 @@ static SESSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
 static LOOPBACK: LazyLock<Vec<u8>> =
     LazyLock::new(|| encoded(filter(LOOPBACK_FILTER, any(&Rbac::default()))));
 
-static GRPC_WEB: LazyLock<Vec<u8>> =
-    LazyLock::new(|| encoded(filter("envoy.filters.http.grpc_web", any(&GrpcWeb {}))));
+static GRPC_WEB: LazyLock<Vec<u8>> = LazyLock::new(|| encoded(filter(GRPC_WEB_FILTER, any(&GrpcWeb {}))));
 
 static GRPC_STATISTICS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let statistics = GrpcStats {
@@ -184,7 +207,7 @@ static GRPC_STATISTICS: LazyLock<Vec<u8>> = LazyLock::new(|| {
         per_method_stat_specifier: boolean(true).map(PerMethodStatSpecifier::StatsForAllMethods),
         ..Default::default()
     };
-    encoded(filter("envoy.filters.http.grpc_stats", any(&statistics)))
+    encoded(filter(GRPC_STATISTICS_FILTER, any(&statistics)))
 });
 
 /// What connection managers have of which nothing else is said.

@@ -18,17 +18,21 @@ const FILTER_METADATA: u32 = 1;
 
 /// Adds a field of type `envoy.config.core.v3.Metadata`.
 pub(super) fn field(fields: &mut Fields, tag: u32, metadata: &Metadata) {
-    with_policy(fields, tag, metadata, None);
+    with_policies(fields, tag, metadata, &[]);
 }
 
-/// The same for what a policy has a say in. Members of each struct come in the order of their names.
-pub(super) fn with_policy(fields: &mut Fields, tag: u32, metadata: &Metadata, policy: Option<&ObjectRef>) {
+/// The same for what policies have a say in. Members of each struct come in the order of their names.
+pub(super) fn with_policies(fields: &mut Fields, tag: u32, metadata: &Metadata, policies: &[ObjectRef]) {
     fields.nested(tag, |message| {
         message.map_entry(FILTER_METADATA, NAMESPACE, |namespace| {
-            if let Some(policy) = policy {
-                namespace.map_entry(STRUCT_FIELDS, "policies", |policies| {
-                    policies.nested(VALUE_LIST, |list| {
-                        list.nested(LIST_VALUES, |value| value.nested(VALUE_STRUCT, |o| object(o, policy)));
+            if !policies.is_empty() {
+                namespace.map_entry(STRUCT_FIELDS, "policies", |field| {
+                    field.nested(VALUE_LIST, |list| {
+                        for policy in policies {
+                            list.nested(LIST_VALUES, |value| {
+                                value.nested(VALUE_STRUCT, |o| object(o, policy));
+                            });
+                        }
                     });
                 });
             }

@@ -14,6 +14,7 @@ mod config_source;
 mod cors;
 mod downstream;
 mod endpoints;
+mod filter_order;
 mod forward;
 mod hash;
 mod headers;

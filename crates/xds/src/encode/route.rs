@@ -314,7 +314,8 @@ fn field(rule: &Rule, policy: Option<&ObjectRef>, route: &Route, rest: impl FnOn
     let mut fields = Fields::with_capacity(512);
     fields.nested(ROUTES, |message| {
         message.message(route);
-        metadata::with_policy(message, ROUTE_METADATA, &rule.metadata, policy);
+        let policies = policy.map(std::slice::from_ref).unwrap_or_default();
+        metadata::with_policies(message, ROUTE_METADATA, &rule.metadata, policies);
         rest(message);
     });
     fields.into_bytes()

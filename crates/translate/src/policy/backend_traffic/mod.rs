@@ -5,9 +5,11 @@ mod cluster;
 pub(crate) mod health;
 pub mod layer4;
 mod limits;
+pub mod merging;
 mod rate_limit;
 mod response;
 mod route;
+mod routing;
 pub(crate) mod telemetry;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
@@ -16,19 +18,21 @@ use api::{ClusterSettings, Duration as Text, backendtrafficpolicy::BackendTraffi
 use ir::{
     Kind,
     listener::HttpFilter,
-    route::{Action, Rule, Target, WeightedCluster},
+    route::{Action, Rule, Target},
     traffic::{ClusterTraffic, RouteTraffic},
 };
 use patch::{ListMerge, MergeKeys};
 use serde_json::Value;
+use store::ObjectId;
 
 use super::{Policies, PolicyKind, Settings, Source};
 use crate::{
-    AttachListener, ClusterKey, ClusterPlan, DefaultHosts, Finding, Reader, Slot,
+    AttachListener, Binding, ClusterPlan, DefaultHosts, Finding, PlanKey, Reader, SharedBackend, Slot,
     reader::{AttachTable, GatewayTable, RouteTable},
     route::{self as routes, BackendKind, Destination},
 };
 pub(super) use cluster::{http2, keepalive};
+pub(crate) use routing::Reach;
 
 /// The kind.
 pub const KIND: Kind = Kind::BackendTrafficPolicy;
@@ -40,13 +44,6 @@ pub struct Traffic {
     pub cluster: ClusterTraffic,
     /// Of routes.
     pub route: RouteTraffic,
-}
-
-impl Traffic {
-    /// Whether zones of endpoints count.
-    pub fn by_zone(&self) -> bool {
-        self.cluster.load_balancer.as_ref().is_some_and(|balancer| balancer.zones.by_zone())
-    }
 }
 
 /// BackendTrafficPolicy.
@@ -144,66 +141,129 @@ pub struct Tables<'a> {
     pub hosts: DefaultHosts<'a>,
 }
 
-/// How listeners of a Gateway use the backends of a rule.
-#[derive(Clone, Debug)]
-pub struct Use<'a> {
-    /// Each backend has a cluster of its own.
-    pub split: bool,
-    /// What a policy says of the clusters.
-    pub traffic: Cow<'a, ClusterTraffic>,
+/// How the proxies of a fleet use the backends of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Uses<'a> {
+    /// Clusters of the rule's own.
+    pub own: Vec<Own<'a>>,
+    /// Backends whose clusters it shares; one may be here more than once.
+    pub shared: Vec<SharedBackend>,
 }
 
-/// How the proxies of a Gateway use the clusters of a plan: at most once as a whole and once split. Of several listeners
-/// that use them in one way, the first decides, as with Envoy Gateway. A policy that cannot be applied says nothing:
-/// requests that it is for are answered with an error.
-pub fn uses<'a>(key: ClusterKey, reader: &mut Reader<'_>, tables: Tables<'a>) -> Vec<Use<'a>> {
-    let unsaid = || Use { split: false, traffic: Cow::Owned(ClusterTraffic::default()) };
-    let Some(plan) = tables.routes.plan(reader, key.plan) else { return Vec::new() };
-    let rule = (key.plan.route, plan.section.as_deref());
-    let parents = tables.attached.parents(reader, key.plan.route).iter();
-    let mut listeners: Vec<&AttachListener> = parents
-        .filter(|p| p.fleet == key.fleet)
-        .flat_map(|p| p.bindings.iter())
-        .filter_map(|binding| tables.gateways.listener(reader, key.fleet, binding.listener))
-        .collect();
-    listeners.sort_unstable_by_key(|listener| &listener.place);
-    listeners.dedup_by_key(|listener| listener.id);
-    let kind = reader.kind(key.plan.route).and_then(routes::of);
-    if kind.is_some_and(|kind| kind.is_layer4()) {
-        let said = listeners.first().map(|listener| {
-            let layers = tables.policies.all_of_rule(KIND, rule, listener, reader);
-            layer4::merged(&layers, reader.kind(key.plan.route) == Some(Kind::UdpRoute))
-        });
-        return vec![Use { split: false, traffic: Cow::Owned(said.unwrap_or_default()) }];
-    }
-    let mut uses: Vec<Use<'a>> = Vec::with_capacity(1);
+/// A cluster of a rule's own.
+#[derive(Clone, Debug)]
+pub struct Own<'a> {
+    /// The backend that it is for, by its index; `None` for all.
+    pub backend: Option<usize>,
+    /// What a policy says of it.
+    pub traffic: Cow<'a, ClusterTraffic>,
+    /// The first listener that uses it, with the hosts that the route answers there.
+    pub on: Option<(&'a AttachListener, &'a Binding)>,
+}
+
+/// How the proxies of a fleet use the clusters of a plan: as a whole, split, not at all. Of several listeners that use a
+/// cluster, the first decides, as with Envoy Gateway. A policy that cannot be applied says nothing: requests that it is
+/// for are answered with an error. Empty when the route no longer needs the plan.
+pub fn uses<'a>(fleet: ObjectId, key: PlanKey, reader: &mut Reader<'_>, tables: Tables<'a>) -> Uses<'a> {
+    let mut uses = Uses::default();
+    let Some(plan) = tables.routes.plan(reader, key) else { return uses };
     // Copies of requests are nobody's traffic.
-    let mirror = matches!(key.plan.slot, Slot::Mirror(_));
-    for listener in listeners.into_iter().filter(|_| !mirror) {
-        let applied = tables.policies.of_rule(KIND, rule, listener, reader);
-        let version = applied.map(|applied| applied.version).filter(|version| version.findings.is_empty());
-        let this = match version.and_then(|version| version.get::<Traffic>()) {
-            Some(traffic) => Use {
-                split: key.plan.slot == Slot::Rule && splits(traffic, plan),
-                traffic: Cow::Borrowed(&traffic.cluster),
-            },
-            None => unsaid(),
+    let mirror = matches!(key.slot, Slot::Mirror(_));
+    let rule = (key.route, plan.section.as_deref());
+    for on in listeners(fleet, key.route, reader, tables) {
+        let listener = on.0;
+        let terms = if mirror || key.slot == Slot::PassedThrough {
+            None
+        } else {
+            merging::terms(rule, listener, reader, (tables.gateways, tables.policies))
         };
-        if uses.iter().all(|other| other.split != this.split) {
-            uses.push(this);
+        let shared = terms.map(|terms| shared(&terms, plan, rule.0, reader)).unwrap_or_default();
+        let apart: Vec<usize> =
+            (0..plan.destinations.len()).filter(|i| shared.get(*i) != Some(&true)).collect();
+        let backends = plan.destinations.iter().zip(&shared).filter(|(_, shared)| **shared);
+        uses.shared.extend(backends.filter_map(|(d, _)| Some(d.sharing?.with())));
+        if apart.is_empty() && !plan.destinations.is_empty() {
+            continue;
+        }
+        let traffic = if mirror { Cow::default() } else { traffic(rule, listener, reader, tables) };
+        let split =
+            apart.len() < plan.destinations.len() || (key.slot == Slot::Rule && splits(&traffic, plan));
+        let backends = if split { apart.into_iter().map(Some).collect() } else { vec![None] };
+        for backend in backends {
+            if uses.own.iter().all(|other| other.backend != backend) {
+                uses.own.push(Own { backend, traffic: traffic.clone(), on: Some(on) });
+            }
         }
     }
-    if uses.is_empty() {
-        uses.push(unsaid());
+    if uses.own.is_empty() && uses.shared.is_empty() {
+        uses.own.push(Own { backend: None, traffic: Cow::default(), on: None });
     }
     uses
 }
 
+/// The listeners of a fleet that a route is on, in their order, each with the hosts that the route answers there.
+fn listeners<'a>(
+    fleet: ObjectId,
+    route: ObjectId,
+    reader: &mut Reader<'_>,
+    tables: Tables<'a>,
+) -> Vec<(&'a AttachListener, &'a Binding)> {
+    let parents = tables.attached.parents(reader, route);
+    let bindings = parents.iter().filter(|p| p.fleet == fleet).flat_map(|p| p.bindings.iter());
+    let mut listeners: Vec<(&AttachListener, &Binding)> =
+        bindings.filter_map(|b| Some((tables.gateways.listener(reader, fleet, b.listener)?, b))).collect();
+    listeners.sort_by_key(|(listener, _)| &listener.place);
+    listeners.dedup_by_key(|(listener, _)| listener.id);
+    listeners
+}
+
+/// Which backends of a plan share clusters, by index. What a route of connections or datagrams takes goes to one
+/// cluster: that of all its backends, or its own.
+fn shared(
+    terms: &merging::Terms<'_>,
+    plan: &ClusterPlan,
+    route: ObjectId,
+    reader: &mut Reader<'_>,
+) -> Vec<bool> {
+    if is_layer4(route, reader) {
+        return vec![terms.of_all(plan, reader).is_some(); plan.destinations.len()];
+    }
+    plan.destinations.iter().map(|destination| terms.shared(destination, reader).is_some()).collect()
+}
+
+fn is_layer4(route: ObjectId, reader: &Reader<'_>) -> bool {
+    reader.kind(route).and_then(routes::of).is_some_and(|kind| kind.is_layer4())
+}
+
+/// What policies say of the clusters of a rule on a listener.
+fn traffic<'a>(
+    rule: (ObjectId, Option<&str>),
+    listener: &AttachListener,
+    reader: &mut Reader<'_>,
+    tables: Tables<'a>,
+) -> Cow<'a, ClusterTraffic> {
+    if is_layer4(rule.0, reader) {
+        let layers = tables.policies.all_of_rule(KIND, rule, listener, reader);
+        return Cow::Owned(layer4::merged(&layers, reader.kind(rule.0) == Some(Kind::UdpRoute)));
+    }
+    let applied = tables.policies.of_rule(KIND, rule, listener, reader);
+    let version = applied.map(|applied| applied.version).filter(|version| version.findings.is_empty());
+    match version.and_then(|version| version.get::<Traffic>()) {
+        Some(traffic) => Cow::Borrowed(&traffic.cluster),
+        None => Cow::default(),
+    }
+}
+
 /// Whether each backend of a plan has a cluster of its own: zones count within a backend, weights between backends, and
 /// a cluster has one weight for a locality. Backends that stand in for others must share the others' cluster.
-pub fn splits(traffic: &Traffic, plan: &ClusterPlan) -> bool {
+fn splits(traffic: &ClusterTraffic, plan: &ClusterPlan) -> bool {
     let plain = |d: &Destination| d.priority == 0 && d.kind != BackendKind::DynamicResolver;
-    traffic.by_zone() && plan.destinations.iter().all(plain)
+    by_zone(traffic) && plan.destinations.iter().all(plain)
+}
+
+/// Whether zones of endpoints count.
+fn by_zone(traffic: &ClusterTraffic) -> bool {
+    traffic.load_balancer.as_ref().is_some_and(|balancer| balancer.zones.by_zone())
 }
 
 /// HTTP filters that a listener needs for what a policy says of a rule.
@@ -221,18 +281,31 @@ pub fn filters(traffic: &RouteTraffic, rule: &Rule) -> impl Iterator<Item = Http
     plain.into_iter().flatten().chain(traffic.compressors.clone().into_iter().map(HttpFilter::Compressor))
 }
 
-/// A rule as it is served where each of its backends has a cluster of its own.
-pub fn split(rule: &Rule, plan: &ClusterPlan) -> Rule {
-    let mut rule = rule.clone();
-    if let Action::Forward(forward) = &mut rule.action {
-        let clusters = plan.destinations.iter().map(|destination| WeightedCluster {
-            name: destination.region.clone(),
-            weight: destination.weight,
-            request_headers: Default::default(),
-            response_headers: Default::default(),
-            host_rewrite: None,
-        });
-        forward.target = Target::Weighted { clusters: clusters.collect(), missing_status: None };
+/// A rule as it is served on a listener, where its clusters are others than the route by itself has; `None` where they
+/// are not. `said` is what a policy says of the rule.
+pub fn served(
+    rule: &Rule,
+    said: Option<&Traffic>,
+    (route, listener): (ObjectId, &AttachListener),
+    reader: &mut Reader<'_>,
+    (gateways, table, policies): (GatewayTable<'_>, RouteTable<'_>, Policies<'_>),
+) -> Option<Rule> {
+    let Action::Forward(forward) = &rule.action else { return None };
+    let by_zone = said.is_some_and(|said| by_zone(&said.cluster));
+    if listener.on_routes.merging.is_some() {
+        let section = (route, rule.metadata.section.as_deref());
+        if let Some(terms) = merging::terms(section, listener, reader, (gateways, policies)) {
+            let plans = table.plans_of(reader, route, rule.index);
+            if let Some(target) = merging::target(&forward.target, plans, by_zone, &terms, reader) {
+                return Some(merging::with_target(rule, target));
+            }
+        }
     }
-    rule
+    if !by_zone || !matches!(forward.target, Target::Cluster(_)) {
+        return None;
+    }
+    let plan = table.plan(reader, PlanKey { route, rule: rule.index, slot: Slot::Rule })?;
+    let clusters = || plan.destinations.iter().map(merging::weighted).collect();
+    splits(&said?.cluster, plan)
+        .then(|| merging::with_target(rule, Target::Weighted { clusters: clusters(), missing_status: None }))
 }

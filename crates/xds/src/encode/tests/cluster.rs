@@ -22,6 +22,7 @@ pub(super) fn eds(name: &str) -> Cluster {
         zones: Zones::LocalityWeighted,
         tls: [].into(),
         traffic: Default::default(),
+        policies: [].into(),
         health_host: text(""),
         statistics: Default::default(),
         stat_name: None,

@@ -17,6 +17,7 @@ pub(super) fn http(name: &str, stat_prefix: &str, filters: BTreeSet<HttpFilter>)
         route_configuration: text(name),
         stat_prefix: text(stat_prefix),
         filters,
+        order: [].into(),
         notes_connection: false,
         by_quic: false,
         settings: Arc::default(),
