@@ -94,7 +94,17 @@ fn preflights_are_not_redirected() {
     let redirect =
         Redirect { scheme: None, hostname: None, path: None, port: RedirectPort::OfListener, status: 302 };
     let rule = Rule { cors: Some(cors()), ..rule(Action::Redirect(redirect)) };
-    assert_eq!(preflight(&rule, &get()).unwrap()["directResponse"], json!({"status": 500}));
+    // The filter answers them, and acts on routes to clusters alone.
+    for method in [None, Some(text("GET")), Some(text("OPTIONS"))] {
+        let found = preflight(&rule, &RouteMatch { method, ..get() }).unwrap();
+        assert_eq!(
+            found["route"],
+            json!({
+                "cluster": "invalid-backend-cluster", "clusterNotFoundResponseCode": "INTERNAL_SERVER_ERROR",
+            })
+        );
+        assert!(found["typedPerFilterConfig"]["envoy.filters.http.cors"].is_object());
+    }
 }
 
 #[test]
