@@ -1,10 +1,10 @@
 //! Endpoints that are sick: who finds out, how long they get nothing, and who stands in for them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use e2e::{Backends, eventually, manifest as m};
+use e2e::{Backends, Loop, eventually, manifest as m};
 
-use crate::stage::{Stage, policy, pool};
+use crate::stage::{Stage, pool};
 
 /// Requests of one look.
 const LOOK: usize = 20;
@@ -75,7 +75,10 @@ async fn an_endpoint_that_fails_gets_nothing_for_a_while() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checks_find_the_sick_and_the_well() {
     let backends = Backends::start(&["a", "b"]).await;
-    let pool = both(&backends).replacen("spec:\n", "spec:\n  appProtocols: [gateway.envoyproxy.io/h2c]\n", 1);
+    // Checks by gRPC need HTTP/2, and a host that is no name of a cluster, which strict servers refuse.
+    let pool = both(&backends)
+        .replacen("spec:\n", "spec:\n  appProtocols: [gateway.envoyproxy.io/h2c]\n", 1)
+        .replace("- {ip:", "- {hostname: both.example.com, ip:");
     let asked = r#"send: {type: Text, text: "GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n"}"#;
     let tcp = format!("type: TCP, tcp: {{{asked}, receive: {{type: Text, text: 200 OK}}}}");
     let table = [
@@ -85,16 +88,16 @@ async fn checks_find_the_sick_and_the_well() {
         ("strict", ", panicThreshold: 0", "type: HTTP, http: {path: /healthz, expectedStatuses: [200]}"),
     ];
     let names = table.map(|(name, _, _)| name);
-    let stage = Stage::over(&pool, &m::to("both"), &names.map(|name| (name, ""))).await;
+    let stage = Stage::over(&pool, &m::to("both"), &names.map(|name| (name, "tcpKeepalive: {}\n"))).await;
     for name in names {
         only(&stage, name, "/", &[("a", 200), ("b", 200)]).await;
     }
-    // Where there has been no traffic, Envoy checks once a minute, so policies come after the first requests.
+    // A cluster without traffic is checked once a minute, so these have some before checks begin.
     for (name, threshold, check) in table {
         let says = format!(
             "healthCheck: {{active: {{interval: 100ms, timeout: 500ms, unhealthyThreshold: 1, {check}}}{threshold}}}\n"
         );
-        stage.gateway.write(&format!("policy-{name}.yaml"), &policy(name, &says));
+        stage.policy(name, &says);
     }
     for sick in ["a", "b"] {
         let well = if sick == "a" { "b" } else { "a" };
@@ -134,7 +137,7 @@ async fn a_fallback_serves_while_the_others_are_sick() {
     }
     let check = "healthCheck: {active: {interval: 100ms, timeout: 500ms, unhealthyThreshold: 1, type: HTTP, http: {path: \
                  /healthz}}}\n";
-    stage.gateway.write("policy.yaml", &policy("checked", check));
+    stage.policy("checked", check);
     for _ in 0..2 {
         backends.is_well("a", false);
         only(&stage, "checked", "/", &[("b", 200)]).await;
@@ -142,4 +145,23 @@ async fn a_fallback_serves_while_the_others_are_sick() {
         backends.is_well("a", true);
         only(&stage, "checked", "/", &[("a", 200)]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_when_checks_begin_and_end() {
+    let backends = Backends::start(&["a"]).await;
+    let stage = Stage::set(&backends, &[("checked", ""), ("other", "")]).await;
+    let mut clients = Loop::new();
+    clients.http1(stage.port, "checked.example.com", "/");
+    clients.h2c(stage.port, "checked.example.com", "/h2c");
+    // The rule leaves the cluster that it shares with others for one that is not there before its first check is over.
+    let check = "healthCheck: {active: {interval: 10s, timeout: 800ms, type: HTTP, http: {path: \"/?x-echo-delay=400ms\"}}}\n";
+    for says in [check, "", check] {
+        stage.policy("checked", says);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
+    let report = clients.stop().await;
+    assert_eq!(report.bad, Vec::<String>::new());
+    assert!(report.good > 100, "clients were at work: {}", report.good);
+    assert_eq!(stage.gateway.json("/audit").await, serde_json::json!([]));
 }

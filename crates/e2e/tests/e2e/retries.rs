@@ -96,7 +96,10 @@ async fn calls_are_tried_again_when_the_server_is_unavailable() {
         let knobs = [("x-echo-fail-first", "2"), ("x-echo-key", key)];
         let host = format!("{name}.example.com");
         let mut channel = Channel::connect(port).await;
-        channel.unary::<_, EchoResponse>(&host, &path, &knobs, say.clone()).await.map_err(|ended| ended.status)
+        channel
+            .unary::<_, EchoResponse>(&host, &path, &knobs, say.clone())
+            .await
+            .map_err(|ended| ended.status)
     };
     eventually("calls are served", async || {
         let host = "plain.example.com";
@@ -128,7 +131,7 @@ async fn each_attempt_has_its_time_and_pauses_grow_as_is_said() {
     let late = [("x-echo-delay", "8s"), ("x-echo-fail-first", "12"), ("x-echo-key", "timed")];
     let (status, time) = took("timed", &late).await;
     assert_eq!((status, attempts(backends.port("a"), "timed").await), (504, 3));
-    assert!((Duration::from_millis(600)..Duration::from_secs(7)).contains(&time), "{time:?}");
+    assert!((Duration::from_millis(500)..Duration::from_secs(7)).contains(&time), "{time:?}");
     // Pauses are drawn between nothing and the interval: four of a second are two on average.
     let broken = [("x-echo-status", "500")];
     let ((_, quick), (_, slow)) = (took("quick", &broken).await, took("slow", &broken).await);
@@ -178,12 +181,12 @@ async fn requests_end_when_their_time_is_over() {
         ],
     )
     .await;
-    for (name, wanted) in [("whole", 504), ("stream", 408), ("idle", 504)] {
+    for (name, wanted) in [("whole", 504), ("stream", 504), ("idle", 504)] {
         let started = Instant::now();
         let status = stage.ask(name, &[("x-echo-delay", "8s")]).await.status;
         assert_eq!(status, wanted, "{name}");
         let took = started.elapsed();
-        assert!((Duration::from_millis(300)..Duration::from_secs(7)).contains(&took), "{name}: {took:?}");
+        assert!((Duration::from_millis(250)..Duration::from_secs(7)).contains(&took), "{name}: {took:?}");
         assert_eq!(stage.get(name).await.status, 200, "{name}");
     }
     assert_eq!(stage.ask("never", &[("x-echo-delay", "600ms")]).await.status, 200);

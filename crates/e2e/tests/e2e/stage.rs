@@ -19,14 +19,18 @@ impl Stage {
     pub(crate) async fn over(backends: &str, rule: &str, policies: &[(&str, &str)]) -> Stage {
         let port = free_port();
         let gateway = m::gateway("eg", &m::http("http", port));
-        let mut routes = route("plain", rule);
-        for (name, says) in policies {
-            routes += &route(name, rule);
-            if !says.is_empty() {
-                routes += &policy(name, says);
-            }
-        }
-        let files = [("gateway.yaml", &*gateway), ("backends.yaml", backends), ("routes.yaml", &*routes)];
+        let routes: String = ["plain"]
+            .iter()
+            .chain(policies.iter().map(|(name, _)| name))
+            .map(|name| route(name, rule))
+            .collect();
+        let texts: Vec<(String, String)> = (policies.iter())
+            .filter(|(_, says)| !says.is_empty())
+            .map(|(name, says)| (file(name), policy(name, says)))
+            .collect();
+        let mut files =
+            vec![("gateway.yaml", &*gateway), ("backends.yaml", backends), ("routes.yaml", &*routes)];
+        files.extend(texts.iter().map(|(file, text)| (&**file, &**text)));
         let stage = Stage { gateway: Gateway::start(&files).await, port };
         eventually("the last route is served", async || {
             let last = policies.last().map_or("plain", |(name, _)| name);
@@ -39,6 +43,14 @@ impl Stage {
     /// Takes these backends instead.
     pub(crate) fn backends(&self, manifests: &str) {
         self.gateway.write("backends.yaml", manifests);
+    }
+
+    /// Gives a route another policy, or none when it says nothing.
+    pub(crate) fn policy(&self, name: &str, says: &str) {
+        match says {
+            "" => self.gateway.remove(&file(name)),
+            says => self.gateway.write(&file(name), &policy(name, says)),
+        }
     }
 
     pub(crate) async fn get(&self, name: &str) -> Reply {
@@ -78,8 +90,11 @@ impl Stage {
     }
 }
 
-/// The policy of a route.
-pub(crate) fn policy(name: &str, says: &str) -> String {
+fn file(policy: &str) -> String {
+    format!("policy-{policy}.yaml")
+}
+
+fn policy(name: &str, says: &str) -> String {
     m::backend_traffic_policy(name, ("HTTPRoute", name), says)
 }
 

@@ -9,7 +9,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::stage::{Stage, policy};
+use crate::stage::Stage;
 
 /// What a PROXY header of version 2 begins with, and its command and family: a connection of TCP over IPv4.
 const VERSION_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11";
@@ -128,6 +128,6 @@ async fn backends_are_spoken_to_as_the_client_speaks() {
     assert_eq!(spoken("same").await, ("HTTP/1.1".to_owned(), "HTTP/2".to_owned()));
     assert_eq!(spoken("plain").await, ("HTTP/1.1".to_owned(), "HTTP/1.1".to_owned()));
     // A policy that comes later has its say, too.
-    stage.gateway.write("plain.yaml", &policy("plain", "useClientProtocol: true\n"));
+    stage.policy("plain", "useClientProtocol: true\n");
     eventually("HTTP/2 is spoken", async || (spoken("plain").await.1 == "HTTP/2").then_some(())).await;
 }
