@@ -18,7 +18,7 @@ use crate::{Bed, eventually};
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// API versions of the kinds that tests use.
-const KINDS: [(&str, &str); 18] = [
+const KINDS: [(&str, &str); 20] = [
     ("Namespace", "v1"),
     ("Node", "v1"),
     ("Pod", "v1"),
@@ -28,6 +28,8 @@ const KINDS: [(&str, &str); 18] = [
     ("ServiceAccount", "v1"),
     ("Deployment", "apps/v1"),
     ("DaemonSet", "apps/v1"),
+    ("HorizontalPodAutoscaler", "autoscaling/v2"),
+    ("PodDisruptionBudget", "policy/v1"),
     ("Lease", "coordination.k8s.io/v1"),
     ("EndpointSlice", "discovery.k8s.io/v1"),
     ("GatewayClass", "gateway.networking.k8s.io/v1"),

@@ -3,6 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -16,6 +20,7 @@ pub struct Backends {
     addresses: BTreeMap<String, SocketAddr>,
     /// Port that speaks TLS, and its certificate in DER.
     tls: BTreeMap<String, (u16, Vec<u8>)>,
+    serving: BTreeMap<String, Arc<AtomicBool>>,
     stops: Vec<oneshot::Sender<()>>,
 }
 
@@ -27,7 +32,12 @@ impl Backends {
 
     /// The same on another address of this machine.
     pub async fn start_at(address: IpAddr, names: &[&str]) -> Backends {
-        let mut backends = Backends { addresses: BTreeMap::new(), tls: BTreeMap::new(), stops: Vec::new() };
+        let mut backends = Backends {
+            addresses: BTreeMap::new(),
+            tls: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            stops: Vec::new(),
+        };
         for name in names {
             let options = echo::Options {
                 plain: vec![SocketAddr::from((address, 0))],
@@ -35,6 +45,7 @@ impl Backends {
                 backend: (*name).to_owned(),
                 ..echo::Options::default()
             };
+            backends.serving.insert((*name).to_owned(), options.serving.clone());
             let (stop, stopped) = oneshot::channel::<()>();
             let running =
                 echo::serve(options, async { drop(stopped.await) }).await.expect("a backend starts");
@@ -63,6 +74,11 @@ impl Backends {
     #[must_use]
     pub fn certificate(&self, name: &str) -> &[u8] {
         &self.tls[name].1
+    }
+
+    /// Sets what a backend tells health checks, by [`echo::HEALTH_PATH`] and by gRPC's health service.
+    pub fn is_well(&self, name: &str, well: bool) {
+        self.serving[name].store(well, Ordering::Relaxed);
     }
 
     /// `Backend` objects for all of them, of their names.

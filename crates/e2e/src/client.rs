@@ -20,7 +20,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Certificate, SOON};
+use crate::{Certificate, SOON, http3::Http3};
+
+/// Why there is no answer.
+pub type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request before it is fitted to the protocol of a connection; its URI is absolute.
 pub type Question = Request<Full<Bytes>>;
@@ -118,6 +121,8 @@ pub enum Client {
     Http1(http1::SendRequest<Full<Bytes>>),
     /// HTTP/2.
     Http2(http2::SendRequest<Full<Bytes>>),
+    /// HTTP/3.
+    Http3(Http3),
 }
 
 impl Client {
@@ -135,6 +140,25 @@ impl Client {
         let connecting = TcpStream::connect(at.into().0);
         let stream = tokio::time::timeout(SOON, connecting).await.ok()?.ok()?;
         Client::over_http1(stream).await
+    }
+
+    /// HTTP/1.1 without TLS, from this address of the machine.
+    ///
+    /// # Panics
+    /// When nothing listens.
+    pub async fn http1_from(own: Ipv4Addr, at: impl Into<At>) -> Client {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind((own, 0).into()).expect("an address of this machine");
+        let stream = socket.connect(at.into().0).await.expect("a connection");
+        Client::over_http1(stream).await.expect("HTTP/1.1")
+    }
+
+    /// HTTP/3 with this server name, and the certificate that the server showed; none when there is no connection
+    /// within [`SOON`].
+    pub async fn http3(at: impl Into<At>, name: &str) -> Option<(Client, Vec<u8>)> {
+        let config = any_certificate(&["h3"], None);
+        let (client, shown) = Http3::connect(at.into().0, name, config).await?;
+        Some((Client::Http3(client), shown))
     }
 
     /// HTTP/2 without TLS, with prior knowledge.
@@ -207,7 +231,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks.
-    pub async fn exchange(&mut self, mut request: Question) -> Result<Reply, hyper::Error> {
+    pub async fn exchange(&mut self, mut request: Question) -> Result<Reply, Broken> {
         let response = match self {
             Client::Http1(sender) => {
                 let host = request.uri().authority().expect("an absolute URI").as_str().to_owned();
@@ -221,6 +245,7 @@ impl Client {
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
+            Client::Http3(client) => return client.exchange(request).await,
         };
         let (parts, body) = response.into_parts();
         let body = body.collect().await?;
@@ -235,6 +260,7 @@ impl Client {
         match self {
             Client::Http1(sender) => !sender.is_closed(),
             Client::Http2(sender) => !sender.is_closed(),
+            Client::Http3(client) => client.is_open(),
         }
     }
 }

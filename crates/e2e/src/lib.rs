@@ -17,17 +17,19 @@ mod collector;
 mod echoes;
 mod gateway;
 mod grpc;
+mod http3;
 pub mod manifest;
 mod traffic;
 mod websocket;
 
 pub use backends::{Backends, TlsBackend};
 pub use certificate::{Authority, Certificate};
-pub use client::{At, Client, Question, Reply, get, request};
+pub use client::{At, Broken, Client, Question, Reply, get, request};
 pub use collector::{Collector, Entry, Span};
 pub use echoes::{Echoes, tcp_echo, udp_echo};
 pub use gateway::{Gateway, binary, envoy, free_port};
 pub use grpc::{Call, Channel, Ended};
+pub use http3::Http3;
 pub use traffic::{Loop, Report};
 pub use websocket::websocket_echo;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, TlsAnswer};
-use crate::{BACKEND_HEADER, Knobs, grpc, websocket};
+use crate::{BACKEND_HEADER, HEALTH_PATH, Knobs, grpc, websocket};
 
 /// Body of every response.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -31,6 +32,7 @@ const MAX_KEYS: usize = 10_000;
 pub(crate) struct Server {
     /// [`Options::backend`](crate::Options::backend).
     pub(crate) backend: String,
+    serving: Arc<AtomicBool>,
     /// Finish what is open, accept nothing new.
     pub(crate) stop: CancellationToken,
     /// Drop everything now.
@@ -52,13 +54,19 @@ pub(crate) struct Peer {
 pub(crate) struct Dropped;
 
 impl Server {
-    pub(crate) fn new(backend: String) -> Self {
+    pub(crate) fn new(backend: String, serving: Arc<AtomicBool>) -> Self {
         Self {
             backend,
+            serving,
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
             seen: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// [`Options::serving`](crate::Options::serving).
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
     }
 
     /// Whether this request is one that is to fail, when it asks for failure at all.
@@ -129,7 +137,9 @@ async fn answer(context: Arc<Context>, request: Request<Incoming>) -> Result<Res
         return Err(Dropped);
     }
     let is_grpc = grpc::is_grpc(&request);
-    let status = if failing { failure(&knobs, is_grpc) } else { None };
+    let unwell = request.uri().path() == HEALTH_PATH && !context.server.is_serving();
+    let asked = if failing { failure(&knobs, is_grpc) } else { None };
+    let status = asked.or(unwell.then_some(StatusCode::SERVICE_UNAVAILABLE.as_u16()));
     let mut response = if is_grpc {
         grpc::answer(&context, request, status).await
     } else if status.is_none() && websocket::is_handshake(&request) {

@@ -139,15 +139,16 @@ pub(crate) async fn answer(
 
 fn standard_call(context: &Context, call: Standard, mut messages: Messages) -> Response<Body> {
     let (sender, response) = streaming();
+    let health = framed(&standard::health(context.server.is_serving()));
     spawn(context, async move {
         let end = match call {
             Standard::HealthCheck => {
                 // A client that is gone needs no answer.
-                let _ = sender.send(Frame::data(framed(&standard::serving()))).await;
+                let _ = sender.send(Frame::data(health)).await;
                 Ok(())
             }
             Standard::HealthWatch => {
-                let _ = sender.send(Frame::data(framed(&standard::serving()))).await;
+                let _ = sender.send(Frame::data(health)).await;
                 sender.closed().await;
                 Ok(())
             }

@@ -16,6 +16,8 @@ mod websocket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use answer::{Answer, TlsAnswer};
@@ -26,10 +28,13 @@ pub use tls::Certificate;
 /// Response header that carries [`Options::backend`] on every answer, gRPC and WebSocket handshakes included.
 pub const BACKEND_HEADER: &str = "x-echo-backend";
 
+/// Path that answers 503 while [`Options::serving`] is false; otherwise it is as any other.
+pub const HEALTH_PATH: &str = "/healthz";
+
 /// Where the echo backend listens and what it says about itself.
 ///
-/// The default listens nowhere, is named `echo`, uses a self-signed certificate for `localhost` and gives open
-/// requests five seconds at the end.
+/// The default listens nowhere, is named `echo`, uses a self-signed certificate for `localhost`, is well and gives
+/// open requests five seconds at the end.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Plain-text addresses: HTTP/1.1 and HTTP/2 with prior knowledge (h2c). Port 0 picks a free one.
@@ -44,6 +49,9 @@ pub struct Options {
     pub client_authorities: Option<PathBuf>,
     /// Name of this backend in every answer, so that a caller sees which of several answered.
     pub backend: String,
+    /// What health checks are told, by [`HEALTH_PATH`] and by gRPC's health service; all else is answered as ever. It
+    /// may change at any time.
+    pub serving: Arc<AtomicBool>,
     /// How long open requests and WebSockets may take after the shutdown signal before they are cut off.
     pub drain: Duration,
 }
@@ -57,6 +65,7 @@ impl Default for Options {
             certificate: Certificate::SelfSigned { names: vec!["localhost".to_owned()] },
             client_authorities: None,
             backend: "echo".to_owned(),
+            serving: Arc::new(AtomicBool::new(true)),
             drain: Duration::from_secs(5),
         }
     }

@@ -69,7 +69,7 @@ pub async fn serve(
         listeners.push(Listener::Unix(bind_unix(path).await?));
     }
 
-    let server = Arc::new(Server::new(options.backend));
+    let server = Arc::new(Server::new(options.backend, options.serving));
     let tracker = TaskTracker::new();
     for listener in listeners {
         tracker.spawn(accept(listener, Arc::clone(&server), tracker.clone()));

@@ -107,6 +107,19 @@ async fn knobs_steer_the_answer() {
 }
 
 #[tokio::test]
+async fn a_sick_backend_tells_health_checks_alone() {
+    let echo = Fixture::start().await;
+    let mut client = echo.http1().await;
+    for (serving, status) in [(true, 200), (false, 503), (true, 200)] {
+        echo.serving.store(serving, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(client.json(get("/healthz")).await.0.status.as_u16(), status);
+        assert_eq!(client.json(get("/")).await.0.status.as_u16(), 200);
+        // What is asked for goes first.
+        assert_eq!(client.json(get("/healthz?x-echo-status=418")).await.0.status.as_u16(), 418);
+    }
+}
+
+#[tokio::test]
 async fn close_drops_the_connection() {
     let echo = Fixture::start().await;
     assert!(echo.http1().await.send(get("/?x-echo-close")).await.is_err());

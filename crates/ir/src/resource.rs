@@ -1,6 +1,6 @@
 //! Encoded xDS resources as they travel from the last stage to the xDS server: bytes, content hash, provenance.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -108,9 +108,9 @@ impl fmt::Debug for Fragment {
 /// What a new or changed cluster waits for before a route may name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Warming {
-    /// The ACK of its endpoints: enough for an EDS cluster without active health checks.
+    /// The ACK of its endpoints: enough for an EDS cluster.
     Endpoints,
-    /// The ACK of the cluster itself: DNS or health checks decide when it is warm.
+    /// The ACK of the cluster itself: DNS decides when it is warm.
     Cluster,
 }
 
@@ -130,6 +130,9 @@ pub struct Resource {
     pub fragments: Arc<[Arc<Fragment>]>,
     /// For a cluster, what it waits for when it is new.
     pub warming: Warming,
+    /// For a cluster, the longest time that the first active health check of an endpoint takes; zero without checks. Envoy
+    /// has a new cluster only when each of its endpoints was checked once.
+    pub first_check: Duration,
     /// For a cluster, the name of the `ClusterLoadAssignment` that it subscribes to; `None` when it needs none.
     pub endpoints: Option<Arc<str>>,
     /// For a cluster, the names of the secrets that it subscribes to: it is not warm before it has them.
@@ -150,6 +153,7 @@ impl fmt::Debug for Resource {
             .field("head", &format_args!("{} bytes", self.head.len()))
             .field("fragments", &self.fragments)
             .field("warming", &self.warming)
+            .field("first_check", &self.first_check)
             .field("endpoints", &self.endpoints)
             .field("secrets", &self.secrets)
             .field("clusters", &self.clusters)
@@ -226,6 +230,7 @@ mod tests {
             head: Bytes::from_static(b"the key"),
             fragments: Arc::new([Arc::new(fragment)]),
             warming: Warming::Endpoints,
+            first_check: Duration::ZERO,
             endpoints: None,
             secrets: Box::new([]),
             clusters: Box::new([]),

@@ -1,6 +1,6 @@
 //! Encoded messages with name, content hash and owners.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ir::{
@@ -23,6 +23,7 @@ fn plain(kind: ResourceType, name: Arc<str>, body: Vec<u8>, owners: Box<[ObjectR
         head,
         fragments: [].into(),
         warming: Warming::Endpoints,
+        first_check: Duration::ZERO,
         endpoints: None,
         secrets: [].into(),
         clusters: [].into(),
@@ -37,8 +38,11 @@ pub fn cluster(cluster: &Cluster) -> Resource {
         Discovery::Dns { .. } | Discovery::DynamicForwardProxy => (Warming::Cluster, None),
     };
     let body = encode::cluster(cluster);
+    let first_check = (cluster.traffic.active_health.as_ref())
+        .map_or(Duration::ZERO, |check| check.timeout + check.initial_jitter.unwrap_or_default());
     Resource {
         warming,
+        first_check,
         endpoints,
         secrets: secrets_of(cluster),
         ..plain(ResourceType::Cluster, cluster.name.clone(), body, cluster.owners.clone())

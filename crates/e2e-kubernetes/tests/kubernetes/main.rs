@@ -15,6 +15,7 @@ mod replicas;
 mod roles;
 mod rolling;
 mod rules;
+mod scaling;
 mod statuses;
 mod takeover;
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use e2e::{Backends, Certificate, Client, Gateway, eventually, free_port, get, manifest as m, request};
+use e2e::{Backends, Client, Gateway, eventually, free_port, get, manifest as m, request};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    net::TcpStream,
 };
 
 const HOST: &str = "shop.example.com";
@@ -127,41 +127,6 @@ async fn http_1_has_the_form_that_the_policy_gives_it() {
         exchange(port, old).await.contains(" 200 OK").then_some(())
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_3_is_offered_beside_http_2() {
-    let backends = Backends::start(&["a"]).await;
-    let port = free_port();
-    let files = backends.manifest()
-        + &Certificate::new(&[HOST]).secret("cert")
-        + &m::gateway("eg", &m::https("https", port, HOST, &["cert"]))
-        + &m::route("all", "eg", &[], &m::to("a"));
-    let gateway = Gateway::start(&[("all.yaml", &files), ("policy.yaml", &policy("http3: {}\n"))]).await;
-    let (mut client, _) = Client::tls(port, HOST, "h2").await.unwrap();
-    assert_eq!(client.send(get(HOST, "/")).await.header("alt-svc"), format!("h3=\":{port}\"; ma=86400"));
-    // A packet of a version that nobody knows is answered with those that the server knows (RFC 9000 §6).
-    let mut packet = vec![0xc0, 0x0a, 0x0a, 0x0a, 0x0a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0];
-    packet.resize(1200, 0);
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let answer = eventually("QUIC is spoken", async || {
-        socket.send_to(&packet, ("127.0.0.1", port)).await.ok()?;
-        let mut answer = [0; 1500];
-        let wait = Duration::from_millis(500);
-        let (length, _) = tokio::time::timeout(wait, socket.recv_from(&mut answer)).await.ok()?.ok()?;
-        Some(answer[..length].to_vec())
-    })
-    .await;
-    assert_eq!(&answer[1..5], [0; 4], "version negotiation");
-    assert!(answer.chunks(4).count() > 4 && answer.windows(4).any(|version| version == [0, 0, 0, 1]));
-
-    gateway.remove("policy.yaml");
-    eventually("it is not offered any more", async || {
-        let (mut client, _) = Client::tls(port, HOST, "h2").await?;
-        client.try_send(get(HOST, "/")).await?.header("alt-svc").is_empty().then_some(())
-    })
-    .await;
-    assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "functions shared by tests fail by panicking")]
 
+mod backend_health;
 mod backend_tls;
+mod balancing;
+mod breakers;
 mod client_certificates;
 mod client_traffic;
 mod explain;
@@ -10,6 +13,7 @@ mod faults;
 mod grpc;
 mod hitless;
 mod http;
+mod http3;
 mod https;
 mod layer4;
 mod listener_sets;
@@ -18,6 +22,9 @@ mod merged_backends;
 mod merged_gateways;
 mod misdirected;
 mod protocols;
+mod retries;
+mod stage;
 mod surface;
 mod telemetry;
 mod traffic_policies;
+mod upstream;

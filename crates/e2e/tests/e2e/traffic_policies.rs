@@ -5,69 +5,58 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{
-    Backends, Client, Gateway, Reply, eventually, free_port, get, manifest as m, request, websocket_echo,
-};
+use e2e::{Backends, Loop, eventually, manifest as m, websocket_echo};
 
-/// A gateway whose routes are named after their policies and answer the host of that name below `example.com`.
-struct Stage {
-    gateway: Gateway,
-    port: u16,
-}
+use crate::stage::Stage;
 
-impl Stage {
-    /// `policies` has the name of each route with what its policy says, as YAML without indentation.
-    async fn set(backends: &Backends, policies: &[(&str, &str)]) -> Stage {
-        let port = free_port();
-        let mut files = backends.manifest() + &m::gateway("eg", &m::http("http", port));
-        files += &route("plain");
-        for (name, says) in policies {
-            files += &route(name);
-            files += &m::backend_traffic_policy(name, ("HTTPRoute", name), says);
-        }
-        let gateway = Gateway::start(&[("all.yaml", &files)]).await;
-        let stage = Stage { gateway, port };
-        eventually("the last route is served", async || {
-            let last = policies.last().map_or("plain", |(name, _)| name);
-            (stage.get(last).await.status != 404).then_some(())
-        })
-        .await;
-        stage
-    }
-
-    async fn get(&self, name: &str) -> Reply {
-        self.send(name, "GET", "/", &[], "").await
-    }
-
-    async fn send(
-        &self,
-        name: &str,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Reply {
-        let host = format!("{name}.example.com");
-        Client::http1(self.port).await.send(request(method, &host, path, headers, body)).await
-    }
-}
-
-fn route(name: &str) -> String {
-    m::route(name, "eg", &[&format!("{name}.example.com")], &m::to("a"))
-}
+/// From a change of a file to what a status says of it.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_that_cannot_be_applied_answers_500_on_its_routes_alone() {
     let backends = Backends::start(&["a"]).await;
+    let stage = Stage::set(&backends, &[("global", ""), ("buffered", "")]).await;
+    let two_rules = m::prefix_to("/in", "a") + &m::prefix_to("/out", "a");
+    let two_rules = m::route("two", "eg", &["two.example.com"], &two_rules).replacen(
+        "  - matches:",
+        "  - name: in\n    matches:",
+        1,
+    );
+    stage.gateway.write("two.yaml", &two_rules);
+    stage.gateway.answers(stage.port, "two.example.com", "/in", 200, &[404]).await;
+    let mut neighbours = Loop::new();
+    neighbours.http1(stage.port, "plain.example.com", "/");
+    neighbours.http1(stage.port, "two.example.com", "/out");
+    let of_rule = m::backend_traffic_policy("two", ("HTTPRoute", "two"), "requestBuffer: {limit: 5Gi}\n")
+        .replacen("    name: two\n", "    name: two\n    sectionName: in\n", 1);
     let global = "rateLimit: {global: {rules: [{limit: {requests: 1, unit: Hour}}]}}\n";
-    let buffered = "requestBuffer: {limit: 5Gi}\n";
-    let stage = Stage::set(&backends, &[("global", global), ("buffered", buffered)]).await;
-    for name in ["global", "buffered"] {
-        assert_eq!(stage.get(name).await.status, 500, "{name}");
+    let table = [
+        ("global", "/", m::backend_traffic_policy("global", ("HTTPRoute", "global"), global)),
+        (
+            "buffered",
+            "/",
+            m::backend_traffic_policy("buffered", ("HTTPRoute", "buffered"), "requestBuffer: {limit: 5Gi}\n"),
+        ),
+        ("two", "/in", of_rule),
+    ];
+    for (name, path, policy) in table {
+        let started = Instant::now();
+        stage.gateway.write(&format!("{name}-policy.yaml"), &policy);
         let says = |c: &serde_json::Value| c["type"] == "Accepted" && c["reason"] == "Invalid";
         stage.gateway.condition("BackendTrafficPolicy", name, says).await;
+        let took = started.elapsed();
+        assert!(took < AT_ONCE, "{name}: the condition came after {took:?}");
+        stage.gateway.answers(stage.port, &format!("{name}.example.com"), path, 500, &[200]).await;
+        assert_eq!(stage.get("plain").await.status, 200);
     }
-    assert_eq!(stage.get("plain").await.status, 200);
+    let report = neighbours.stop().await;
+    assert_eq!(report.bad, Vec::<String>::new());
+    assert!(report.good > 10, "neighbours were asked: {}", report.good);
+    // Without the policies all is well again.
+    for (name, path) in [("global", "/"), ("buffered", "/"), ("two", "/in")] {
+        stage.gateway.remove(&format!("{name}-policy.yaml"));
+        stage.gateway.answers(stage.port, &format!("{name}.example.com"), path, 200, &[500]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,31 +189,4 @@ async fn bodies_are_slowed_down() {
     };
     assert!(took("slow").await > Duration::from_millis(500));
     assert!(took("plain").await < Duration::from_millis(500));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hash_keeps_a_client_on_a_backend() {
-    let backends = Backends::start(&["a", "b"]).await;
-    let port = free_port();
-    let both = format!("- backendRefs:\n{}{}", m::backend_ref("a"), m::backend_ref("b"));
-    let hash =
-        "loadBalancer: {type: ConsistentHash, consistentHash: {type: Headers, headers: [{name: x-user}]}}\n";
-    let files = backends.manifest()
-        + &m::gateway("eg", &m::http("http", port))
-        + &m::route("both", "eg", &["both.example.com"], &both)
-        + &m::backend_traffic_policy("both", ("HTTPRoute", "both"), hash);
-    let gateway = Gateway::start(&[("all.yaml", &files)]).await;
-    gateway.answers(port, "both.example.com", "/", 200, &[404, 503]).await;
-    let mut met = std::collections::BTreeSet::new();
-    for user in 0..20 {
-        let mut of_user = std::collections::BTreeSet::new();
-        for _ in 0..3 {
-            let mut question = get("both.example.com", "/");
-            question.headers_mut().insert("x-user", user.to_string().parse().unwrap());
-            of_user.insert(Client::http1(port).await.send(question).await.backend().to_owned());
-        }
-        assert_eq!(of_user.len(), 1, "user {user}: {of_user:?}");
-        met.extend(of_user);
-    }
-    assert_eq!(met.len(), 2, "{met:?}");
 }

@@ -24,7 +24,7 @@ const NOT_FOUND: i32 = 5;
 pub(super) enum Standard {
     /// `Check`: one answer.
     HealthCheck,
-    /// `Watch`: an answer, and no more, since nothing changes.
+    /// `Watch`: an answer, and no more.
     HealthWatch,
     /// An answer to each request.
     Reflection,
@@ -44,14 +44,14 @@ pub(super) fn of(path: &str) -> Option<Standard> {
 /// `HealthCheckResponse`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct Health {
-    /// 1 for `SERVING`.
+    /// 1 for `SERVING`, 2 for `NOT_SERVING`.
     #[prost(int32, tag = "1")]
     status: i32,
 }
 
-/// The server is well as long as it answers.
-pub(super) fn serving() -> Health {
-    Health { status: 1 }
+/// What is told of the server as a whole, whatever service is asked about.
+pub(super) fn health(is_serving: bool) -> Health {
+    Health { status: if is_serving { 1 } else { 2 } }
 }
 
 /// `ServerReflectionRequest`.

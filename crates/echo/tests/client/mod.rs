@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -21,6 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 pub(crate) struct Fixture {
     pub(crate) running: Running,
+    pub(crate) serving: Arc<AtomicBool>,
     stop: tokio::sync::oneshot::Sender<()>,
 }
 
@@ -34,9 +36,10 @@ impl Fixture {
             drain: Duration::from_secs(2),
             ..Options::default()
         };
+        let serving = Arc::clone(&options.serving);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let running = echo::serve(options, async { drop(stopped.await) }).await.unwrap();
-        Self { running, stop }
+        Self { running, serving, stop }
     }
 
     pub(crate) async fn http1(&self) -> Client {

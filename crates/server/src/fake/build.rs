@@ -1,6 +1,6 @@
 //! Resources as small as Envoy takes them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time};
 
 use bytes::Bytes;
 use envoy_api::{
@@ -39,6 +39,7 @@ fn resource(kind: ResourceType, name: &str, head: Vec<u8>, fragments: Vec<Arc<Fr
         head: Bytes::from(head),
         fragments: fragments.into(),
         warming: Warming::Endpoints,
+        first_check: time::Duration::ZERO,
         endpoints: None,
         secrets: Box::default(),
         clusters: Box::default(),
@@ -204,7 +205,7 @@ pub fn route(name: &str, mut hosts: Vec<Arc<Fragment>>) -> Arc<Resource> {
     Arc::new(resource(ResourceType::Route, name, head.encode_to_vec(), hosts))
 }
 
-/// The same resource with the proof of warming that a cluster with DNS or health checks needs.
+/// The same resource with the proof of warming that a cluster with DNS needs.
 pub fn slow(cluster: &Arc<Resource>) -> Arc<Resource> {
     let plain = cluster.as_ref();
     Arc::new(Resource {
@@ -214,6 +215,7 @@ pub fn slow(cluster: &Arc<Resource>) -> Arc<Resource> {
         head: plain.head.clone(),
         fragments: Arc::clone(&plain.fragments),
         warming: Warming::Cluster,
+        first_check: plain.first_check,
         endpoints: plain.endpoints.clone(),
         secrets: plain.secrets.clone(),
         clusters: plain.clusters.clone(),
@@ -231,8 +233,27 @@ pub fn secured(cluster: &Arc<Resource>, secrets: &[&str]) -> Arc<Resource> {
         head: plain.head.clone(),
         fragments: Arc::clone(&plain.fragments),
         warming: plain.warming,
+        first_check: plain.first_check,
         endpoints: plain.endpoints.clone(),
         secrets: secrets.iter().map(|name| Arc::from(*name)).collect(),
+        clusters: plain.clusters.clone(),
+        owners: plain.owners.clone(),
+    })
+}
+
+/// The same cluster with health checks, of which the first takes this long at most.
+pub fn checked(cluster: &Arc<Resource>, first_check: time::Duration) -> Arc<Resource> {
+    let plain = cluster.as_ref();
+    Arc::new(Resource {
+        kind: plain.kind,
+        name: Arc::clone(&plain.name),
+        version: plain.version,
+        head: plain.head.clone(),
+        fragments: Arc::clone(&plain.fragments),
+        warming: plain.warming,
+        first_check,
+        endpoints: plain.endpoints.clone(),
+        secrets: plain.secrets.clone(),
         clusters: plain.clusters.clone(),
         owners: plain.owners.clone(),
     })

@@ -1,7 +1,7 @@
 //! Which clusters the proxy can route to already.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +18,9 @@ struct Cold {
     secrets: Vec<Arc<str>>,
     /// The proxy has accepted all that it needs, but for secrets.
     proved: bool,
+    /// How long its first health checks take, and when they are over; `None` before they begin.
+    first_check: Duration,
+    checked: Option<Instant>,
     /// Number of the response that last carried it, and when it was first sent; `None` before that.
     sent: Option<(u64, Instant)>,
 }
@@ -39,6 +42,8 @@ pub(super) struct Gates {
     by_endpoints: FxHashMap<Arc<str>, Vec<Arc<str>>>,
     /// When clusters stop being waited for; the waiting time is constant, so it is in order.
     deadlines: VecDeque<(Instant, Vec<Arc<str>>)>,
+    /// When first health checks are over. Clusters that went or changed meanwhile have other times of their own.
+    checks: BTreeSet<(Instant, Arc<str>)>,
 }
 
 impl Gates {
@@ -61,8 +66,15 @@ impl Gates {
         if let Some(endpoints) = &cluster.endpoints {
             self.by_endpoints.entry(Arc::clone(endpoints)).or_default().push(Arc::clone(&cluster.name));
         }
-        let (warming, endpoints) = (cluster.warming, cluster.endpoints.clone());
-        let cold = Cold { warming, endpoints, secrets, proved: false, sent };
+        let cold = Cold {
+            warming: cluster.warming,
+            endpoints: cluster.endpoints.clone(),
+            secrets,
+            proved: false,
+            first_check: cluster.first_check,
+            checked: None,
+            sent,
+        };
         self.cold.insert(Arc::clone(&cluster.name), cold);
     }
 
@@ -161,19 +173,36 @@ impl Gates {
             }
         }
         complete.sort_unstable();
-        complete.iter().filter_map(|cluster| self.open(cluster, now, false)).collect()
+        complete.iter().filter_map(|cluster| self.check(cluster, now)).collect()
     }
 
     /// The proxy accepted all that a cluster needs, but for secrets.
     fn prove(&mut self, cluster: &Arc<str>, now: Instant) -> Option<Opened> {
         let cold = self.cold.get_mut(cluster)?;
         cold.proved = true;
-        if cold.secrets.is_empty() { self.open(cluster, now, false) } else { None }
+        if cold.secrets.is_empty() { self.check(cluster, now) } else { None }
     }
 
-    /// Clusters that were waited for long enough.
+    /// The proxy accepted all that a cluster needs, and begins to check its endpoints if it is to.
+    fn check(&mut self, cluster: &Arc<str>, now: Instant) -> Option<Opened> {
+        let cold = self.cold.get_mut(cluster)?;
+        if cold.first_check.is_zero() {
+            return self.open(cluster, now, false);
+        }
+        let over = *cold.checked.get_or_insert(now + cold.first_check);
+        self.checks.insert((over, Arc::clone(cluster)));
+        None
+    }
+
+    /// Clusters whose endpoints have been checked, and those that were waited for long enough.
     pub(super) fn expire(&mut self, now: Instant, gate: Duration) -> Vec<Opened> {
         let mut opened = Vec::new();
+        while self.checks.first().is_some_and(|(over, _)| *over <= now) {
+            let Some((over, cluster)) = self.checks.pop_first() else { break };
+            if self.cold.get(&cluster).is_some_and(|cold| cold.checked == Some(over)) {
+                opened.extend(self.open(&cluster, now, false));
+            }
+        }
         while self.deadlines.front().is_some_and(|(at, _)| *at <= now) {
             let Some((at, clusters)) = self.deadlines.pop_front() else { break };
             for cluster in clusters {
@@ -192,7 +221,12 @@ impl Gates {
 
     /// When [`Gates::expire`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        if self.cold.is_empty() { None } else { self.deadlines.front().map(|(at, _)| *at) }
+        if self.cold.is_empty() {
+            return None;
+        }
+        let (gate, checks) =
+            (self.deadlines.front().map(|(at, _)| *at), self.checks.first().map(|(at, _)| *at));
+        gate.into_iter().chain(checks).min()
     }
 
     fn open(&mut self, cluster: &Arc<str>, now: Instant, timed_out: bool) -> Option<Opened> {

@@ -130,6 +130,7 @@ fn patch(target: &Resource, head: Option<Bytes>, choices: &[(Arc<str>, Option<Ar
         head,
         fragments: fragments.into(),
         warming: target.warming,
+        first_check: target.first_check,
         endpoints: target.endpoints.clone(),
         secrets: target.secrets.clone(),
         clusters: target.clusters.clone(),

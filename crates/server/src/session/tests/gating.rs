@@ -1,5 +1,7 @@
 //! Make before break, pacing, latest wins.
 
+use std::time::Duration;
+
 use ir::resource::ResourceType::{self, Cluster, Endpoints, Listener, Route, Secret};
 
 use super::{Rig, kind, names};
@@ -110,6 +112,48 @@ fn a_cluster_is_not_warm_before_its_secrets() {
 }
 
 #[test]
+fn a_cluster_with_health_checks_is_warm_after_the_first_ones() {
+    let (mut rig, _) = running();
+    rig.apply(build::update([
+        build::checked(&build::cluster("two", 0), Duration::from_secs(1)),
+        build::endpoints("two", 9),
+        build::route("web", vec![build::host("a.test", "two", "x")]),
+    ]));
+    let cluster = rig.next();
+    rig.ack(&cluster);
+    rig.subscribe(Endpoints, &["two"]);
+    let endpoints = rig.next();
+    rig.wait(300);
+    rig.ack(&endpoints);
+    assert!(rig.poll().is_none(), "the proxy begins to check its endpoints");
+    rig.wait(999);
+    assert!(rig.poll().is_none());
+    assert_eq!(rig.session.deadline(), Some(rig.now + Duration::from_millis(1)));
+    rig.wait(1);
+    assert_eq!(kind(&rig.next()), Route);
+    assert!(!rig.events.iter().any(|event| matches!(event, Event::GateTimedOut { .. })));
+}
+
+#[test]
+fn health_checks_that_take_long_are_not_waited_for_beyond_the_limit() {
+    let (mut rig, _) = running();
+    rig.apply(build::update([
+        build::checked(&build::cluster("two", 0), Duration::from_secs(30)),
+        build::endpoints("two", 9),
+        build::route("web", vec![build::host("a.test", "two", "x")]),
+    ]));
+    let cluster = rig.next();
+    rig.ack(&cluster);
+    rig.subscribe(Endpoints, &["two"]);
+    let endpoints = rig.next();
+    rig.ack(&endpoints);
+    rig.wait(1_999);
+    assert!(rig.poll().is_none());
+    rig.wait(1);
+    assert_eq!(kind(&rig.next()), Route);
+}
+
+#[test]
 fn the_wait_ends_after_two_seconds() {
     let (mut rig, _) = running();
     rig.apply(build::update([
@@ -119,7 +163,7 @@ fn the_wait_ends_after_two_seconds() {
     rig.next();
     rig.wait(1_999);
     assert!(rig.poll().is_none());
-    assert_eq!(rig.session.deadline(), Some(rig.now + std::time::Duration::from_millis(1)));
+    assert_eq!(rig.session.deadline(), Some(rig.now + Duration::from_millis(1)));
     rig.wait(1);
     assert_eq!(kind(&rig.next()), Route);
     assert!(rig.events.iter().any(|e| matches!(e, Event::GateTimedOut { cluster } if &**cluster == "dns")));

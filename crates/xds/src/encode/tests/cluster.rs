@@ -1,10 +1,11 @@
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use ir::{
     Kind, ObjectRef, SecretBytes,
     cluster::{Address, Cluster, Discovery, Endpoint, Endpoints, Locality, Protocol, Zones},
     secret::TlsCertificate,
+    traffic::{ActiveHealthCheck, ClusterTraffic, HealthChecker},
 };
 use serde_json::{Value, json};
 
@@ -170,6 +171,27 @@ fn a_dynamic_resolver_asks_for_the_requests_host() {
         http2["typedExtensionProtocolOptions"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["upstreamHttpProtocolOptions"],
         json!({"autoSni": true, "autoSanValidation": true})
     );
+}
+
+#[test]
+fn a_first_check_takes_its_time_and_what_comes_before() {
+    let check = |initial_jitter| ActiveHealthCheck {
+        timeout: Duration::from_secs(1),
+        interval: Duration::from_secs(3),
+        initial_jitter,
+        unhealthy_threshold: 3,
+        healthy_threshold: 1,
+        checker: HealthChecker::Grpc { service: text("") },
+        port: None,
+        log: None,
+    };
+    let took = |active_health| {
+        let traffic = ClusterTraffic { active_health, ..ClusterTraffic::default() };
+        crate::resource::cluster(&Cluster { traffic, ..eds(NAME) }).first_check
+    };
+    assert_eq!(took(None), Duration::ZERO);
+    assert_eq!(took(Some(check(None))), Duration::from_secs(1));
+    assert_eq!(took(Some(check(Some(Duration::from_millis(500))))), Duration::from_millis(1500));
 }
 
 #[test]
