@@ -47,6 +47,17 @@ pub trait PolicyKind: Sync {
     /// What a document says, and what is wrong with it: with findings, the policy cannot be applied.
     fn read(&self, source: &Source<'_>, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>);
 
+    /// What a policy says in vain at a route that it is for, by one of its versions: reasons with sentences.
+    fn in_vain(
+        &self,
+        _version: &Version,
+        _at: AtRoute<'_>,
+        _routes: RouteTable<'_>,
+        _reader: &mut Reader<'_>,
+    ) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// What a Gateway found when it applied a policy that has a scope in it, for kinds that Gateways apply.
     fn at_gateway(
         &self,
@@ -58,6 +69,17 @@ pub trait PolicyKind: Sync {
     ) -> AtGateway {
         AtGateway::default()
     }
+}
+
+/// What a policy is for: a route, or a rule of it, and the names of rules that have policies of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct AtRoute<'a> {
+    /// The route.
+    pub route: ObjectId,
+    /// The rule; `None` for all of them.
+    pub rule: Option<&'a str>,
+    /// Rules that other policies of the kind are for.
+    pub others: &'a [Arc<str>],
 }
 
 /// What a Gateway found when it applied a policy.
@@ -343,6 +365,7 @@ impl Work {
             Some(_) => Vec::new(),
         };
         overriding.sort_unstable();
+        let first = self.output.places.len();
         for parent in attached.parents(reader, route) {
             let scope = scope::of_parent(parent);
             let mut place = Place::new(scope::ancestor(&scope, reader));
@@ -360,6 +383,25 @@ impl Work {
                 None => self.merged_at(parent, &whole, reader, gateways),
             }
             self.output.places.push(place);
+        }
+        if refused.is_none() {
+            let at = AtRoute { route, rule: section.map(|section| &**section), others: &overriding };
+            self.warn(first, at, reader, routes);
+        }
+    }
+
+    /// Tells at all places of a route from `first` on what the policy says in vain.
+    fn warn(&mut self, first: usize, at: AtRoute<'_>, reader: &mut Reader<'_>, routes: RouteTable<'_>) {
+        let mut warnings = Vec::new();
+        for version in self.output.versions.values() {
+            for warning in self.kind.in_vain(version, at, routes, reader) {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        for place in self.output.places.iter_mut().skip(first).filter(|place| !place.partial) {
+            place.warnings.clone_from(&warnings);
         }
     }
 
