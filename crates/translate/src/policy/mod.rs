@@ -27,11 +27,11 @@ use crate::{
     reader::{AttachTable, GatewayTable, RouteTable},
 };
 pub use merge::{Origins, Source};
-pub use scope::{Relation, Relations, Scope};
+pub use scope::{Relation, Relations, Scope, around_scope};
 pub(crate) use status::truncated;
 pub use status::{Place, unit as status};
 use target::claims;
-pub(crate) use target::holder;
+pub use target::holder;
 
 /// A kind of policies.
 pub trait PolicyKind: Sync {
@@ -225,6 +225,16 @@ impl<'a> Policies<'a> {
         self.applied(policy, None, false, reader)
     }
 
+    /// A policy by itself, or merged over another one.
+    pub fn version(
+        &self,
+        policy: ObjectId,
+        parent: Option<ObjectId>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Applied<'a>> {
+        self.applied(policy, parent, false, reader)
+    }
+
     fn applied(
         &self,
         policy: ObjectId,
@@ -326,7 +336,7 @@ impl Work {
             return;
         }
         let scope = Scope { object: target, section: section.cloned() };
-        let mut place = Place::new(scope::ancestor(&scope, reader));
+        let mut place = Place::new(scope.clone(), scope.clone(), reader);
         if section.is_some_and(|section| !scope::has_section(target, section, reader)) {
             place.refused = Some(target::not_found(&self.output.object, &scope, reader));
         } else if let Some(other) = self.conflict(&scope, reader) {
@@ -368,7 +378,7 @@ impl Work {
         let first = self.output.places.len();
         for parent in attached.parents(reader, route) {
             let scope = scope::of_parent(parent);
-            let mut place = Place::new(scope::ancestor(&scope, reader));
+            let mut place = Place::new(own.clone(), scope.clone(), reader);
             self.relations.push(Relation {
                 gateway: parent.gateway,
                 parent: scope,
@@ -380,7 +390,7 @@ impl Work {
             match &refused {
                 Some(refused) => place.refused = Some(refused.clone()),
                 None if self.policy.merge.is_none() => place.invalid = self.version(None, reader),
-                None => self.merged_at(parent, &whole, reader, gateways),
+                None => self.merged_at(parent, (&own, &whole), reader, gateways),
             }
             self.output.places.push(place);
         }
@@ -409,7 +419,7 @@ impl Work {
     fn merged_at(
         &mut self,
         parent: &crate::ParentOutput,
-        route: &Scope,
+        (own, route): (&Scope, &Scope),
         reader: &mut Reader<'_>,
         gateways: GatewayTable<'_>,
     ) {
@@ -418,7 +428,7 @@ impl Work {
             let closest = target::closest(self.kind.kind(), listener, reader);
             let invalid = self.version(closest.as_ref().map(|(policy, _)| *policy), reader);
             let scope = Scope { object: listener.id.owner, section: Some(listener.name.clone()) };
-            let mut place = Place::new(scope::ancestor(&scope, reader));
+            let mut place = Place::new(own.clone(), scope, reader);
             place.partial = true;
             match (closest, invalid) {
                 (_, Some(invalid)) => place.invalid = Some(invalid),
