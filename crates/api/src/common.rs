@@ -250,6 +250,19 @@ pub struct Fraction {
     pub denominator: i32,
 }
 
+/// A number as a fraction, which may be above 1: `numerator` / `denominator`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ratio {
+    /// What is divided.
+    #[schemars(range(min = 1))]
+    pub numerator: i32,
+    /// By what.
+    #[serde(default = "hundred")]
+    #[schemars(range(min = 1))]
+    pub denominator: i32,
+}
+
 fn hundred() -> i32 {
     100
 }

@@ -16,7 +16,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{check::Wanted, explain::Asked, gateway::Gateway, telemetry, view};
+use crate::{
+    check::Wanted,
+    explain::{Asked, PolicyName},
+    gateway::Gateway,
+    telemetry, view,
+};
 
 /// Binds the admin port before anything starts, so that a taken port is said at once.
 pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -41,6 +46,7 @@ pub(crate) async fn serve(
         .route("/problems", get(problems))
         .route("/check", get(check))
         .route("/explain", get(explain))
+        .route("/explain/policy", get(explain_policy))
         .route("/stages", get(stages))
         .route("/xds", get(xds))
         .route("/streams", get(streams))
@@ -59,6 +65,7 @@ async fn index() -> &'static str {
      GET /problems what is wrong with files and objects\n\
      GET /check    findings with codes; ?namespace=shop to choose, &margin=30 days before certificates end\n\
      GET /explain  what becomes of a request; ?url=http://shop.example.com/cart&gateway=default/shop&header=a:+b\n\
+     GET /explain/policy  where a policy acts, and who says what; ?policy=BackendTrafficPolicy/shop&namespace=default\n\
      GET /stages   outputs with what they were made from; ?stage=virtual_host&text=shop to choose\n\
      GET /xds      resources by fleet, secrets redacted; ?fleet=default/shop to choose\n\
      GET /streams  xDS streams: what was sent, what was accepted\n\
@@ -128,6 +135,18 @@ async fn explain(
     let refuse = |error: anyhow::Error| (StatusCode::BAD_REQUEST, format!("{error:#}\n"));
     let asked = Asked::from_query(pairs).map_err(refuse)?;
     let told = gateway.control.query(move |pipeline| asked.answer(pipeline)).await;
+    let told = told.ok_or((StatusCode::SERVICE_UNAVAILABLE, "the gateway ends\n".to_owned()))?;
+    told.map(Json).map_err(refuse)
+}
+
+/// 400 with a sentence when there is no such policy.
+async fn explain_policy(
+    State(gateway): State<Gateway>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Json<::explain::PolicyExplanation>, (StatusCode, String)> {
+    let refuse = |error: anyhow::Error| (StatusCode::BAD_REQUEST, format!("{error:#}\n"));
+    let named = PolicyName::from_query(pairs).map_err(refuse)?;
+    let told = gateway.control.query(move |pipeline| named.answer(pipeline)).await;
     let told = told.ok_or((StatusCode::SERVICE_UNAVAILABLE, "the gateway ends\n".to_owned()))?;
     told.map(Json).map_err(refuse)
 }

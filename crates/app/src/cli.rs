@@ -60,7 +60,9 @@ enum Command {
     /// filters, backends; with who set what, and with the routes that lost. Asks a running gateway, or reads files (-f).
     ///
     /// Example: `ferrogate explain -f manifests/ --gateway default/eg -H 'x-canary: 1' https://shop.example.com/cart`
-    Explain(explain::Args),
+    ///
+    /// `ferrogate explain policy KIND/NAME` tells where a policy acts and which policy each field there comes from.
+    Explain(Box<explain::Args>),
     /// Run a backend that answers with what arrived: HTTP/1.1, HTTP/2, gRPC, WebSocket
     Echo(echo_command::Args),
     /// Make a self-signed certificate, as a Secret, to try HTTPS with

@@ -1,8 +1,9 @@
-//! `ferrogate explain`: what becomes of a request, and why.
+//! `ferrogate explain`: what becomes of a request, and why; and the effective policy.
 
 use std::{fmt::Write, process::ExitCode};
 
-use ::explain::{Explanation, Protocol, Question};
+use ::explain::{Explanation, PolicyExplanation, Protocol, Question};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     admin_client::Admin,
@@ -12,7 +13,10 @@ use crate::{
 
 /// Arguments of `ferrogate explain`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    of: Option<Of>,
     #[command(flatten)]
     sources: Sources,
     #[command(flatten)]
@@ -22,6 +26,80 @@ pub(crate) struct Args {
     /// Format of the output
     #[arg(short, long, value_enum, default_value = "table")]
     output: Shape,
+}
+
+/// What else is explained.
+#[derive(Debug, clap::Subcommand)]
+enum Of {
+    /// Tell where a policy acts, with the policy that each field there comes from
+    Policy(PolicyArgs),
+}
+
+/// Arguments of `ferrogate explain policy`.
+#[derive(Debug, clap::Args)]
+struct PolicyArgs {
+    #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    admin: Admin,
+    #[command(flatten)]
+    named: PolicyName,
+    /// Format of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Shape,
+}
+
+/// A policy by its name.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct PolicyName {
+    /// The policy
+    #[arg(value_name = "KIND/[NAMESPACE/]NAME")]
+    policy: String,
+    /// Its namespace, where the name has none
+    #[arg(short = 'n', long, value_name = "NAMESPACE", default_value = "default")]
+    namespace: String,
+}
+
+impl PolicyName {
+    /// Kind, namespace and name.
+    ///
+    /// # Errors
+    /// When it is written otherwise.
+    fn parts(&self) -> anyhow::Result<(&str, &str, &str)> {
+        match self.policy.split('/').collect::<Vec<_>>()[..] {
+            [kind, name] => Ok((kind, &self.namespace, name)),
+            [kind, namespace, name] => Ok((kind, namespace, name)),
+            _ => anyhow::bail!(
+                "{:?} is no policy; write KIND/NAME or KIND/NAMESPACE/NAME, such as BackendTrafficPolicy/shop",
+                self.policy
+            ),
+        }
+    }
+
+    /// From the query of the admin port's `/explain/policy`.
+    ///
+    /// # Errors
+    /// When a name is not known.
+    pub(crate) fn from_query(pairs: Vec<(String, String)>) -> anyhow::Result<PolicyName> {
+        let mut named = PolicyName { policy: String::new(), namespace: "default".to_owned() };
+        for (name, value) in pairs {
+            match &*name {
+                "policy" => named.policy = value,
+                "namespace" => named.namespace = value,
+                _ => anyhow::bail!("{name:?} is not known; known are policy and namespace"),
+            }
+        }
+        Ok(named)
+    }
+
+    /// The answer of a pipeline.
+    ///
+    /// # Errors
+    /// When there is no such policy.
+    pub(crate) fn answer(&self, pipeline: &pipeline::Pipeline) -> anyhow::Result<PolicyExplanation> {
+        let (kind, namespace, name) = self.parts()?;
+        Ok(::explain::policy(pipeline, kind, namespace, name)?)
+    }
 }
 
 /// The request.
@@ -149,20 +227,45 @@ impl Asked {
 
 /// Runs the command. Exit code 0; 2 when the question cannot be answered.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(Of::Policy(args)) = &args.of {
+        return policy(args);
+    }
     // What cannot be understood is said before anything is read or asked.
     args.asked.question()?;
     let explanation = if let Some(loaded) = args.sources.judge()? {
         loaded.problems.iter().for_each(offline::report);
         args.asked.answer(&loaded.pipeline)?
     } else {
-        let (status, body) = args.admin.get(&format!("/explain?{}", args.asked.query()))?;
-        anyhow::ensure!(status.is_success(), "{}", String::from_utf8_lossy(&body).trim_end());
-        serde_json::from_slice(&body)?
+        ask(args.admin, &format!("/explain?{}", args.asked.query()))?
     };
-    match args.output {
-        Shape::Table => view::write_out(view::explain::text(&explanation).as_bytes())?,
-        Shape::Json => view::print(&explanation, view::Format::Json)?,
-        Shape::Yaml => view::print(&explanation, view::Format::Yaml)?,
+    show(&explanation, args.output, view::explain::text)
+}
+
+fn policy(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
+    args.named.parts()?;
+    let explanation = if let Some(loaded) = args.sources.judge()? {
+        loaded.problems.iter().for_each(offline::report);
+        args.named.answer(&loaded.pipeline)?
+    } else {
+        let PolicyName { policy, namespace } = &args.named;
+        let query = format!("policy={}&namespace={}", escaped(policy), escaped(namespace));
+        ask(args.admin, &format!("/explain/policy?{query}"))?
+    };
+    show(&explanation, args.output, view::policy::text)
+}
+
+/// The answer of a running gateway.
+fn ask<T: DeserializeOwned>(admin: Admin, path: &str) -> anyhow::Result<T> {
+    let (status, body) = admin.get(path)?;
+    anyhow::ensure!(status.is_success(), "{}", String::from_utf8_lossy(&body).trim_end());
+    Ok(serde_json::from_slice(&body)?)
+}
+
+fn show<T: Serialize>(told: &T, shape: Shape, text: fn(&T) -> String) -> anyhow::Result<ExitCode> {
+    match shape {
+        Shape::Table => view::write_out(text(told).as_bytes())?,
+        Shape::Json => view::print(told, view::Format::Json)?,
+        Shape::Yaml => view::print(told, view::Format::Yaml)?,
     }
     Ok(ExitCode::SUCCESS)
 }

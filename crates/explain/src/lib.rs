@@ -6,6 +6,8 @@
 //! users by the metadata in the resources, and completes it from facts: which policy says what, which other routes take
 //! the request too and by which rule they lose, why a route that was meant for it is not there.
 //!
+//! [`policy`] tells where a policy acts, and which policy each of the settings there comes from.
+//!
 //! **Invariant:** no IO and no clock; nothing is decided here. What follows from chance (weights, percentages) is told as
 //! all that may happen, each with its share.
 
@@ -21,6 +23,7 @@ mod matching;
 mod origin;
 mod outcome;
 mod path;
+mod policy;
 mod precedence;
 mod question;
 mod refused;
@@ -40,6 +43,7 @@ pub use answer::{
 };
 pub use curl::parse as parse_curl;
 pub use difference::{Change, difference};
+pub use policy::{Other, Place, PolicyExplanation, Said, policy};
 pub use question::{Protocol, Question, Scheme};
 
 use chain::Entered;

@@ -7,7 +7,7 @@ use ir::{
     Kind, ObjectRef,
     secret::{REDACTED, is_credential_header},
 };
-use pipeline::{AppliedPolicy, Pipeline};
+use pipeline::{AppliedField, AppliedPolicy, Pipeline};
 use store::{Fact, facts};
 
 use crate::{
@@ -251,17 +251,21 @@ pub(crate) fn told(policies: Vec<AppliedPolicy>) -> Vec<Policy> {
     let told = policies.into_iter().map(|applied| Policy {
         object: applied.policy.to_string(),
         merged_over: applied.parent.map(|parent| parent.to_string()),
-        settings: (applied.fields.into_iter())
-            .map(|field| Setting {
-                name: field.path.rsplit('.').next().unwrap_or_default().to_owned(),
-                value: field.value.to_string(),
-                object: field.policy.to_string(),
-                field: format!("spec.{}", field.path),
-            })
-            .collect(),
+        settings: settings(applied.fields),
         invalid: applied.invalid,
     });
     told.collect()
+}
+
+/// Fields of policies as settings.
+pub(crate) fn settings(fields: Vec<AppliedField>) -> Vec<Setting> {
+    let settings = fields.into_iter().map(|field| Setting {
+        name: field.path.rsplit('.').next().unwrap_or_default().to_owned(),
+        value: field.value.to_string(),
+        object: field.policy.to_string(),
+        field: format!("spec.{}", field.path),
+    });
+    settings.collect()
 }
 
 /// The object that metadata names.

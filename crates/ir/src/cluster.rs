@@ -76,6 +76,20 @@ pub enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    /// Whether Envoy may speak HTTP/2 to endpoints. Checks by gRPC need it: Envoy refuses clusters that have these and
+    /// do not speak it. `over_tls` is true where all endpoints are reached over TLS.
+    #[must_use]
+    pub fn may_be_http2(self, traffic: &ClusterTraffic, over_tls: bool) -> bool {
+        traffic.client_protocol
+            || match self {
+                Protocol::Http1 => over_tls,
+                Protocol::Http1Only => false,
+                Protocol::Http2 => true,
+            }
+    }
+}
+
 /// How requests are spread over zones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Zones {

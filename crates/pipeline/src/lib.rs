@@ -26,7 +26,7 @@ use store::{Fact, FactKey, Store};
 pub use audit::Difference;
 pub use fleet::{Fleet, FleetSpec, SocketSpec};
 use stages::Stages;
-pub use stages::{AppliedField, AppliedPolicy, Explanation, HostView};
+pub use stages::{AppliedField, AppliedPolicy, Explanation, HostView, Part, PolicyPlace};
 
 /// What one commit changed.
 #[derive(Debug, Default)]
@@ -126,6 +126,12 @@ impl Pipeline {
         listener: (&ir::ObjectRef, &str),
     ) -> Vec<AppliedPolicy> {
         self.stages.policies_of_rule(&self.store, route, listener)
+    }
+
+    /// Where a policy acts, with what it says there and what it has to do with other policies. None for what is no policy,
+    /// is of a kind that is for backends, or acts nowhere.
+    pub fn places_of_policy(&self, policy: &ir::ObjectRef) -> Vec<PolicyPlace> {
+        self.stages.places_of_policy(&self.store, policy)
     }
 
     /// Pairs of routes that have a match in common on some virtual host, each pair both ways round.

@@ -5,6 +5,7 @@ mod emit;
 mod explain;
 mod features;
 mod policies;
+mod policy_places;
 mod publish;
 
 use std::{
@@ -39,6 +40,7 @@ use crate::{
 pub use applied::{AppliedField, AppliedPolicy};
 pub use explain::{Explanation, HostView};
 use features::FeatureIndex;
+pub use policy_places::{Part, PolicyPlace};
 pub(crate) use publish::Publication;
 
 /// Parameters are judged by whoever makes objects of them.

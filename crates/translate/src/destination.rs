@@ -204,7 +204,12 @@ fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: 
         tls,
         health_host: share.health_host(reader),
         traffic: with_health_log(
-            ClusterTraffic { http1: share.http1.clone(), ..ClusterTraffic::clone(&share.traffic) },
+            ClusterTraffic {
+                http1: share.http1.clone(),
+                active_health: (share.traffic.active_health.clone())
+                    .filter(|_| !lacks_http2_for_checks(plan, &share.traffic)),
+                ..ClusterTraffic::clone(&share.traffic)
+            },
             statistics,
         ),
         statistics: statistics.clusters,
@@ -212,6 +217,14 @@ fn cluster(key: ClusterKey, share: &Share<'_>, reader: &mut Reader<'_>, tables: 
         owners: owners(key.fleet, share, reader),
     };
     Made { cluster, secrets }
+}
+
+/// Whether a cluster would be checked by gRPC although its backends do not speak HTTP/2. Envoy refuses such a cluster, so
+/// it has no checks.
+pub(crate) fn lacks_http2_for_checks(plan: &ClusterPlan, traffic: &ClusterTraffic) -> bool {
+    let checker = traffic.active_health.as_ref().map(|check| &check.checker);
+    let over_tls = !plan.destinations.is_empty() && plan.destinations.iter().all(|d| d.tls.is_some());
+    matches!(checker, Some(HealthChecker::Grpc { .. })) && !plan.protocol.may_be_http2(traffic, over_tls)
 }
 
 /// Health checks are logged as the EnvoyProxy says, where no policy says otherwise.

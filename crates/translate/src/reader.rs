@@ -649,6 +649,17 @@ impl<'a> RouteTable<'a> {
         self.0.get(key.route)?.plans.iter().find(|plan| plan.rule == key.rule && plan.slot == key.slot)
     }
 
+    /// The clusters that a route needs, but those of copies.
+    pub(crate) fn plans(
+        &self,
+        reader: &mut Reader<'_>,
+        route: ObjectId,
+    ) -> impl Iterator<Item = &'a crate::ClusterPlan> + use<'a> {
+        reader.record(Dep::Plans(route));
+        let plans = self.0.get(route).map_or(&[][..], |output| &output.plans);
+        plans.iter().filter(|plan| !matches!(plan.slot, Slot::Mirror(_)))
+    }
+
     /// The clusters that a rule sends requests to, without those of copies.
     pub(crate) fn plans_of(
         &self,

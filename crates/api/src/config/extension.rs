@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Opaque, declare::settings};
 use crate::{
     backend::{FqdnEndpoint, IpEndpoint, UnixSocket},
-    common::{Fraction, SecretObjectReference},
+    common::{Ratio, SecretObjectReference},
     text::{Duration, PreciseHostname},
 };
 
@@ -88,9 +88,9 @@ settings! {
         /// How long to wait at most; 1s when unset.
         #[serde(skip_serializing_if = "Option::is_none")]
         max_backoff: Option<Duration>,
-        /// By how much each wait is longer than the last.
+        /// How many times as long as the last each wait is, such as 15 / 10; 2 when unset.
         #[serde(skip_serializing_if = "Option::is_none")]
-        backoff_multiplier: Option<Fraction>,
+        backoff_multiplier: Option<Ratio>,
         /// Status codes of gRPC that are tried again.
         #[serde(rename = "RetryableStatusCodes", skip_serializing_if = "Vec::is_empty")]
         retryable_status_codes: Vec<String>,

@@ -402,9 +402,6 @@ pub struct OpenTelemetryEnvoyProxyAccessLog {
     #[serde(default = "otlp_port")]
     #[schemars(range(min = 0, max = 65535))]
     pub port: i32,
-    /// Name of the log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_name: Option<String>,
     /// Headers of requests to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

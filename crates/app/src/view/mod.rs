@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod ir;
 pub(crate) mod metrics;
+pub(crate) mod policy;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod xds;

@@ -413,6 +413,35 @@ fn the_commands_work_on_files() {
     let (code, _, said) = command(&["explain", "-f", &old, "--gateway", "no", "http://shop.test:8080/"]);
     assert!(code == Some(2) && said.contains("known: default/eg"), "{said}");
 
+    let policies = file(
+        "policies.yaml",
+        &(std::fs::read_to_string(&old).unwrap()
+            + "---\n{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: BackendTrafficPolicy, metadata: {name: all, \
+               namespace: default}, spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: eg}], \
+               timeout: {http: {requestTimeout: 9s}}, tcpKeepalive: {probes: 3}}}\n\
+               ---\n{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: BackendTrafficPolicy, metadata: {name: shop, \
+               namespace: default}, spec: {mergeType: StrategicMerge, targetRefs: [{group: gateway.networking.k8s.io, \
+               kind: HTTPRoute, name: shop}], timeout: {http: {requestTimeout: 1s}}}}\n"),
+    );
+    let (code, text, said) = command(&["explain", "policy", "BackendTrafficPolicy/shop", "-f", &policies]);
+    assert_eq!(code, Some(0), "{text}{said}");
+    for part in [
+        "for HTTPRoute default/shop on Gateway default/eg listener http\n",
+        "merged over BackendTrafficPolicy default/all\n",
+        "spec.timeout.http.requestTimeout = \"1s\" [BackendTrafficPolicy default/shop]\n",
+        "spec.tcpKeepalive.probes = 3 [BackendTrafficPolicy default/all]\n",
+        "Accepted=True",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let asked =
+        ["explain", "policy", "backendtrafficpolicy/all", "-n", "default", "-o", "json", "-f", &policies];
+    let (_, text, said) = command(&asked);
+    let told: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{said}"));
+    assert_eq!(told["places"][0]["merged"][0]["policy"], "BackendTrafficPolicy default/shop", "{text}");
+    let (code, _, said) = command(&["explain", "policy", "BackendTrafficPolicy/gone", "-f", &policies]);
+    assert!(code == Some(2) && said.contains("there is no BackendTrafficPolicy default/gone"), "{said}");
+
     let (code, text, _) = command(&["check", "-f", &old]);
     assert_eq!((code, &*text), (Some(0), "0 errors, 0 warnings, 0 infos\n"));
     let (code, text, _) = command(&["check", "-f", &bad]);
@@ -446,14 +475,20 @@ async fn a_running_gateway_is_asked() {
     let port = free_port();
     let files = backends.manifest()
         + &m::gateway("eg", &m::http("http", port))
-        + &m::route("shop", "eg", &["shop.test"], &(m::prefix_to("/a", "a") + &m::prefix_to("/b", "gone")));
+        + &m::route("shop", "eg", &["shop.test"], &(m::prefix_to("/a", "a") + &m::prefix_to("/b", "gone")))
+        + "---\n{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: ClientTrafficPolicy, metadata: {name: all, \
+           namespace: default}, spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: eg}], \
+           timeout: {http: {idleTimeout: 9s}}}}\n";
     let gateway = Gateway::start(&[("all.yaml", &files)]).await;
     let admin = gateway.admin_address();
     let (code, text, said) = command(&["explain", "--admin", &admin, &format!("http://shop.test:{port}/a")]);
     assert!(code == Some(0) && text.contains(&format!("127.0.0.1:{}", backends.port("a"))), "{text}{said}");
+    let (code, text, said) = command(&["explain", "policy", "ClientTrafficPolicy/all", "--admin", &admin]);
+    assert!(code == Some(0) && text.contains("spec.timeout.http.idleTimeout = \"9s\""), "{text}{said}");
     let (code, text, _) = command(&["check", "--admin", &admin]);
     assert!(code == Some(1) && text.contains("FG401"), "{text}");
     assert_eq!(gateway.admin("/explain?url=ftp%3A%2F%2Fx").await.status, 400);
+    assert_eq!(gateway.admin("/explain/policy?policy=no").await.status, 400);
     assert_eq!(gateway.admin("/check?no=such").await.status, 400);
     let metrics = gateway.admin("/metrics").await.text();
     assert!(metrics.contains("ferrogate_findings{code=\"FG401\",severity=\"error\"} 1"), "{metrics}");

@@ -105,12 +105,22 @@ impl Stages {
 }
 
 fn told(store: &Store, applied: &Applied<'_>) -> Option<AppliedPolicy> {
+    Some(AppliedPolicy {
+        policy: store.object(applied.policy)?.clone(),
+        parent: applied.parent.and_then(|parent| store.object(parent)).cloned(),
+        fields: fields(store, applied),
+        invalid: applied.version.findings.iter().map(|finding| finding.message.to_string()).collect(),
+    })
+}
+
+/// What a policy says where it applies, each field with the policy that it comes from; ascending by field.
+pub(super) fn fields(store: &Store, applied: &Applied<'_>) -> Vec<AppliedField> {
     let version = applied.version;
     let mut fields = Vec::new();
     if version.origins.is_empty() {
-        leaves("", document(store, applied.policy)?, &mut |path, value| {
-            fields.push((path, value.clone(), applied.policy));
-        });
+        if let Some(document) = document(store, applied.policy) {
+            leaves("", document, &mut |path, value| fields.push((path, value.clone(), applied.policy)));
+        }
     } else {
         let origins = version.origins.iter();
         fields.extend(origins.filter_map(|(path, from)| {
@@ -121,12 +131,7 @@ fn told(store: &Store, applied: &Applied<'_>) -> Option<AppliedPolicy> {
     let fields = fields.into_iter().filter_map(|(path, value, policy)| {
         Some(AppliedField { path, value, policy: store.object(policy)?.clone() })
     });
-    Some(AppliedPolicy {
-        policy: store.object(applied.policy)?.clone(),
-        parent: applied.parent.and_then(|parent| store.object(parent)).cloned(),
-        fields: fields.collect(),
-        invalid: version.findings.iter().map(|finding| finding.message.to_string()).collect(),
-    })
+    fields.collect()
 }
 
 fn document(store: &Store, policy: ObjectId) -> Option<&Value> {

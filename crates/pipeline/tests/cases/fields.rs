@@ -3,6 +3,8 @@
 //!
 //! For each field a case is looked for whose outputs change when the field is taken away. Where the object may not be
 //! without it, another value must change them, or else the closest object around it that may be missing.
+//!
+//! Fields in [`SAME_CODE`] are proven once for all places of a row.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +29,31 @@ const KINDS: [&str; 4] = ["Backend", "BackendTrafficPolicy", "ClientTrafficPolic
 /// Description of what is Kubernetes' own API: one field to us, which is passed on.
 const OF_KUBERNETES: &str = "As in Kubernetes' own API.";
 
+/// Kind, and places whose fields one and the same function reads, whatever the place: it is given what stands there, and
+/// its result goes the same way for all. So a field that has an effect in one place has it in all that are read by the
+/// function at all, and for this each place needs a field of its own with an effect. The schemas of the places must be
+/// equal. What has no effect is said of the first place, for all.
+const SAME_CODE: &[(&str, &[&str])] = &[
+    // `translate::telemetry::backends::cluster`, its `settings`.
+    (
+        "EnvoyProxy",
+        &[
+            "spec.telemetry.accessLog.settings[].sinks[].als.backendSettings",
+            "spec.telemetry.accessLog.settings[].sinks[].openTelemetry.backendSettings",
+            "spec.telemetry.tracing.provider.backendSettings",
+        ],
+    ),
+    // The same, its `backends`.
+    (
+        "EnvoyProxy",
+        &[
+            "spec.telemetry.accessLog.settings[].sinks[].als.backendRefs",
+            "spec.telemetry.accessLog.settings[].sinks[].openTelemetry.backendRefs",
+            "spec.telemetry.tracing.provider.backendRefs",
+        ],
+    ),
+];
+
 #[test]
 fn every_field_has_an_effect_in_some_case() {
     let cases: Vec<Case> = names().iter().map(|name| Case::read(name)).collect();
@@ -38,11 +65,26 @@ fn every_field_has_an_effect_in_some_case() {
         let mut all = BTreeSet::new();
         fields(schema, "spec", &mut all);
         let places = places(&cases, kind, schema);
+        let found = |field: &str| places.get(field).map_or(&[][..], Vec::as_slice);
+        let has_effect =
+            |field: &str| found(field).iter().any(|(case, place)| cases[*case].depends_on(place, schema));
+        for (_, row) in SAME_CODE.iter().filter(|(of, _)| *of == kind) {
+            for place in *row {
+                assert_eq!(at(schema, place), at(schema, row[0]), "{kind} {place} and {}", row[0]);
+                if !all.iter().any(|field| is_below(field, place) && has_effect(field)) {
+                    _ = writeln!(report, "{kind} {place}: nothing in it has an effect in any case");
+                }
+            }
+        }
         for field in &all {
-            let found = places.get(field).map_or(&[][..], Vec::as_slice);
-            if found.iter().any(|(case, place)| cases[*case].depends_on(place, schema)) {
+            let same = same_code(kind, field);
+            if same.first() != Some(field) {
                 continue;
             }
+            if same.iter().any(|field| has_effect(field)) {
+                continue;
+            }
+            let found: Vec<_> = same.iter().flat_map(|field| found(field)).collect();
             let excuse =
                 WITHOUT_EFFECT.iter().position(|(of, prefix, _)| *of == kind && is_below(field, prefix));
             match excuse {
@@ -67,6 +109,25 @@ fn every_field_has_an_effect_in_some_case() {
 /// Whether a field is this one or stands below it.
 fn is_below(field: &str, prefix: &str) -> bool {
     field.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '{']))
+}
+
+/// The field in each place that the same code reads, in the order of [`SAME_CODE`]; else the field alone.
+fn same_code(kind: &str, field: &str) -> Vec<String> {
+    let rows = SAME_CODE.iter().filter(|(of, _)| *of == kind).map(|(_, row)| *row);
+    let mut found = rows.filter_map(|row| {
+        let place = row.iter().find(|place| is_below(field, place))?;
+        Some(row.iter().map(|other| format!("{other}{}", &field[place.len()..])).collect())
+    });
+    found.next().unwrap_or_else(|| vec![field.to_owned()])
+}
+
+/// The schema of what a path names.
+fn at<'a>(schema: &'a Value, path: &str) -> &'a Value {
+    path.split('.').skip(1).fold(schema, |node, name| {
+        let entries = name.strip_suffix("[]");
+        let child = &node["properties"][entries.unwrap_or(name)];
+        if entries.is_some() { &child["items"] } else { child }
+    })
 }
 
 /// What may be set at a node of a schema.

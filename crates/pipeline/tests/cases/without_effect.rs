@@ -36,4 +36,61 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("EnvoyProxy", "spec.provider.host", "`ferrogate run` has one version of Envoy"),
     ("EnvoyProxy", "spec.provider.kubernetes.envoyHpa.patch.type", "no list in it is merged by key"),
     ("EnvoyProxy", "spec.provider.kubernetes.envoyPDB.patch.type", "no list in it is merged by key"),
+    ("EnvoyProxy", "spec.telemetry.accessLog.settings[].sinks[].als.backendRef", "a rule rejects it"),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.accessLog.settings[].sinks[].als.backendSettings.connection.socketBufferLimit",
+        "Envoy Gateway has it without effect",
+    ),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.accessLog.settings[].sinks[].als.backendSettings.loadBalancer.backendUtilization.keepResponseHeaders",
+        "answers of collectors go to no client",
+    ),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.accessLog.settings[].sinks[].als.backendSettings.loadBalancer.dynamicModule",
+        "Envoy Gateway has it without effect",
+    ),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.accessLog.settings[].sinks[].als.backendSettings.retry",
+        "only requests of clients are tried again",
+    ),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.accessLog.settings[].sinks[].als.backendSettings.timeout.http.requestTimeout",
+        "only requests of clients have one",
+    ),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.accessLog.settings[].sinks[].als.backendSettings.timeout.http.streamIdleTimeout",
+        "only requests of clients have one",
+    ),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.accessLog.settings[].sinks[].openTelemetry.backendRef",
+        "a rule rejects it",
+    ),
+    ("EnvoyProxy", "spec.telemetry.metrics.prometheus.compression.brotli", "there are no settings in it"),
+    ("EnvoyProxy", "spec.telemetry.metrics.prometheus.compression.gzip", "there are no settings in it"),
+    ("EnvoyProxy", "spec.telemetry.metrics.prometheus.compression.zstd", "there are no settings in it"),
+    ("EnvoyProxy", "spec.telemetry.metrics.sinks[].openTelemetry.backendRef", "a rule rejects it"),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.metrics.sinks[].openTelemetry.backendRefs[].fallback",
+        "of the backends of a sink the first takes all, as with Envoy Gateway",
+    ),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.metrics.sinks[].openTelemetry.backendRefs[].weight",
+        "of the backends of a sink the first takes all, as with Envoy Gateway",
+    ),
+    (
+        "EnvoyProxy",
+        "spec.telemetry.metrics.sinks[].openTelemetry.backendSettings",
+        "Envoy Gateway has it without effect",
+    ),
+    ("EnvoyProxy", "spec.telemetry.metrics.sinks[].type", "there is one"),
+    ("EnvoyProxy", "spec.telemetry.tracing.provider.backendRef", "a rule rejects it"),
 ];

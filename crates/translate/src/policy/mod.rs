@@ -27,11 +27,11 @@ use crate::{
     reader::{AttachTable, GatewayTable, RouteTable},
 };
 pub use merge::{Origins, Source};
-pub use scope::{Relation, Relations, Scope};
+pub use scope::{Relation, Relations, Scope, around_scope};
 pub(crate) use status::truncated;
 pub use status::{Place, unit as status};
 use target::claims;
-pub(crate) use target::holder;
+pub use target::holder;
 
 /// A kind of policies.
 pub trait PolicyKind: Sync {
@@ -47,6 +47,17 @@ pub trait PolicyKind: Sync {
     /// What a document says, and what is wrong with it: with findings, the policy cannot be applied.
     fn read(&self, source: &Source<'_>, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>);
 
+    /// What a policy says in vain at a route that it is for, by one of its versions: reasons with sentences.
+    fn in_vain(
+        &self,
+        _version: &Version,
+        _at: AtRoute<'_>,
+        _routes: RouteTable<'_>,
+        _reader: &mut Reader<'_>,
+    ) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// What a Gateway found when it applied a policy that has a scope in it, for kinds that Gateways apply.
     fn at_gateway(
         &self,
@@ -58,6 +69,17 @@ pub trait PolicyKind: Sync {
     ) -> AtGateway {
         AtGateway::default()
     }
+}
+
+/// What a policy is for: a route, or a rule of it, and the names of rules that have policies of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct AtRoute<'a> {
+    /// The route.
+    pub route: ObjectId,
+    /// The rule; `None` for all of them.
+    pub rule: Option<&'a str>,
+    /// Rules that other policies of the kind are for.
+    pub others: &'a [Arc<str>],
 }
 
 /// What a Gateway found when it applied a policy.
@@ -203,6 +225,16 @@ impl<'a> Policies<'a> {
         self.applied(policy, None, false, reader)
     }
 
+    /// A policy by itself, or merged over another one.
+    pub fn version(
+        &self,
+        policy: ObjectId,
+        parent: Option<ObjectId>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Applied<'a>> {
+        self.applied(policy, parent, false, reader)
+    }
+
     fn applied(
         &self,
         policy: ObjectId,
@@ -304,7 +336,7 @@ impl Work {
             return;
         }
         let scope = Scope { object: target, section: section.cloned() };
-        let mut place = Place::new(scope::ancestor(&scope, reader));
+        let mut place = Place::new(scope.clone(), scope.clone(), reader);
         if section.is_some_and(|section| !scope::has_section(target, section, reader)) {
             place.refused = Some(target::not_found(&self.output.object, &scope, reader));
         } else if let Some(other) = self.conflict(&scope, reader) {
@@ -343,9 +375,10 @@ impl Work {
             Some(_) => Vec::new(),
         };
         overriding.sort_unstable();
+        let first = self.output.places.len();
         for parent in attached.parents(reader, route) {
             let scope = scope::of_parent(parent);
-            let mut place = Place::new(scope::ancestor(&scope, reader));
+            let mut place = Place::new(own.clone(), scope.clone(), reader);
             self.relations.push(Relation {
                 gateway: parent.gateway,
                 parent: scope,
@@ -357,9 +390,28 @@ impl Work {
             match &refused {
                 Some(refused) => place.refused = Some(refused.clone()),
                 None if self.policy.merge.is_none() => place.invalid = self.version(None, reader),
-                None => self.merged_at(parent, &whole, reader, gateways),
+                None => self.merged_at(parent, (&own, &whole), reader, gateways),
             }
             self.output.places.push(place);
+        }
+        if refused.is_none() {
+            let at = AtRoute { route, rule: section.map(|section| &**section), others: &overriding };
+            self.warn(first, at, reader, routes);
+        }
+    }
+
+    /// Tells at all places of a route from `first` on what the policy says in vain.
+    fn warn(&mut self, first: usize, at: AtRoute<'_>, reader: &mut Reader<'_>, routes: RouteTable<'_>) {
+        let mut warnings = Vec::new();
+        for version in self.output.versions.values() {
+            for warning in self.kind.in_vain(version, at, routes, reader) {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        for place in self.output.places.iter_mut().skip(first).filter(|place| !place.partial) {
+            place.warnings.clone_from(&warnings);
         }
     }
 
@@ -367,7 +419,7 @@ impl Work {
     fn merged_at(
         &mut self,
         parent: &crate::ParentOutput,
-        route: &Scope,
+        (own, route): (&Scope, &Scope),
         reader: &mut Reader<'_>,
         gateways: GatewayTable<'_>,
     ) {
@@ -376,7 +428,7 @@ impl Work {
             let closest = target::closest(self.kind.kind(), listener, reader);
             let invalid = self.version(closest.as_ref().map(|(policy, _)| *policy), reader);
             let scope = Scope { object: listener.id.owner, section: Some(listener.name.clone()) };
-            let mut place = Place::new(scope::ancestor(&scope, reader));
+            let mut place = Place::new(own.clone(), scope, reader);
             place.partial = true;
             match (closest, invalid) {
                 (_, Some(invalid)) => place.invalid = Some(invalid),

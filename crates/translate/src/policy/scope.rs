@@ -62,12 +62,12 @@ impl Relations {
     }
 
     /// Scopes whose policies are merged over that of `scope`.
-    pub(super) fn merged(&self, scope: &Scope) -> BTreeSet<&Scope> {
+    pub fn merged(&self, scope: &Scope) -> BTreeSet<&Scope> {
         self.counts.keys().filter(|r| r.merged && r.parent == *scope).map(|r| &r.child).collect()
     }
 
     /// Scopes whose policies have effect in place of that of `scope`, also where they stand in a scope that it contains.
-    pub(super) fn overriding(&self, scope: &Scope) -> BTreeSet<&Scope> {
+    pub fn overriding(&self, scope: &Scope) -> BTreeSet<&Scope> {
         let merged = self.merged(scope);
         let related = |r: &&Relation| {
             let within = match &scope.section {
@@ -103,6 +103,11 @@ pub(super) fn around(scope: &Scope, gateway: ObjectId) -> Option<Scope> {
         None if scope.object != gateway => Some(Scope { object: gateway, section: None }),
         None => None,
     }
+}
+
+/// The next broader scope of a Gateway's, a ListenerSet's or a listener's; `None` for that of a Gateway.
+pub fn around_scope(scope: &Scope, reader: &mut Reader<'_>) -> Option<Scope> {
+    around(scope, gateway_of(scope.object, reader)?)
 }
 
 /// The scope that a route is attached to by one of its parents.

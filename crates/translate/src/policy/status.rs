@@ -11,7 +11,7 @@ use ir::{
 };
 use store::ObjectId;
 
-use super::{PolicyOutput, Relations, Scope};
+use super::{PolicyOutput, Relations, Scope, scope};
 use crate::{Dep, Finding, Reader, route, status::problem};
 
 /// Most entries that a status may have (Gateway API, `PolicyStatus.ancestors`).
@@ -25,6 +25,10 @@ const SEVERAL_WARNINGS: &str = "Warnings";
 /// A policy at one object, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// What the policy is for.
+    pub of: Scope,
+    /// The Gateway, ListenerSet or listener where it acts.
+    pub at: Scope,
     /// What status calls it.
     pub ancestor: ParentReference,
     /// Why the policy is not for it at all.
@@ -44,9 +48,11 @@ pub struct Place {
 }
 
 impl Place {
-    pub(super) fn new(ancestor: ParentReference) -> Self {
+    pub(super) fn new(of: Scope, at: Scope, reader: &Reader<'_>) -> Self {
         Place {
-            ancestor,
+            ancestor: scope::ancestor(&at, reader),
+            of,
+            at,
             refused: None,
             invalid: None,
             merged: None,

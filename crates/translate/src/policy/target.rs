@@ -30,7 +30,7 @@ pub(super) fn claims(
 }
 
 /// The policy that has a scope: the oldest of those that claim it, then by namespace and name.
-pub(crate) fn holder(
+pub fn holder(
     kind: Kind,
     target: ObjectId,
     section: Option<&str>,

@@ -6,6 +6,7 @@ use api::ClusterSettings;
 use ir::{
     Kind,
     cluster::{Address, Protocol},
+    traffic::HealthChecker,
 };
 use store::facts::{self, CollectorRef};
 
@@ -67,6 +68,15 @@ pub(super) fn cluster(
         Some(settings) => backend_traffic::of_own_cluster(settings, &format!("{field}.backendSettings"))?,
         None => Default::default(),
     };
+    let checker = traffic.active_health.as_ref().map(|check| &check.checker);
+    let over_tls = destinations.iter().all(|destination| destination.tls.is_some());
+    if matches!(checker, Some(HealthChecker::Grpc { .. }))
+        && !wanted.protocol.may_be_http2(&traffic, over_tls)
+    {
+        return Err(format!(
+            "{field}.backendSettings.healthCheck.active.type: checks by gRPC need HTTP/2, which this collector is not spoken to in; use type HTTP or TCP"
+        ));
+    }
     let cluster = OwnCluster {
         name: name.clone(),
         protocol: wanted.protocol,

@@ -12,22 +12,23 @@ mod route;
 mod routing;
 pub(crate) mod telemetry;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{ClusterSettings, Duration as Text, backendtrafficpolicy::BackendTrafficPolicySpec};
 use ir::{
     Kind,
     listener::HttpFilter,
     route::{Action, Rule, Target},
-    traffic::{ClusterTraffic, RouteTraffic},
+    traffic::{ClusterTraffic, HealthChecker, RouteTraffic},
 };
 use patch::{ListMerge, MergeKeys};
 use serde_json::Value;
 use store::ObjectId;
 
-use super::{Policies, PolicyKind, Settings, Source};
+use super::{AtRoute, Policies, PolicyKind, Settings, Source, Version};
 use crate::{
     AttachListener, Binding, ClusterPlan, DefaultHosts, Finding, PlanKey, Reader, SharedBackend, Slot,
+    destination,
     reader::{AttachTable, GatewayTable, RouteTable},
     route::{self as routes, BackendKind, Destination},
 };
@@ -36,6 +37,9 @@ pub(crate) use routing::Reach;
 
 /// The kind.
 pub const KIND: Kind = Kind::BackendTrafficPolicy;
+
+/// Reason of `Warning` for health checks that backends cannot be asked for.
+const UNSUPPORTED_HEALTH_CHECK: &str = "UnsupportedHealthCheck";
 
 /// What a BackendTrafficPolicy says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +80,43 @@ impl PolicyKind for BackendTraffic {
             }
         };
         (Arc::new(traffic), findings.0)
+    }
+
+    fn in_vain(
+        &self,
+        version: &Version,
+        at: AtRoute<'_>,
+        routes: RouteTable<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Vec<(&'static str, String)> {
+        let Some(traffic) = version.get::<Traffic>() else { return Vec::new() };
+        if !matches!(
+            traffic.cluster.active_health.as_ref().map(|check| &check.checker),
+            Some(HealthChecker::Grpc { .. })
+        ) {
+            return Vec::new();
+        }
+        let named = |plan: &ClusterPlan, rule: &str| plan.section.as_deref() == Some(rule);
+        let ours = |plan: &&ClusterPlan| match at.rule {
+            Some(rule) => named(plan, rule),
+            None => !at.others.iter().any(|other| named(plan, other)),
+        };
+        let without = routes.plans(reader, at.route).filter(ours);
+        let without = without.filter(|plan| destination::lacks_http2_for_checks(plan, &traffic.cluster));
+        let backends: BTreeSet<String> = (without.flat_map(|plan| plan.destinations.iter()))
+            .filter_map(|d| d.metadata.as_ref())
+            .map(|backend| {
+                format!("{} {}/{}", backend.object.kind, backend.object.namespace, backend.object.name)
+            })
+            .collect();
+        if backends.is_empty() {
+            return Vec::new();
+        }
+        let backends = backends.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "spec.healthCheck.active: checks by gRPC need HTTP/2, so {backends} is not checked; set appProtocol kubernetes.io/h2c where the backend speaks it, or use type HTTP or TCP"
+        );
+        vec![(UNSUPPORTED_HEALTH_CHECK, message)]
     }
 }
 
