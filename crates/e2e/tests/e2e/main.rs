@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "functions shared by tests fail by panicking")]
 
 mod backend_tls;
+mod browser;
 mod client_certificates;
 mod client_traffic;
 mod explain;
