@@ -128,21 +128,23 @@ mod tests {
 
     #[test]
     fn one_event_for_each_object_and_code() {
-        let gateway = json!({
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-            "metadata": { "namespace": "default", "name": "eg" },
-            "spec": { "gatewayClassName": "eg", "listeners": [
-                { "name": "http", "port": 80, "protocol": "HTTP" },
-                { "name": "unused", "port": 81, "protocol": "HTTP" },
-            ] },
-        });
+        let gateway = |name: &str| {
+            json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+                "metadata": { "namespace": "default", "name": name },
+                "spec": {
+                    "gatewayClassName": "eg",
+                    "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }],
+                },
+            })
+        };
         let backends: Vec<Value> =
             (0..3).map(|i| json!({ "name": format!("gone-{i}"), "port": 80 })).collect();
         let route = json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
             "metadata": { "namespace": "default", "name": "web" },
             "spec": {
-                "parentRefs": [{ "name": "eg", "sectionName": "http" }],
+                "parentRefs": [{ "name": "eg" }],
                 "rules": [{ "backendRefs": backends }],
             },
         });
@@ -151,7 +153,7 @@ mod tests {
             implicit_namespaces: true,
             ..Settings::default()
         });
-        let apply = vec![object(&gateway), object(&route)];
+        let apply = vec![object(&gateway("eg")), object(&gateway("unused")), object(&route)];
         pipeline.commit(ChangeSet { apply, ..ChangeSet::default() });
         let findings = Wanted::everything().findings(&pipeline, &[], &[]);
         assert!(
