@@ -1,17 +1,11 @@
 //! `ferrogate check`: what is wrong, or will be, before users notice.
 
-use std::{
-    collections::BTreeMap,
-    process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::process::ExitCode;
 
-use ::check::{Code, Finding, Input, Severity};
+use ::check::{Finding, Input, Severity};
 
 use crate::{
     admin_client::Admin,
-    control::Control,
     offline::{Offline, Sources},
     view::{self, check::Findings},
 };
@@ -20,9 +14,6 @@ use crate::{
 const DAY: i64 = 24 * 60 * 60;
 /// Days before their end from which on certificates are named, unless told otherwise.
 const MARGIN: u32 = 30;
-/// How old numbers of findings may be in metrics. Counting takes the pipeline's thread some 10 ms for 10,000 routes, and
-/// scrapes may be frequent.
-const AGE: Duration = Duration::from_secs(60);
 
 /// Arguments of `ferrogate check`.
 #[derive(Debug, clap::Args)]
@@ -90,6 +81,11 @@ impl FailOn {
 }
 
 impl Wanted {
+    /// Everything, with the margin that holds unless told otherwise.
+    pub(crate) fn everything() -> Wanted {
+        Wanted { certificate_margin: MARGIN, ..Wanted::default() }
+    }
+
     /// The findings of a pipeline that are wanted.
     pub(crate) fn findings(
         &self,
@@ -118,7 +114,7 @@ impl Wanted {
     /// # Errors
     /// When a name is not known, or the margin is no number.
     pub(crate) fn from_query(pairs: Vec<(String, String)>) -> anyhow::Result<Wanted> {
-        let mut wanted = Wanted { certificate_margin: MARGIN, ..Wanted::default() };
+        let mut wanted = Wanted::everything();
         for (name, value) in pairs {
             match &*name {
                 "namespace" => wanted.namespaces.push(value),
@@ -152,32 +148,4 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let worst = findings.worst();
     let fails = args.fail_on.severity().is_some_and(|limit| worst.is_some_and(|worst| worst >= limit));
     Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })
-}
-
-/// Numbers of findings by code. Clones share.
-#[derive(Clone, Default)]
-pub(crate) struct Counter(Arc<Mutex<Option<(Instant, Counts)>>>);
-
-/// By code, those that there are.
-pub(crate) type Counts = BTreeMap<&'static str, (&'static Code, usize)>;
-
-impl Counter {
-    /// The numbers of this moment, or of one within the last minute.
-    pub(crate) async fn counts(&self, control: &Control) -> Counts {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, counts)) = known
-            && at.elapsed() < AGE
-        {
-            return counts;
-        }
-        let wanted = Wanted { certificate_margin: MARGIN, ..Wanted::default() };
-        let loading = control.view().borrow().loading.clone();
-        let found = control.query(move |pipeline| wanted.findings(pipeline, &loading, &[])).await;
-        let mut counts = Counts::new();
-        for finding in found.unwrap_or_default() {
-            counts.entry(finding.code.id).or_insert((finding.code, 0)).1 += 1;
-        }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counts.clone()));
-        counts
-    }
 }

@@ -6,7 +6,7 @@ use ::ir::status::Status;
 use prometheus_client::registry::Registry;
 use server::Feeds;
 
-use crate::{check, control::Control, run, serve, view};
+use crate::{control::Control, run, serve, view, watchdog::Watchdog};
 
 /// Everything that can be looked at.
 #[derive(Clone)]
@@ -17,8 +17,8 @@ pub(crate) struct Gateway {
     pub feeds: Feeds,
     /// What runs the proxies.
     pub plane: Plane,
-    /// Numbers of findings.
-    pub findings: check::Counter,
+    /// What it finds wrong.
+    pub watchdog: Watchdog,
 }
 
 /// What runs the proxies.
@@ -63,7 +63,7 @@ impl Gateway {
         if let Some(((facts, objects, names), counters, revision)) = sizes {
             view::metrics::register(&mut registry, facts, objects + names, revision, &counters);
         }
-        view::metrics::register_findings(&mut registry, &self.findings.counts(&self.control).await);
+        view::metrics::register_found(&mut registry, &self.watchdog.found());
         registry
     }
 }

@@ -25,6 +25,7 @@ mod telemetry;
 mod translate;
 mod version;
 mod view;
+mod watchdog;
 
 use std::process::ExitCode;
 

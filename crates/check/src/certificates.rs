@@ -30,6 +30,12 @@ pub(crate) fn check(world: &World<'_>, margin: i64, findings: &mut Vec<Finding>)
     shared(world, &shown, findings);
 }
 
+/// When each certificate that a listener shows ends, in seconds since 1970, by Secret.
+pub(crate) fn ends(world: &World<'_>) -> BTreeMap<ObjectRef, i64> {
+    let shown = world.listeners.iter().flat_map(|listener| of(world, listener));
+    shown.map(|shown| (shown.secret.clone(), shown.certificate.not_after)).collect()
+}
+
 fn of<'w, 'a>(world: &'w World<'a>, listener: &'w Listener<'a>) -> Vec<Shown<'w, 'a>> {
     let references = listener.fact.tls.iter().flat_map(|tls| tls.certificates.iter().enumerate());
     let shown = references.filter_map(|(reference, certificate)| {

@@ -19,7 +19,9 @@ mod protocols;
 mod routes;
 mod world;
 
-use ir::Problem;
+use std::collections::BTreeMap;
+
+use ir::{ObjectRef, Problem};
 use pipeline::Pipeline;
 use serde_json::Value;
 
@@ -57,4 +59,9 @@ pub fn check(input: &Input<'_>) -> Vec<Finding> {
     findings.sort_by(|a, b| a.key().cmp(&b.key()));
     findings.dedup();
     findings
+}
+
+/// When each usable certificate that a listener shows ends, in seconds since 1970, by Secret.
+pub fn certificates(pipeline: &Pipeline) -> BTreeMap<ObjectRef, i64> {
+    certificates::ends(&World::new(pipeline, &[]))
 }

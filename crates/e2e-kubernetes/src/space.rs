@@ -18,13 +18,14 @@ use crate::{Bed, eventually};
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// API versions of the kinds that tests use.
-const KINDS: [(&str, &str); 20] = [
+const KINDS: [(&str, &str); 21] = [
     ("Namespace", "v1"),
     ("Node", "v1"),
     ("Pod", "v1"),
     ("Service", "v1"),
     ("Secret", "v1"),
     ("ConfigMap", "v1"),
+    ("Event", "v1"),
     ("ServiceAccount", "v1"),
     ("Deployment", "apps/v1"),
     ("DaemonSet", "apps/v1"),

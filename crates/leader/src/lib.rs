@@ -1,11 +1,11 @@
-//! What only the leader does: statuses, the infrastructure of proxies, and finalizers. All writes of the process.
+//! What only the leader does: statuses, the infrastructure of proxies, finalizers and Events. All writes of the process.
 //!
 //! Every replica hands its wishes in, whether it leads or not; the latest are kept, so that a new leader starts from
 //! them. A write is made when the wish differs from what is there, and while the Lease is held alone: the
 //! [`lease`] ends a term before any other replica can begin one, and with it every call that is under way.
 //!
 //! - [`lease`]: who leads.
-//! - [`StatusWriter`], [`FleetWriter`], [`ClassWriter`]: wishes in, calls out; each has a queue by object where the
+//! - [`StatusWriter`], [`FleetWriter`], [`ClassWriter`], [`EventWriter`]: wishes in, calls out; each has a queue by object where the
 //!   latest wish wins and one call at a time is made.
 //! - `gate`, `limit`, `call`: what every call passes through.
 //!
@@ -14,6 +14,7 @@
 mod call;
 mod chance;
 mod class;
+mod event;
 mod gate;
 mod infra;
 pub mod lease;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use call::ApiServer;
 pub use class::ClassWriter;
+pub use event::{Event, EventWriter};
 use gate::Gate;
 pub use gate::Leadership;
 pub use infra::{Fleet, FleetState, FleetWriter, Place};
@@ -56,6 +58,10 @@ const STATUS_GAP: Duration = Duration::from_millis(200);
 const FLEET_GAP: Duration = Duration::from_millis(200);
 /// Least time between two writes of one class.
 const CLASS_GAP: Duration = Duration::from_millis(200);
+/// Least time between two writes of one Event.
+const EVENT_GAP: Duration = Duration::from_secs(1);
+/// Events that are written at the same time: they are never urgent, and statuses share the rate of calls.
+const EVENT_WORKERS: usize = 1;
 /// Longest that calls under way are waited for when the process ends; they have been told to end before.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -90,6 +96,7 @@ pub struct Leader {
     statuses: StatusWriter,
     fleets: FleetWriter,
     classes: ClassWriter,
+    events: EventWriter,
     gate: Arc<Gate>,
     metrics: Metrics,
     synced: CancellationToken,
@@ -131,7 +138,8 @@ impl Leader {
         let leader = Leader {
             statuses: StatusWriter::new(api.clone(), settings.controller.clone(), metrics.clone()),
             fleets: FleetWriter::new(api.clone(), &settings, metrics.clone()),
-            classes: ClassWriter::new(api, metrics.clone()),
+            classes: ClassWriter::new(api.clone(), metrics.clone()),
+            events: EventWriter::new(api, settings.controller.clone(), &settings.identity, metrics.clone()),
             gate,
             metrics,
             synced: CancellationToken::new(),
@@ -152,6 +160,11 @@ impl Leader {
     /// Finalizers of classes.
     pub fn classes(&self) -> ClassWriter {
         self.classes.clone()
+    }
+
+    /// Events on objects.
+    pub fn events(&self) -> EventWriter {
+        self.events.clone()
     }
 
     /// Says that the wishes that follow from the first complete view of the cluster have been handed in. Nothing is
@@ -186,6 +199,7 @@ impl Task {
         writers.spawn(work::run(leader.statuses.work(), leader.gate.clone(), ended.clone(), STATUS_WORKERS));
         writers.spawn(work::run(leader.fleets.work(), leader.gate.clone(), ended.clone(), FLEET_WORKERS));
         writers.spawn(work::run(leader.classes.work(), leader.gate.clone(), ended.clone(), STATUS_WORKERS));
+        writers.spawn(work::run(leader.events.work(), leader.gate.clone(), ended.clone(), EVENT_WORKERS));
         let election = async {
             match settings.election {
                 Some(timing) => {

@@ -43,10 +43,19 @@ pub struct ObjectLabels {
     reason: &'static str,
 }
 
+/// A write of an Event.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EventLabels {
+    /// `success` or `failure`.
+    status: &'static str,
+    /// Why it failed, such as `forbidden`; empty for a success.
+    reason: &'static str,
+}
+
 /// A queue of wishes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct QueueLabel {
-    /// `status`, `infrastructure` or `class`.
+    /// `status`, `infrastructure`, `class` or `event`.
     queue: &'static str,
 }
 
@@ -65,6 +74,8 @@ pub struct Metrics {
     pub deletes: Family<ObjectLabels, Counter>,
     /// Changed finalizers of classes.
     pub finalizers: Family<StatusLabels, Counter>,
+    /// Events on objects.
+    pub events: Family<EventLabels, Counter>,
     /// Wishes that wait.
     pub depth: Family<QueueLabel, Gauge>,
     /// 1 while this process leads.
@@ -85,6 +96,7 @@ impl Default for Metrics {
             applies: Family::default(),
             deletes: Family::default(),
             finalizers: Family::default(),
+            events: Family::default(),
             depth: Family::default(),
             leader: Gauge::default(),
         }
@@ -115,6 +127,7 @@ impl Metrics {
         registry.register("resource_apply", "Applied objects of proxies", self.applies.clone());
         registry.register("resource_delete", "Deleted objects of proxies", self.deletes.clone());
         registry.register("finalizer_update", "Changed finalizers of classes", self.finalizers.clone());
+        registry.register("event_create", "Events on objects about findings", self.events.clone());
         registry.register("leader_queue_depth", "Wishes that wait to be written", self.depth.clone());
         registry.register("leader_election_master_status", "Whether this process leads", self.leader.clone());
     }
@@ -128,6 +141,11 @@ impl Metrics {
     pub(crate) fn finalizer<T>(&self, result: &Result<T, Failure>) {
         let (status, reason) = outcome(result);
         self.finalizers.get_or_create(&StatusLabels { kind: "GatewayClass", status, reason }).inc();
+    }
+
+    pub(crate) fn event<T>(&self, result: &Result<T, Failure>) {
+        let (status, reason) = outcome(result);
+        self.events.get_or_create(&EventLabels { status, reason }).inc();
     }
 
     pub(crate) fn applied<T>(&self, kind: &str, namespace: &str, name: &str, result: &Result<T, Failure>) {

@@ -10,6 +10,7 @@ mod audit;
 mod fleet;
 mod isolation;
 mod misdirected;
+mod neighbours;
 mod order;
 mod stages;
 

@@ -17,43 +17,15 @@ use std::{
 use bytes::Bytes;
 use ir::listener::VirtualHost;
 use store::Store;
-use translate::{
-    AttachListener, GatewayTable, Host, ListenerId, Reader, TableKey, VirtualHostKey, gateway::Guard,
-    host::covers,
-};
+use translate::{GatewayTable, Host, ListenerId, Reader, TableKey, VirtualHostKey, host::wider};
 use xds::resource;
 
 use crate::{
     isolation::BroadHosts,
+    neighbours::{Neighbourhood, Ports},
     order::{HostIndex, HostPlace},
     stages::HostOutput,
 };
-
-/// Other listeners whose connections are chosen by server name, on the port of a table: those whose requests may come
-/// over its connections and are refused, each with whether all of them are. None where no such request is refused.
-///
-/// Units that ask are roots whenever a listener on the port changes, so this is no recorded read.
-fn others<'a>(
-    table: TableKey,
-    gateways: GatewayTable<'a>,
-) -> impl Iterator<Item = (&'a AttachListener, bool)> + use<'a> {
-    let own = gateways.all(table.fleet).find(|listener| listener.id == table.listener);
-    let own = own.filter(|own| own.guard != Guard::Open && own.table == Some(table));
-    own.into_iter().flat_map(move |own| {
-        let others = gateways.all(table.fleet).filter(move |other| {
-            other.port == own.port && other.by_name && other.ready && other.table != Some(table)
-        });
-        others
-            .map(|other| (other, other.client.is_some() && other.client != own.client))
-            .filter(|(_, always)| *always || own.guard == Guard::Shared)
-    })
-}
-
-/// True when the table refuses requests of another listener whose hostname is broader than `hostname`.
-pub(crate) fn capture(table: TableKey, gateways: GatewayTable<'_>, hostname: &str, store: &Store) -> bool {
-    others(table, gateways)
-        .any(|(other, _)| other.hostname.is_none_or(|name| covers(store.name(name), hostname)))
-}
 
 /// A refusing virtual host, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,19 +43,20 @@ pub(crate) fn unit(
     store: &Store,
     reader: &mut Reader<'_>,
     gateways: GatewayTable<'_>,
-    (index, broad): (&HostIndex, &BroadHosts),
+    (ports, index, broad): (&Ports<'_>, &HostIndex, &BroadHosts),
 ) -> Option<Box<[HostOutput]>> {
     let listener = gateways.listener(reader, table.fleet, table.listener)?;
-    let own = own_hosts(table, gateways, broad, store);
+    let around = ports.around(table)?;
+    let own = own_hosts(table, &around, broad, store);
     let mut groups: BTreeMap<Refusing<'_>, BTreeSet<&str>> = BTreeMap::new();
-    for (other, always) in others(table, gateways) {
+    for (other, always) in around.refused(store) {
         let name = other.hostname.map_or("*", |name| store.name(name));
         let group = if always {
             Refusing::Always
         } else {
-            // Hosts that cover the same name cover each other, so the longest is the most specific.
-            let around = own.iter().filter(|(pattern, ..)| takes(pattern, name));
-            Refusing::Shared(around.max_by_key(|host| host.0.len()).copied())
+            let within = std::iter::once(name.to_owned()).chain(broader(name));
+            let within = within.filter_map(|pattern| own.get_key_value(&*pattern)).next();
+            Refusing::Shared(within.map(|(pattern, (listener, host))| (*pattern, *listener, *host)))
         };
         groups.entry(group).or_default().insert(name);
     }
@@ -111,8 +84,7 @@ pub(crate) fn unit(
             owners.extend(entries.owners.iter().map(|id| reader.object(*id)));
         }
         owners.sort_unstable();
-        let domains =
-            names.iter().filter(|name| !names.iter().any(|other| other != *name && takes(other, name)));
+        let domains = names.iter().filter(|name| !broader(name).any(|other| names.contains(&*other)));
         let host = VirtualHost {
             name: name.clone(),
             domains: domains.map(|name| Arc::from(*name)).collect(),
@@ -131,20 +103,21 @@ pub(crate) fn unit(
 /// more than one name, and the hostnames of the listeners themselves.
 fn own_hosts<'a>(
     table: TableKey,
-    gateways: GatewayTable<'_>,
+    around: &Neighbourhood<'_>,
     broad: &BroadHosts,
     store: &'a Store,
-) -> BTreeSet<(&'a str, ListenerId, Host)> {
-    let own = gateways.all(table.fleet).filter(|listener| listener.table == Some(table));
-    let hostnames = own.filter_map(|listener| Some((listener.id, Host::Name(listener.hostname?))));
+) -> BTreeMap<&'a str, (ListenerId, Host)> {
+    let hostnames = around.own().iter().filter_map(|own| Some((own.id, Host::Name(own.hostname?))));
     let text = |host| match host {
         Host::Any => "*",
         Host::Name(name) => &**store.name(name),
     };
-    broad.of(table).chain(hostnames).map(|(listener, host)| (text(host), listener, host)).collect()
+    let hosts: BTreeSet<(ListenerId, Host)> = broad.of(table).chain(hostnames).collect();
+    hosts.into_iter().map(|(listener, host)| (text(host), (listener, host))).collect()
 }
 
-/// True when the domain takes every request of a hostname.
-fn takes(domain: &str, hostname: &str) -> bool {
-    domain == "*" || covers(domain, hostname)
+/// Every domain but the name itself that takes all requests for it, the most specific first.
+fn broader(name: &str) -> impl Iterator<Item = String> + '_ {
+    let all = wider(name).map(|pattern| if pattern.is_empty() { "*".to_owned() } else { pattern });
+    all.filter(move |pattern| pattern != name)
 }

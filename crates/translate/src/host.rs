@@ -48,6 +48,14 @@ pub fn intersect<'a>(listener: &'a str, route: &'a str) -> Option<&'a str> {
     }
 }
 
+/// Every pattern but the hostname itself that covers it: `*.b.c` and `*.c` for `a.b.c`, `*.c` for `*.b.c`; and the empty
+/// one of listeners for any host.
+pub fn wider(hostname: &str) -> impl Iterator<Item = String> + '_ {
+    let skipped = usize::from(hostname.starts_with('*'));
+    let dots = hostname.match_indices('.').skip(skipped);
+    dots.map(|(at, _)| format!("*{}", &hostname[at..])).chain([String::new()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +79,16 @@ mod tests {
         assert_eq!(intersect("*.example.com", "*.a.example.com"), Some("*.a.example.com"));
         assert_eq!(intersect("a.example.com", "b.example.com"), None);
         assert_eq!(intersect("*.example.com", "*.example.org"), None);
+    }
+
+    #[test]
+    fn patterns_that_are_wider_cover_the_hostname() {
+        for (hostname, expected) in
+            [("a.b.c", &["*.b.c", "*.c", ""][..]), ("*.b.c", &["*.c", ""]), ("local", &[""]), ("*.c", &[""])]
+        {
+            let patterns: Vec<String> = wider(hostname).collect();
+            assert_eq!(patterns, expected);
+            assert!(patterns.iter().all(|p| p.is_empty() || (p != hostname && covers(p, hostname))));
+        }
     }
 }

@@ -67,6 +67,8 @@ fn reading() -> Vec<Value> {
         rule(gateway, &statuses(gateway), &["update"]),
         rule(envoy, &kinds(envoy), &READ),
         rule(envoy, &statuses(envoy), &["update"]),
+        // What is found wrong, on the objects; without it metrics and the admin port tell alone.
+        rule("", &["events"], &["create"]),
     ];
     // Read where the cluster has them.
     rules.extend(foreign.map(|kind| rule(kind.group, &[kind.plural()], &READ)));

@@ -21,6 +21,7 @@ use crate::{
     control::Control,
     gateway::{Gateway, Plane},
     telemetry,
+    watchdog::Watchdog,
 };
 pub(crate) use fleets::Fleets;
 
@@ -144,7 +145,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         control: control.clone(),
         feeds: feeds.clone(),
         plane: Plane::Host(fleets.clone()),
-        findings: Default::default(),
+        watchdog: Watchdog::default(),
     };
     let mut options = provider::file::Options::new(args.paths.iter().cloned());
     if args.lenient {
@@ -154,6 +155,10 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let pump = tokio::spawn(pump(updates, control.clone()));
     let admin = tokio::spawn(admin::serve(admin, gateway.clone(), shutdown.clone()));
     let welcome = tokio::spawn(welcome::say(gateway.clone(), args.admin, shutdown.clone()));
+    let watchdog = tokio::spawn({
+        let (watchdog, control) = (gateway.watchdog.clone(), control.clone());
+        async move { watchdog.run(&control, None).await }
+    });
     let following = tokio::spawn({
         let shutdown = shutdown.clone();
         async move { fleets.follow(&control, shutdown).await }
@@ -169,6 +174,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     following.await?;
     pump.abort();
     welcome.abort();
+    watchdog.abort();
     admin.await??;
     if let Some(echo) = echo {
         echo.done().await;

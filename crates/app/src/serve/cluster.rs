@@ -25,7 +25,10 @@ use super::{
     reload,
     tasks::Tasks,
 };
-use crate::control::{Change, Control};
+use crate::{
+    control::{Change, Control},
+    watchdog::Watchdog,
+};
 
 /// Least time between two looks at what proxies and cluster say: a rollout is some dozens of events.
 const REST: Duration = Duration::from_millis(50);
@@ -34,6 +37,7 @@ const REST: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Cluster {
     publisher: Publisher,
+    watchdog: Watchdog,
     shared: Arc<Mutex<Shared>>,
     /// Completes when the first commit is published.
     synced: CancellationToken,
@@ -53,9 +57,10 @@ struct Shared {
 
 impl Cluster {
     /// Nothing is known yet.
-    pub(crate) fn new(publisher: Publisher, stopping: CancellationToken) -> Cluster {
+    pub(crate) fn new(publisher: Publisher, watchdog: Watchdog, stopping: CancellationToken) -> Cluster {
         Cluster {
             publisher,
+            watchdog,
             shared: Arc::default(),
             synced: CancellationToken::new(),
             stopping,
@@ -227,6 +232,7 @@ impl Flow {
         tokio::select! {
             () = objects => {}
             () = self.follow(observed) => {}
+            () = self.cluster.watchdog.run(&self.control, Some(self.leader.events())) => {}
         }
     }
 

@@ -29,6 +29,7 @@ use crate::{
     control::{Change, Control},
     gateway::{Gateway, Plane},
     run, telemetry,
+    watchdog::Watchdog,
 };
 pub(crate) use cluster::Cluster;
 use plan::Plan;
@@ -124,12 +125,12 @@ impl<'a> Process<'a> {
         let stopping = CancellationToken::new();
         let feeds = Feeds::default();
         let publisher = Publisher::new(feeds.clone());
-        let cluster = Cluster::new(publisher.clone(), stopping.clone());
+        let watchdog = Watchdog::default();
+        let cluster = Cluster::new(publisher.clone(), watchdog.clone(), stopping.clone());
         let (control, ended) = Control::start(plan.settings.clone(), feeds.clone(), publisher)
             .context("cannot start the pipeline's thread")?;
         let plane = Plane::Cluster(cluster.clone());
-        let gateway =
-            Gateway { control: control.clone(), feeds: feeds.clone(), plane, findings: Default::default() };
+        let gateway = Gateway { control: control.clone(), feeds: feeds.clone(), plane, watchdog };
         let mut base = Tasks::default();
         let stop = base.stop_token();
         base.spawn("pipeline", async move {

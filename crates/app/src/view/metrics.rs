@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::check::Counts;
+use crate::watchdog::Found;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stage {
@@ -20,14 +20,30 @@ struct Finding {
     severity: &'static str,
 }
 
-/// Registers numbers of findings; codes without any are left out.
-pub(crate) fn register_findings(registry: &mut Registry, counts: &Counts) {
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Secret {
+    namespace: String,
+    secret: String,
+}
+
+/// Registers numbers of findings, codes without any left out, and the ends of certificates.
+pub(crate) fn register_found(registry: &mut Registry, found: &Found) {
     let findings = Family::<Finding, Gauge>::default();
-    for (code, count) in counts.values() {
+    for (code, count) in found.counts.values() {
         let labels = Finding { code: code.id, severity: code.severity.name() };
         findings.get_or_create(&labels).set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
     registry.register("findings", "What `ferrogate check` finds, by code", findings);
+    let certificates = Family::<Secret, Gauge>::default();
+    for (secret, end) in &found.certificates {
+        let labels = Secret { namespace: secret.namespace.to_string(), secret: secret.name.to_string() };
+        certificates.get_or_create(&labels).set(*end);
+    }
+    registry.register(
+        "certificate_expiration_timestamp_seconds",
+        "When a certificate that a listener shows ends, in seconds since 1970, by Secret",
+        certificates,
+    );
 }
 
 /// Registers the pipeline's numbers of this moment.

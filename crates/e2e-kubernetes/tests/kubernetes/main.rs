@@ -7,6 +7,7 @@
     reason = "tests fail by panicking, and figures are printed"
 )]
 
+mod checks;
 mod figures;
 mod merged;
 mod mirrors;

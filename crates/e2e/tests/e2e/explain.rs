@@ -490,6 +490,9 @@ async fn a_running_gateway_is_asked() {
     assert_eq!(gateway.admin("/explain?url=ftp%3A%2F%2Fx").await.status, 400);
     assert_eq!(gateway.admin("/explain/policy?policy=no").await.status, 400);
     assert_eq!(gateway.admin("/check?no=such").await.status, 400);
-    let metrics = gateway.admin("/metrics").await.text();
-    assert!(metrics.contains("ferrogate_findings{code=\"FG401\",severity=\"error\"} 1"), "{metrics}");
+    eventually("the metrics count the finding", async || {
+        let metrics = gateway.admin("/metrics").await.text();
+        metrics.contains("ferrogate_findings{code=\"FG401\",severity=\"error\"} 1").then_some(())
+    })
+    .await;
 }

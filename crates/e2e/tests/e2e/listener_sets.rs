@@ -11,7 +11,7 @@ fn gateway(name: &str, listeners: &str) -> String {
 }
 
 /// A route of a ListenerSet.
-fn route(name: &str, set: &str, hosts: &[&str], rules: &str) -> String {
+pub(crate) fn route(name: &str, set: &str, hosts: &[&str], rules: &str) -> String {
     m::route(name, set, hosts, rules)
         .replace(&format!("  - name: {set}\n"), &format!("  - name: {set}\n    kind: ListenerSet\n"))
 }

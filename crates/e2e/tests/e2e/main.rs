@@ -6,6 +6,7 @@ mod backend_health;
 mod backend_tls;
 mod balancing;
 mod breakers;
+mod browser;
 mod client_certificates;
 mod client_traffic;
 mod explain;

@@ -3,7 +3,7 @@
 use e2e::{Backends, Certificate, Client, Gateway, Loop, eventually, free_port, get, manifest as m};
 
 /// The class `ferrogate`, whose EnvoyProxy says whether its Gateways are merged.
-fn class(merged: bool) -> String {
+pub(crate) fn class(merged: bool) -> String {
     format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata:\n  name: ferrogate\nspec:\n  \
          controllerName: gateway.envoyproxy.io/gatewayclass-controller\n  parametersRef:\n    group: \

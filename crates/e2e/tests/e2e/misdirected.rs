@@ -2,6 +2,8 @@
 
 use e2e::{Backends, Certificate, Client, Gateway, eventually, free_port, get, manifest as m, request};
 
+use crate::{listener_sets, merged_gateways, surface::command};
+
 const ANNOTATION: &str = "ferrogate.dev/misdirected-requests";
 /// What a gateway notes down for itself.
 const NOTE: &str = "x-ferrogate-connection";
@@ -193,7 +195,7 @@ async fn grpc_lives_with_certificates_that_overlap() {
             + &wild.secret("wild")
             + &exact.secret("exact")
             + &m::annotated_gateway("eg", (ANNOTATION, mode), &listeners)
-            + &m::route("all", "eg", &[], &m::to("h2c"))
+            + &m::grpc_route("all", "eg", &[], &m::to("h2c"))
     };
     let call = |host: &str, method: &str, messages: &[&str]| {
         let body: String = messages.iter().map(|text| frame(text)).collect();
@@ -237,4 +239,75 @@ async fn grpc_lives_with_certificates_that_overlap() {
     let (mut client, _) = Client::tls(port, "grpc.example.org", "http/1.1").await.unwrap();
     let reply = client.send(call("grpc.example.org", "Unary", &["one"])).await;
     assert_eq!((reply.header("grpc-status"), reply.trailers.get("grpc-status")), ("", None));
+    // And that is said, with what helps.
+    let (code, text, _) = command(&["check", "--admin", &gateway.admin_address()]);
+    assert!(code == Some(1) && text.contains("FG203"), "{text}");
+    for remedy in
+        ["a certificate for each hostname", "a Gateway of its own", "a port of its own", "another mode"]
+    {
+        assert!(text.contains(remedy), "{remedy}: {text}");
+    }
+}
+
+/// A port of two merged Gateways, with a listener of a ListenerSet and one that passes TLS through.
+fn one_port(port: u16, mode: &str, backends: &Backends) -> String {
+    let annotation = (ANNOTATION, mode);
+    let at = |name: &str| m::https(name, port, &format!("{name}.example.org"), &["shared"]);
+    let with_sets = m::annotated_gateway(
+        "first",
+        annotation,
+        &(at("one") + &m::passthrough("pass", port, "pass.example.org")),
+    )
+    .replace("  listeners:\n", "  allowedListeners:\n    namespaces:\n      from: Same\n  listeners:\n");
+    backends.manifest()
+        + &merged_gateways::class(true)
+        + &Certificate::new(&["*.example.org"]).secret("shared")
+        + &with_sets
+        + &m::annotated_gateway("second", annotation, &at("two"))
+        + &m::listener_set("set", "first", &at("three"))
+        + &m::route_at("one", "first", "one", &[], &m::to("one"))
+        + &m::route("two", "second", &[], &m::to("two"))
+        + &listener_sets::route("three", "set", &[], &m::to("three"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merged_gateways_and_listener_sets_are_neighbours_too() {
+    let backends = Backends::start(&["one", "two", "three"]).await;
+    let port = free_port();
+    let gateway = Gateway::start(&[("all.yaml", &one_port(port, "Misdirect421", &backends))]).await;
+    const NAMES: [&str; 3] = ["one.example.org", "two.example.org", "three.example.org"];
+    let backend = |host: &'static str| host.split_once('.').unwrap().0;
+    let table = |other: &dyn Fn(&'static str) -> &'static str| -> Vec<Row> {
+        let mut rows = Vec::new();
+        for name in NAMES {
+            rows.extend(
+                NAMES.map(|host| (name, host, if host == name { backend(host) } else { other(host) })),
+            );
+            // TLS that passes through is its backend's own, and nobody owns the last.
+            rows.extend([(name, "pass.example.org", "421"), (name, "unknown.example.org", "404")]);
+        }
+        rows
+    };
+    for name in NAMES {
+        eventually(&format!("{name} serves"), async || {
+            let (mut client, _) = Client::tls(port, name, "h2").await?;
+            (client.try_send(get(name, "/")).await?.status == 200).then_some(())
+        })
+        .await;
+    }
+    check(port, "h2", &table(&|_| "421")).await;
+    let (mut client, _) = Client::tls(port, "one.example.org", "h2").await.unwrap();
+    assert_eq!(client.send(get("three.example.org:443", "/")).await.status, 421);
+    // Over HTTP/1.1 each knows its own hosts alone.
+    check(port, "http/1.1", &[("one.example.org", "two.example.org", "404")]).await;
+    assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
+
+    gateway.write("all.yaml", &one_port(port, "Serve", &backends));
+    eventually("the other hosts are served", async || {
+        let (mut client, _) = Client::tls(port, "one.example.org", "h2").await?;
+        (client.try_send(get("three.example.org", "/")).await?.status == 200).then_some(())
+    })
+    .await;
+    check(port, "h2", &table(&backend)).await;
+    assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
 }

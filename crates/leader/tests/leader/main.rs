@@ -10,6 +10,7 @@
 
 mod classes;
 mod election;
+mod events;
 mod fleets;
 mod statuses;
 mod testbed;

@@ -25,6 +25,7 @@ use super::{ClusterOutput, HostOutput, ListenerOutput, OwnOutput, Roots, Run, St
 use crate::{
     isolation::{self, BroadHosts},
     misdirected,
+    neighbours::Ports,
     order::{HostEntries, HostPlace},
 };
 
@@ -194,6 +195,7 @@ impl Stages {
     fn run_hosts(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.hosts);
         let gateways = GatewayTable(&self.gateways);
+        let ports = Ports::new(gateways, store);
         let (index, broad, table_index) = (&self.host_index, &self.broad_hosts, &mut self.table_index);
         let tables = &mut run.roots.tables;
         self.hosts.update(
@@ -203,7 +205,7 @@ impl Stages {
                 let reader = &mut Reader::new(store, reads);
                 match index.get(key) {
                     Some(entries) => host(key, reader, gateways, entries),
-                    None => empty_host(key, store, reader, gateways, broad),
+                    None => empty_host(key, store, reader, gateways, (&ports, broad)),
                 }
             },
             |change| {
@@ -222,13 +224,15 @@ impl Stages {
     fn run_misdirected(&mut self, store: &Store, run: &mut Run) {
         let roots = std::mem::take(&mut run.roots.misdirected);
         let gateways = GatewayTable(&self.gateways);
+        let ports = Ports::new(gateways, store);
         let (index, broad, table_index) = (&self.host_index, &self.broad_hosts, &mut self.table_index);
         let tables = &mut run.roots.tables;
         self.misdirected.update(
             &run.dirty,
             roots,
             |key, reads| {
-                misdirected::unit(key, store, &mut Reader::new(store, reads), gateways, (index, broad))
+                let reader = &mut Reader::new(store, reads);
+                misdirected::unit(key, store, reader, gateways, (&ports, index, broad))
             },
             |change| {
                 tables.insert(change.key);
@@ -448,7 +452,7 @@ fn empty_host(
     store: &Store,
     reader: &mut Reader<'_>,
     gateways: GatewayTable<'_>,
-    broad: &BroadHosts,
+    (ports, broad): (&Ports<'_>, &BroadHosts),
 ) -> Option<HostOutput> {
     let listener = gateways.listener(reader, key.table.fleet, key.listener)?;
     let name = listener.hostname.filter(|name| key.host == translate::Host::Name(*name))?;
@@ -456,7 +460,8 @@ fn empty_host(
     if listener.table != Some(key.table) {
         return None;
     }
-    if !broad.capture(key, &domain, store) && !misdirected::capture(key.table, gateways, &domain, store) {
+    let refused = || ports.around(key.table).is_some_and(|around| around.captures(&domain));
+    if !broad.capture(key, &domain, store) && !refused() {
         return None;
     }
     let host = named(listener, domain);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod counts;
+mod crowded;
 mod objects;
 mod policies;
 mod random;

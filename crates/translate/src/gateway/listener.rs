@@ -131,6 +131,14 @@ impl Judged<'_> {
         self.overlapping.as_ref().is_some_and(|finding| finding.reason == OVERLAPPING_CERTIFICATES)
     }
 
+    /// The names that clients may connect to it for, as its certificates say.
+    pub fn names_of_certificates(&self) -> Box<[Arc<str>]> {
+        self.certificates
+            .iter()
+            .flat_map(|certificate| certificate.alternative_names.iter().cloned())
+            .collect()
+    }
+
     /// True when the condition `Accepted` of the Gateway need not name it.
     pub fn accepted(&self) -> bool {
         self.not_accepted.is_none()

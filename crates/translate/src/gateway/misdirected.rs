@@ -10,6 +10,13 @@ use store::facts::{self, MISDIRECTED_REQUESTS};
 use super::listener::{Judged, Protocol};
 use crate::{Finding, Reader};
 
+/// Most route configurations on a port, of listeners told apart by server name, of which each refuses requests for the
+/// hosts of all others. Such lists grow with the square: those of 64 are 4,032 names, some 100 KB in each proxy; those of
+/// 1,000 would be 25 MB, and a listener that comes or goes would change all 1,000. Beyond, a route configuration refuses
+/// what can go wrong: requests for hosts that its listener's certificates are for, since clients send no others over the
+/// connection, and for those that lie within its own hostname, which it would serve else. Others get 404.
+const MOST_TOLD: usize = 64;
+
 /// What becomes of misdirected requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Misdirected {
@@ -96,6 +103,8 @@ pub(super) struct Door {
     pub table: usize,
     /// Which requests for other listeners' hosts the route configuration answers with 421.
     pub guard: Guard,
+    /// The port has so many listeners that only those are refused which its certificates are for.
+    pub crowded: bool,
 }
 
 /// Which requests for other listeners' hosts a route configuration answers with 421.
@@ -149,7 +158,11 @@ pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
         }
         Guard::Open
     };
-    (0..judged.len()).map(|i| Door { table: tables[i], guard: guard(i) }).collect()
+    let crowded = |i: usize| {
+        let on_port = chosen.get(&judged[i].fact.port);
+        guard(i) != Guard::Open && on_port.is_some_and(|tables| tables.len() > MOST_TOLD)
+    };
+    (0..judged.len()).map(|i| Door { table: tables[i], guard: guard(i), crowded: crowded(i) }).collect()
 }
 
 /// True when connections choose the listener by server name.

@@ -158,6 +158,9 @@ pub struct AttachListener {
     pub table: Option<TableKey>,
     /// Which requests for other listeners' hosts that route configuration answers with 421.
     pub guard: Guard,
+    /// Where the port is crowded, the names that its certificates are for: besides the hosts within its own hostname,
+    /// requests for these alone are refused. `None` where those for all other listeners' hosts are.
+    pub reach: Option<Box<[Arc<str>]>>,
     /// What clients must show when they connect; `None` when they are not asked for a certificate.
     pub client: Option<Arc<ClientValidation>>,
     /// What its ClientTrafficPolicy and the EnvoyProxy mean for routes.
@@ -176,7 +179,7 @@ impl AttachListener {
     pub fn shown(&self) -> impl PartialEq + use<'_> {
         let protocol = (self.port, self.tls, self.by_name);
         let table = (self.table, protocol, self.hostname, self.ready, self.guard, self.keeps_order);
-        (table, &self.client, &self.on_routes, &self.place, &self.xds_name, &self.metadata)
+        (table, &self.reach, &self.client, &self.on_routes, &self.place, &self.xds_name, &self.metadata)
     }
 }
 
@@ -565,6 +568,7 @@ fn attach_listeners(
                 by_name: misdirected::by_name(own),
                 table: Some(table).filter(|_| by_host && own.ready()),
                 guard: door.guard,
+                reach: door.crowded.then(|| own.names_of_certificates()),
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
                 on_routes: clients::on_routes(own, &http3, (merging, counted), reader),
                 keeps_order: parameters.keeps_route_order(),

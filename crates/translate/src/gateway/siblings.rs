@@ -7,7 +7,7 @@ use super::{
     listener::{Judged, Protocol},
     misdirected,
 };
-use crate::Reader;
+use crate::{Reader, host::wider};
 
 /// For each listener the hostnames of other ready listeners on its port, told apart by the same means (server name or
 /// host), that its own covers, in the order of the list (Gateway API, listener isolation).
@@ -35,29 +35,4 @@ pub(super) fn narrower(judged: &[Judged<'_>], reader: &Reader<'_>) -> Vec<Vec<Na
         }
     }
     narrower
-}
-
-/// Every pattern but the hostname itself that covers it: `*.b.c` and `*.c` for `a.b.c`, `*.c` for `*.b.c`; and the empty
-/// one of listeners for any host.
-fn wider(hostname: &str) -> impl Iterator<Item = String> + '_ {
-    let skipped = usize::from(hostname.starts_with('*'));
-    let dots = hostname.match_indices('.').skip(skipped);
-    dots.map(|(at, _)| format!("*{}", &hostname[at..])).chain([String::new()])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::wider;
-    use crate::host::covers;
-
-    #[test]
-    fn patterns_that_are_wider_cover_the_hostname() {
-        for (hostname, expected) in
-            [("a.b.c", &["*.b.c", "*.c", ""][..]), ("*.b.c", &["*.c", ""]), ("local", &[""]), ("*.c", &[""])]
-        {
-            let patterns: Vec<String> = wider(hostname).collect();
-            assert_eq!(patterns, expected);
-            assert!(patterns.iter().all(|p| p.is_empty() || (p != hostname && covers(p, hostname))));
-        }
-    }
 }
