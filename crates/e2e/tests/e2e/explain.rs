@@ -413,35 +413,6 @@ fn the_commands_work_on_files() {
     let (code, _, said) = command(&["explain", "-f", &old, "--gateway", "no", "http://shop.test:8080/"]);
     assert!(code == Some(2) && said.contains("known: default/eg"), "{said}");
 
-    let policies = file(
-        "policies.yaml",
-        &(std::fs::read_to_string(&old).unwrap()
-            + "---\n{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: BackendTrafficPolicy, metadata: {name: all, \
-               namespace: default}, spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: eg}], \
-               timeout: {http: {requestTimeout: 9s}}, tcpKeepalive: {probes: 3}}}\n\
-               ---\n{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: BackendTrafficPolicy, metadata: {name: shop, \
-               namespace: default}, spec: {mergeType: StrategicMerge, targetRefs: [{group: gateway.networking.k8s.io, \
-               kind: HTTPRoute, name: shop}], timeout: {http: {requestTimeout: 1s}}}}\n"),
-    );
-    let (code, text, said) = command(&["explain", "policy", "BackendTrafficPolicy/shop", "-f", &policies]);
-    assert_eq!(code, Some(0), "{text}{said}");
-    for part in [
-        "for HTTPRoute default/shop on Gateway default/eg listener http\n",
-        "merged over BackendTrafficPolicy default/all\n",
-        "spec.timeout.http.requestTimeout = \"1s\" [BackendTrafficPolicy default/shop]\n",
-        "spec.tcpKeepalive.probes = 3 [BackendTrafficPolicy default/all]\n",
-        "Accepted=True",
-    ] {
-        assert!(text.contains(part), "{part} is not in\n{text}");
-    }
-    let asked =
-        ["explain", "policy", "backendtrafficpolicy/all", "-n", "default", "-o", "json", "-f", &policies];
-    let (_, text, said) = command(&asked);
-    let told: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{said}"));
-    assert_eq!(told["places"][0]["merged"][0]["policy"], "BackendTrafficPolicy default/shop", "{text}");
-    let (code, _, said) = command(&["explain", "policy", "BackendTrafficPolicy/gone", "-f", &policies]);
-    assert!(code == Some(2) && said.contains("there is no BackendTrafficPolicy default/gone"), "{said}");
-
     let (code, text, _) = command(&["check", "-f", &old]);
     assert_eq!((code, &*text), (Some(0), "0 errors, 0 warnings, 0 infos\n"));
     let (code, text, _) = command(&["check", "-f", &bad]);
@@ -467,6 +438,43 @@ fn the_commands_work_on_files() {
         "{text}"
     );
     assert_eq!(command(&["diff", &old, &old]).0, Some(0));
+}
+
+#[test]
+fn the_effective_policy_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies.yaml").to_str().unwrap().to_owned();
+    std::fs::write(
+        &policies,
+        m::gateway("eg", &m::http("http", 8080))
+            + &m::backend("a", 3000)
+            + &m::route("shop", "eg", &["shop.test"], &m::to("a"))
+            + "---\n{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: BackendTrafficPolicy, metadata: {name: all, \
+               namespace: default}, spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: eg}], \
+               timeout: {http: {requestTimeout: 9s}}, tcpKeepalive: {probes: 3}}}\n\
+               ---\n{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: BackendTrafficPolicy, metadata: {name: shop, \
+               namespace: default}, spec: {mergeType: StrategicMerge, targetRefs: [{group: gateway.networking.k8s.io, \
+               kind: HTTPRoute, name: shop}], timeout: {http: {requestTimeout: 1s}}}}\n",
+    )
+    .unwrap();
+    let (code, text, said) = command(&["explain", "policy", "BackendTrafficPolicy/shop", "-f", &policies]);
+    assert_eq!(code, Some(0), "{text}{said}");
+    for part in [
+        "for HTTPRoute default/shop on Gateway default/eg listener http\n",
+        "merged over BackendTrafficPolicy default/all\n",
+        "spec.timeout.http.requestTimeout = \"1s\" [BackendTrafficPolicy default/shop]\n",
+        "spec.tcpKeepalive.probes = 3 [BackendTrafficPolicy default/all]\n",
+        "Accepted=True",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let asked =
+        ["explain", "policy", "backendtrafficpolicy/all", "-n", "default", "-o", "json", "-f", &policies];
+    let (_, text, said) = command(&asked);
+    let told: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{said}"));
+    assert_eq!(told["places"][0]["merged"][0]["policy"], "BackendTrafficPolicy default/shop", "{text}");
+    let (code, _, said) = command(&["explain", "policy", "BackendTrafficPolicy/gone", "-f", &policies]);
+    assert!(code == Some(2) && said.contains("there is no BackendTrafficPolicy default/gone"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -120,6 +120,7 @@ pub(super) fn fields(store: &Store, applied: &Applied<'_>) -> Vec<AppliedField> 
     if version.origins.is_empty() {
         if let Some(document) = document(store, applied.policy) {
             leaves("", document, &mut |path, value| fields.push((path, value.clone(), applied.policy)));
+            fields.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         }
     } else {
         let origins = version.origins.iter();
