@@ -1,12 +1,12 @@
 //! The check of a running gateway: findings as metrics and, in a cluster, as Events.
 //!
-//! It looks when the gateway has come to rest, and seldom, because it looks at everything on the pipeline's thread: some
-//! 10 ms for 10,000 routes.
+//! It looks when the gateway has come to rest, and seldom, because it looks at everything on the pipeline's thread, where
+//! changes wait for its end.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ::check::{Code, Finding, Severity};
@@ -23,6 +23,8 @@ use crate::{
 const REST: Duration = Duration::from_secs(2);
 /// Longest that it waits for such a time, and least time between two looks.
 const PAUSE: Duration = Duration::from_secs(30);
+/// A look may take one part in this of the time, should everything be so much that it takes longer than expected.
+const SHARE: u32 = 100;
 /// Longest time between two looks: certificates come near their end without a commit.
 const LONGEST: Duration = Duration::from_secs(600);
 /// Most Events at a time, the worst findings first: statuses say the same of each object, and an API server that keeps
@@ -59,10 +61,12 @@ impl Watchdog {
             let _ = timeout(PAUSE, rest(&mut commits)).await;
             let loading = commits.borrow_and_update().loading.clone();
             let looked = control.query(move |pipeline| {
+                let begin = Instant::now();
                 let findings = Wanted::everything().findings(pipeline, &loading, &[]);
-                (findings, ::check::certificates(pipeline))
+                let certificates = ::check::certificates(pipeline);
+                (findings, certificates, begin.elapsed())
             });
-            let Some((findings, certificates)) = looked.await else { return };
+            let Some((findings, certificates, took)) = looked.await else { return };
             if let Some(events) = &events {
                 events.set(told(&findings));
             }
@@ -71,7 +75,7 @@ impl Watchdog {
                 found.counts.entry(finding.code.id).or_insert((finding.code, 0)).1 += 1;
             }
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(found);
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE.max(took * SHARE)).await;
             if let Ok(Err(_)) = timeout(LONGEST, commits.changed()).await {
                 return;
             }

@@ -20,6 +20,23 @@ const REGEX_ERROR_LEVEL: u64 = u32::MAX as u64;
 /// `re2.max_program_size.warn_level`.
 const REGEX_WARN_LEVEL: u64 = 1000;
 
+/// What a proxy does with its statistics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Which there are, and which parts of their names are tags; see [`stats_config`].
+    pub stats_config: Value,
+    /// Collectors, as static clusters.
+    pub clusters: Vec<Value>,
+    /// What is sent to them (`stats_sinks`).
+    pub sinks: Vec<Value>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics { stats_config: stats_config(), clusters: Vec::new(), sinks: Vec::new() }
+    }
+}
+
 /// A bootstrap configuration before anybody adds to it.
 #[derive(Clone, Debug)]
 pub struct Base {
@@ -27,11 +44,11 @@ pub struct Base {
     pub node: Value,
     /// Address of the admin interface.
     pub admin: Value,
-    /// See [`stats_config`].
-    pub stats_config: Value,
+    /// Statistics. Clusters of collectors come after the others.
+    pub metrics: Metrics,
     /// Static listeners.
     pub listeners: Vec<Value>,
-    /// Static clusters; one of them is [`XDS_CLUSTER`].
+    /// Other static clusters; one of them is [`XDS_CLUSTER`].
     pub clusters: Vec<Value>,
     /// Bytes of heap that Envoy may use: at 95 % it gives memory back, at 98 % it refuses requests. `None`: no limit.
     pub heap_limit: Option<u64>,
@@ -41,7 +58,9 @@ impl Base {
     /// The configuration as Envoy reads it (`envoy.config.bootstrap.v3.Bootstrap`).
     #[must_use]
     pub fn to_json(self) -> Value {
-        json!({
+        let Metrics { stats_config, clusters: collectors, sinks } = self.metrics;
+        let clusters: Vec<Value> = self.clusters.into_iter().chain(collectors).collect();
+        let mut bootstrap = json!({
             "node": self.node,
             "admin": {
                 "access_log": [{
@@ -63,7 +82,7 @@ impl Base {
                 }],
             },
             "deferred_stat_options": { "enable_deferred_creation_stats": true },
-            "stats_config": self.stats_config,
+            "stats_config": stats_config,
             "dynamic_resources": {
                 "ads_config": {
                     "api_type": "DELTA_GRPC",
@@ -74,9 +93,13 @@ impl Base {
                 "lds_config": from_ads(),
                 "cds_config": from_ads(),
             },
-            "static_resources": { "listeners": self.listeners, "clusters": self.clusters },
+            "static_resources": { "listeners": self.listeners, "clusters": clusters },
             "overload_manager": overload_manager(self.heap_limit),
-        })
+        });
+        if !sinks.is_empty() {
+            bootstrap["stats_sinks"] = sinks.into();
+        }
+        bootstrap
     }
 }
 

@@ -1,7 +1,7 @@
-//! A collector of telemetry: it takes traces and logs by OTLP over gRPC, and access logs as Envoy's own service does.
+//! A collector of telemetry: it takes traces, logs and metrics by OTLP over gRPC, and access logs as Envoy's own service does.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
@@ -48,6 +48,7 @@ pub struct Entry {
 struct Taken {
     spans: Vec<Span>,
     entries: Vec<Entry>,
+    metrics: BTreeSet<String>,
 }
 
 /// A running collector on 127.0.0.1.
@@ -82,6 +83,12 @@ impl Collector {
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).entries.clone()
+    }
+
+    /// Names of the metrics that came until now.
+    #[must_use]
+    pub fn metrics(&self) -> BTreeSet<String> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).metrics.clone()
     }
 }
 
@@ -157,6 +164,11 @@ impl Taken {
                     ));
                 }
             }
+            Some("opentelemetry.proto.collector.metrics.v1.MetricsService") => {
+                let resources = Metrics::decode(message).unwrap().resources.into_iter();
+                let metrics = resources.flat_map(|of| of.scopes).flat_map(|scope| scope.metrics);
+                self.metrics.extend(metrics.map(|metric| metric.name));
+            }
             Some("envoy.service.accesslog.v3.AccessLogService") => {
                 let logs = Streamed::decode(message).unwrap();
                 let name = logs.identifier.map(|identifier| identifier.log_name).unwrap_or_default();
@@ -178,6 +190,30 @@ fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
 }
 
 // The parts of the messages of OTLP (opentelemetry/proto) and of Envoy's access log service that tests look at.
+
+#[derive(Clone, PartialEq, Message)]
+struct Metrics {
+    #[prost(message, repeated, tag = "1")]
+    resources: Vec<ResourceMetrics>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResourceMetrics {
+    #[prost(message, repeated, tag = "2")]
+    scopes: Vec<ScopeMetrics>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ScopeMetrics {
+    #[prost(message, repeated, tag = "2")]
+    metrics: Vec<Metric>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Metric {
+    #[prost(string, tag = "1")]
+    name: String,
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct Traces {

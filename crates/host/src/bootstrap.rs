@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bootstrap::{Base, HTTP_OPTIONS, XDS_CLUSTER};
+use bootstrap::{Base, HTTP_OPTIONS, Metrics, XDS_CLUSTER};
 use serde_json::{Value, json};
 
 /// What differs between proxies; everything else of the bootstrap is the same for all.
@@ -21,6 +21,8 @@ pub struct Bootstrap {
     pub admin_socket: PathBuf,
     /// Address of a listener that serves `GET /stats/prometheus` and nothing else; absent: none.
     pub prometheus: Option<SocketAddr>,
+    /// What it does with its statistics. Default: nothing is sent, and all are there.
+    pub metrics: Metrics,
     /// Bytes of heap that Envoy may use: at 95 % it gives memory back, at 98 % it refuses requests. Absent: no
     /// limit.
     pub heap_limit: Option<u64>,
@@ -46,8 +48,8 @@ impl Bootstrap {
                 Vec::new(),
             ));
         }
-        let stats_config = bootstrap::stats_config();
-        Base { node, admin, stats_config, listeners, clusters, heap_limit: self.heap_limit }.to_json()
+        let metrics = self.metrics.clone();
+        Base { node, admin, metrics, listeners, clusters, heap_limit: self.heap_limit }.to_json()
     }
 
     fn xds_cluster(&self) -> Value {

@@ -21,6 +21,7 @@ fn envoy_accepts_every_bootstrap() {
     let full = Bootstrap {
         zone: Some("zone-a".to_owned()),
         prometheus: Some("[::1]:19001".parse().unwrap()),
+        metrics: bootstrap::Metrics::default(),
         heap_limit: Some(1 << 30),
         ..plain.clone()
     };

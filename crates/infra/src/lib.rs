@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ir::{
     Kind, ObjectRef,
-    infra::{Identity, Installation, Layer4, Owner, ServicePort, Wish},
+    infra::{HostMetrics, Identity, Installation, Layer4, Owner, ServicePort, Wish},
 };
 use serde_json::Value;
 
@@ -89,6 +89,16 @@ pub fn render(wish: &Wish, context: &Context<'_>) -> Result<Rendered, RenderErro
     objects.extend(scaling::autoscaler(&fleet, &workload_name)?);
     objects.extend(scaling::disruption_budget(&fleet)?);
     Ok(Rendered { fleet: wish.fleet.clone(), namespace: fleet.namespace, objects, alias })
+}
+
+/// What proxies on a host do with their statistics.
+///
+/// # Errors
+///
+/// When the parameters are not those of an EnvoyProxy.
+pub fn host_metrics(metrics: &HostMetrics) -> Result<::bootstrap::Metrics, RenderError> {
+    let parameters = Parameters::read(&metrics.parameters)?;
+    Ok(bootstrap::stats::metrics(parameters.metrics(), &metrics.sinks))
 }
 
 /// Says whether objects can be rendered with these parameters (the merged `spec` of EnvoyProxies), whatever the

@@ -139,6 +139,15 @@ pub struct ServicePort {
     pub protocol: Layer4,
 }
 
+/// What the proxies of a fleet on a host are told of metrics when they start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostMetrics {
+    /// The merged `spec` of the EnvoyProxies that apply, cut down to `telemetry.metrics`.
+    pub parameters: Arc<Value>,
+    /// Where Envoy sends its metrics, resolved from `telemetry.metrics.sinks`.
+    pub sinks: Box<[MetricSink]>,
+}
+
 /// Where Envoy sends its metrics by OTLP over gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricSink {

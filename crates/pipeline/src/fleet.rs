@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::ObjectRef;
-use ir::infra::Wish;
+use ir::infra::{HostMetrics, Wish};
 use ir::listener::ListenerRef;
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
 
@@ -25,6 +25,8 @@ pub struct FleetSpec {
     pub sockets: Vec<SocketSpec>,
     /// What it needs of a cluster; `None` on a host.
     pub wish: Option<Arc<Wish>>,
+    /// What its proxies are told of metrics when they start; `None` in a cluster, where the wish tells.
+    pub metrics: Option<Arc<HostMetrics>>,
 }
 
 /// One socket of a fleet.

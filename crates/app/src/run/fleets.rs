@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use ::ir::infra::HostMetrics;
 use host::{Bootstrap, EnvoyBinary, Proxy, ProxySpec, RunDir, State};
+use pipeline::FleetSpec;
 use server::Server;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +41,21 @@ struct Shared {
 struct Running {
     proxy: Arc<Proxy>,
     listening: CancellationToken,
+    /// What its configuration says of metrics, or what was said to be too late for it.
+    metrics: Option<Arc<HostMetrics>>,
+}
+
+impl Running {
+    /// Says once that what has changed is for the next start: a proxy reads it then only.
+    fn note(&mut self, name: &str, spec: &FleetSpec) {
+        if self.metrics != spec.metrics {
+            tracing::warn!(
+                fleet = name,
+                "telemetry.metrics has changed, which a proxy reads when it starts; start ferrogate again"
+            );
+            self.metrics.clone_from(&spec.metrics);
+        }
+    }
 }
 
 impl Fleets {
@@ -52,20 +69,21 @@ impl Fleets {
         let mut view = control.view();
         loop {
             let wanted: Arc<_> = view.borrow_and_update().fleets.clone();
-            self.adjust(&wanted.keys().cloned().collect::<Vec<_>>()).await;
+            self.adjust(&wanted).await;
             tokio::select! {
                 changed = changes(&mut view) => if !changed { break },
                 () = shutdown.cancelled() => break,
             }
         }
-        self.adjust(&[]).await;
+        self.adjust(&BTreeMap::new()).await;
     }
 
-    async fn adjust(&self, wanted: &[Arc<str>]) {
+    async fn adjust(&self, wanted: &BTreeMap<Arc<str>, FleetSpec>) {
         let mut stopped = Vec::new();
         {
             let mut running = self.shared.running.lock().await;
-            let gone: Vec<Arc<str>> = running.keys().filter(|name| !wanted.contains(name)).cloned().collect();
+            let gone: Vec<Arc<str>> =
+                running.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
             for name in gone {
                 if let Some(fleet) = running.remove(&name) {
                     tracing::info!(fleet = %name, "draining");
@@ -73,12 +91,14 @@ impl Fleets {
                     stopped.push(fleet);
                 }
             }
-            for name in wanted {
-                if !running.contains_key(name) {
-                    match self.start(name) {
-                        Ok(fleet) => drop(running.insert(name.clone(), fleet)),
-                        Err(error) => tracing::error!(fleet = %name, "cannot start its proxy: {error:#}"),
-                    }
+            for (name, spec) in wanted {
+                if let Some(fleet) = running.get_mut(name) {
+                    fleet.note(name, spec);
+                    continue;
+                }
+                match self.start(name, spec) {
+                    Ok(fleet) => drop(running.insert(name.clone(), fleet)),
+                    Err(error) => tracing::error!(fleet = %name, "cannot start its proxy: {error:#}"),
                 }
             }
         }
@@ -90,7 +110,7 @@ impl Fleets {
         futures_join(drains).await;
     }
 
-    fn start(&self, name: &Arc<str>) -> anyhow::Result<Running> {
+    fn start(&self, name: &Arc<str>, spec: &FleetSpec) -> anyhow::Result<Running> {
         let shared = &self.shared;
         let files = shared.run_dir.files(name)?;
         let xds_socket: PathBuf = files.admin_socket.with_extension("xds");
@@ -105,15 +125,16 @@ impl Fleets {
             xds_socket,
             admin_socket: files.admin_socket.clone(),
             prometheus: None,
+            metrics: spec.metrics.as_deref().map(infra::host_metrics).transpose()?.unwrap_or_default(),
             heap_limit: None,
         };
         let program = shared.settings.envoy.path.clone();
-        let mut spec = ProxySpec::new(name, name, program, bootstrap.to_json().to_string(), files);
-        spec.log_level.clone_from(&shared.settings.envoy_log_level);
-        spec.concurrency = shared.settings.concurrency;
-        spec.drain.timeout = shared.settings.drain;
-        let proxy = Arc::new(Proxy::spawn(spec)?);
-        Ok(Running { proxy, listening })
+        let mut proxy = ProxySpec::new(name, name, program, bootstrap.to_json().to_string(), files);
+        proxy.log_level.clone_from(&shared.settings.envoy_log_level);
+        proxy.concurrency = shared.settings.concurrency;
+        proxy.drain.timeout = shared.settings.drain;
+        let proxy = Arc::new(Proxy::spawn(proxy)?);
+        Ok(Running { proxy, listening, metrics: spec.metrics.clone() })
     }
 
     /// The state of every proxy, by fleet.

@@ -143,3 +143,21 @@ async fn traces_arrive_with_tags_and_as_often_as_is_said() {
     assert!(names.contains(&"up".to_owned()), "the span towards the backend: {names:?}");
     assert!(!names.iter().any(|name| name == "/off" || name == "/quiet"), "{names:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_arrive_at_a_collector() {
+    let backends = Backends::start(&["a"]).await;
+    let (collector, port) = (Collector::start().await, free_port());
+    let spec = format!(
+        "telemetry:\n  metrics:\n    sinks:\n    - {{type: OpenTelemetry, openTelemetry: {{host: 127.0.0.1, port: \
+         {}}}}}\n",
+        collector.port
+    );
+    let _gateway = Gateway::start(&[("all.yaml", &manifests(&backends, port, &spec))]).await;
+    served(port, "/").await;
+    // Envoy sends them every five seconds.
+    eventually("metrics of requests come", async || {
+        collector.metrics().iter().any(|name| name.contains("downstream_rq")).then_some(())
+    })
+    .await;
+}

@@ -31,16 +31,12 @@ pub(super) fn bootstrap(fleet: &Fleet<'_>) -> Value {
     if zone_aware {
         clusters.push(local_cluster(&fleet.wish.fleet));
     }
-    clusters.extend(stats::sink_clusters(fleet));
     let node = json!({ "locality": { "zone": "$(ENVOY_SERVICE_ZONE)" } });
-    let (stats_config, heap_limit) = (stats::config(fleet), heap_limit(fleet));
-    let mut bootstrap = Base { node, admin, stats_config, listeners, clusters, heap_limit }.to_json();
+    let metrics = stats::metrics(fleet.parameters.metrics(), &fleet.wish.metric_sinks);
+    let heap_limit = heap_limit(fleet);
+    let mut bootstrap = Base { node, admin, metrics, listeners, clusters, heap_limit }.to_json();
     if zone_aware {
         bootstrap["cluster_manager"] = json!({ "local_cluster_name": fleet.wish.fleet });
-    }
-    let sinks = stats::sinks(fleet);
-    if !sinks.is_empty() {
-        bootstrap["stats_sinks"] = sinks.into();
     }
     bootstrap
 }

@@ -1,7 +1,7 @@
 //! Envoy's bootstrap configuration for Pods, with the changes that users make to it.
 
 mod base;
-mod stats;
+pub(crate) mod stats;
 mod user;
 
 use envoy_api::bootstrap::Bootstrap;

@@ -1,7 +1,9 @@
 //! Metrics: the port for Prometheus, and collectors that they are sent to.
 
-use api::envoyproxy::{CompressorType, IpFamily, ProxyOpenTelemetrySink, StringMatch, StringMatchType};
-use bootstrap::{HTTP_OPTIONS, endpoint, socket, type_url};
+use api::envoyproxy::{
+    CompressorType, IpFamily, ProxyMetrics, ProxyOpenTelemetrySink, StringMatch, StringMatchType,
+};
+use bootstrap::{HTTP_OPTIONS, Metrics, endpoint, socket, type_url};
 use ir::{
     infra::{MetricSink, SinkTls},
     secret::AuthoritiesSource,
@@ -11,10 +13,22 @@ use serde_json::{Value, json};
 
 use crate::{metadata::Fleet, names};
 
+/// What proxies do with their statistics, in a Pod and on a host.
+pub(crate) fn metrics(spec: Option<&ProxyMetrics>, sinks: &[MetricSink]) -> Metrics {
+    let settings = spec.map_or(&[][..], |metrics| &metrics.sinks);
+    let resolved = sinks.iter().filter_map(|sink| {
+        let settings = settings.get(sink.index)?.open_telemetry.as_ref()?;
+        let name = format!("otel_metric_sink_{}", sink.index);
+        Some((cluster(&name, sink), stats_sink(&name, sink, settings)))
+    });
+    let (clusters, sinks) = resolved.unzip();
+    Metrics { stats_config: config(spec), clusters, sinks }
+}
+
 /// Which statistics there are, and which parts of their names are tags.
-pub(super) fn config(fleet: &Fleet<'_>) -> Value {
+fn config(spec: Option<&ProxyMetrics>) -> Value {
     let mut config = bootstrap::stats_config();
-    let matches = fleet.parameters.metrics().map_or(&[][..], |metrics| &metrics.matches);
+    let matches = spec.map_or(&[][..], |metrics| &metrics.matches);
     if !matches.is_empty() {
         let patterns: Vec<Value> = matches.iter().map(string_match).collect();
         config["stats_matcher"] = json!({ "inclusion_list": { "patterns": patterns } });
@@ -60,39 +74,24 @@ fn compressor(fleet: &Fleet<'_>) -> Option<Value> {
     }))
 }
 
-/// The sinks with their settings, in order.
-fn resolved<'a>(
-    fleet: &'a Fleet<'_>,
-) -> impl Iterator<Item = (String, &'a MetricSink, &'a ProxyOpenTelemetrySink)> {
-    let settings = fleet.parameters.metrics().map_or(&[][..], |metrics| &metrics.sinks);
-    fleet.wish.metric_sinks.iter().filter_map(|sink| {
-        let settings = settings.get(sink.index)?.open_telemetry.as_ref()?;
-        Some((format!("otel_metric_sink_{}", sink.index), sink, settings))
-    })
-}
-
-/// Collectors as clusters.
-pub(super) fn sink_clusters(fleet: &Fleet<'_>) -> Vec<Value> {
-    resolved(fleet)
-        .map(|(name, sink, _)| {
-            let mut cluster = json!({
-                "name": name,
-                "type": "STRICT_DNS",
-                "connect_timeout": "0.250s",
-                "load_assignment": endpoint(&name, &socket(&sink.host, sink.port)),
-                "typed_extension_protocol_options": {
-                    HTTP_OPTIONS: {
-                        "@type": type_url(HTTP_OPTIONS),
-                        "explicit_http_config": { "http2_protocol_options": {} },
-                    },
-                },
-            });
-            if let Some(tls) = &sink.tls {
-                cluster["transport_socket"] = transport_socket(tls);
-            }
-            cluster
-        })
-        .collect()
+/// A collector as a cluster.
+fn cluster(name: &str, sink: &MetricSink) -> Value {
+    let mut cluster = json!({
+        "name": name,
+        "type": "STRICT_DNS",
+        "connect_timeout": "0.250s",
+        "load_assignment": endpoint(name, &socket(&sink.host, sink.port)),
+        "typed_extension_protocol_options": {
+            HTTP_OPTIONS: {
+                "@type": type_url(HTTP_OPTIONS),
+                "explicit_http_config": { "http2_protocol_options": {} },
+            },
+        },
+    });
+    if let Some(tls) = &sink.tls {
+        cluster["transport_socket"] = transport_socket(tls);
+    }
+    cluster
 }
 
 fn transport_socket(tls: &SinkTls) -> Value {
@@ -123,38 +122,34 @@ fn subject_alt_name(name: &SubjectAltName) -> Value {
     json!({ "san_type": kind, "matcher": { "exact": name } })
 }
 
-/// What is sent to collectors, and how.
-pub(super) fn sinks(fleet: &Fleet<'_>) -> Vec<Value> {
-    resolved(fleet)
-        .map(|(name, sink, settings)| {
-            let mut service = json!({ "envoy_grpc": { "cluster_name": name, "authority": sink.authority } });
-            if !settings.headers.is_empty() {
-                let headers = settings.headers.iter().map(|h| json!({ "key": h.name, "value": h.value }));
-                service["initial_metadata"] = headers.collect();
-            }
-            let mut config = json!({
-                "@type": type_url("envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig"),
-                "grpc_service": service,
-            });
-            if let Some(deltas) = settings.report_counters_as_deltas {
-                config["report_counters_as_deltas"] = deltas.into();
-            }
-            if let Some(deltas) = settings.report_histograms_as_deltas {
-                config["report_histograms_as_deltas"] = deltas.into();
-            }
-            if !settings.resource_attributes.is_empty() {
-                config["resource_detectors"] = json!([{
-                    "name": "envoy.tracers.opentelemetry.resource_detectors.static_config",
-                    "typed_config": {
-                        "@type": type_url(
-                            "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.\
-                             StaticConfigResourceDetectorConfig"
-                        ),
-                        "attributes": settings.resource_attributes,
-                    },
-                }]);
-            }
-            json!({ "name": "envoy.stat_sinks.open_telemetry", "typed_config": config })
-        })
-        .collect()
+/// What is sent to a collector, and how.
+fn stats_sink(cluster: &str, sink: &MetricSink, settings: &ProxyOpenTelemetrySink) -> Value {
+    let mut service = json!({ "envoy_grpc": { "cluster_name": cluster, "authority": sink.authority } });
+    if !settings.headers.is_empty() {
+        let headers = settings.headers.iter().map(|h| json!({ "key": h.name, "value": h.value }));
+        service["initial_metadata"] = headers.collect();
+    }
+    let mut config = json!({
+        "@type": type_url("envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig"),
+        "grpc_service": service,
+    });
+    if let Some(deltas) = settings.report_counters_as_deltas {
+        config["report_counters_as_deltas"] = deltas.into();
+    }
+    if let Some(deltas) = settings.report_histograms_as_deltas {
+        config["report_histograms_as_deltas"] = deltas.into();
+    }
+    if !settings.resource_attributes.is_empty() {
+        config["resource_detectors"] = json!([{
+            "name": "envoy.tracers.opentelemetry.resource_detectors.static_config",
+            "typed_config": {
+                "@type": type_url(
+                    "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.\
+                     StaticConfigResourceDetectorConfig"
+                ),
+                "attributes": settings.resource_attributes,
+            },
+        }]);
+    }
+    json!({ "name": "envoy.stat_sinks.open_telemetry", "typed_config": config })
 }

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use ir::{
     Metadata,
     cluster::Address,
-    infra::{Identity, Layer4, MetricSink, Owner, ServicePort, SinkTls, Wish},
+    infra::{HostMetrics, Identity, Layer4, MetricSink, Owner, ServicePort, SinkTls, Wish},
 };
 use serde_json::{Map, Value};
-use store::facts::BackendTarget;
+use store::{Infrastructure, facts::BackendTarget};
 
 use super::{
     Fleet, clients,
@@ -140,6 +140,15 @@ fn cut(spec: &Value) -> Value {
     Value::Object(cut)
 }
 
+/// What a fleet on a host is told of metrics.
+pub(super) fn host_metrics(parameters: &Parameters, sinks: Box<[MetricSink]>) -> Arc<HostMetrics> {
+    let metrics = parameters.spec.pointer("/telemetry/metrics");
+    let parameters = metrics
+        .map_or_else(Value::default, |metrics| serde_json::json!({ "telemetry": { "metrics": metrics } }));
+    let parameters = if parameters.is_null() { Value::Object(Map::new()) } else { parameters };
+    Arc::new(HostMetrics { parameters: parameters.into(), sinks })
+}
+
 /// Where metrics are sent. The list of sinks is never merged, so all of it is of the most specific EnvoyProxy that has
 /// one. Of several sinks at one address, the first counts.
 pub(super) fn metric_sinks(
@@ -175,8 +184,10 @@ pub(super) fn metric_sinks(
 fn of_backend(backend: &BackendTarget, index: usize, reader: &mut Reader<'_>) -> Result<MetricSink, String> {
     let destination = resolve_own(backend, 1, reader).map_err(|unusable| unusable.message)?;
     let tls = destination.tls.map(|tls| infer_server_name(tls, &destination.kind, reader));
+    let in_cluster = reader.settings().infrastructure == Infrastructure::Kubernetes;
     let (host, port): (Arc<str>, u16) = match (&destination.kind, &destination.metadata) {
-        (BackendKind::Service { port, .. }, Some(Metadata { object, .. })) => {
+        // Names of Services are known in a cluster alone.
+        (BackendKind::Service { port, .. }, Some(Metadata { object, .. })) if in_cluster => {
             let domain = &reader.settings().installation.dns_domain;
             (format!("{}.{}.svc.{domain}", object.name, object.namespace).into(), *port)
         }

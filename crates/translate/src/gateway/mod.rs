@@ -21,8 +21,11 @@ mod socket;
 use std::sync::Arc;
 
 use ir::{
-    Condition, ConditionStatus, Kind, Metadata, ObjectRef, downstream::Http1, infra::Wish,
-    tls::ClientValidation, traffic::Routing,
+    Condition, ConditionStatus, Kind, Metadata, ObjectRef,
+    downstream::Http1,
+    infra::{HostMetrics, Wish},
+    tls::ClientValidation,
+    traffic::Routing,
 };
 use rustc_hash::FxHashMap;
 use store::{
@@ -74,6 +77,8 @@ pub struct FleetOutput {
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
     pub wish: Option<Arc<Wish>>,
+    /// What its proxies are told of metrics when they start; `None` in a cluster, where the wish tells.
+    pub metrics: Option<Arc<HostMetrics>>,
 }
 
 /// What the gateway stage says of one Gateway.
@@ -310,7 +315,7 @@ fn judged<'a>(
     // Merged Gateways have no say in how their proxies run.
     let own = gateways.first().filter(|_| !fleet.merged).and_then(|gateway| gateway.parameters.as_ref());
     let usable = parameters::of_fleet(fleet.class, own, reader, judge).and_then(|parameters| {
-        let sinks = if in_cluster { infra::metric_sinks(&parameters, reader)? } else { [].into() };
+        let sinks = infra::metric_sinks(&parameters, reader)?;
         Ok((parameters, sinks))
     });
     let members: Vec<Member<'_>> =
@@ -340,6 +345,7 @@ fn judged<'a>(
     let listeners = attach_listeners(fleet, &members, (&judged, &doors), of_routes, reader);
     let of_listeners = &telemetry.listeners;
     let sockets = socket::group(fleet, &members, (&judged, &doors), (&parameters, of_listeners), reader);
+    let metrics = (!in_cluster).then(|| infra::host_metrics(&parameters, sinks.clone()));
     let wish = in_cluster.then(|| match unusable {
         None if served => infra::wish(fleet, &members, &judged, &parameters, sinks, reader),
         _ => infra::on_hold(fleet, reader).into(),
@@ -369,6 +375,7 @@ fn judged<'a>(
         merging,
         ready_listener: (in_cluster && served).then(|| parameters.bind_address().0.into()),
         wish,
+        metrics,
     }
 }
 
@@ -428,6 +435,7 @@ impl FleetOutput {
             merging: None,
             ready_listener: None,
             wish: None,
+            metrics: None,
         }
     }
 
