@@ -220,7 +220,7 @@ fn redirects_lead_where_envoy_leads() {
 }
 
 #[test]
-fn preflight_requests_are_answered_where_requests_are_forwarded() {
+fn preflight_requests_are_answered_whatever_the_rule_does() {
     let rule = |rest: &str| {
         let cors = "{type: CORS, cors: {allowOrigins: ['https://good.example']}}";
         format!("  - filters: [{cors}]\n    backendRefs: [{{name: {rest}, port: 80}}]")
@@ -232,7 +232,11 @@ fn preflight_requests_are_answered_where_requests_are_forwarded() {
     }
     let told = ask(&route("shop", "[a.example.com]", &rule("shop")), &question);
     assert_eq!((status(&told), &*told.filters[0].does), (200, "answers the preflight request"));
-    let told = ask(&route("shop", "[a.example.com]", &rule("nowhere")), &question);
+    let nowhere = route("shop", "[a.example.com]", &rule("nowhere"));
+    let told = ask(&nowhere, &question);
+    assert_eq!((status(&told), &*told.filters[0].does), (200, "answers the preflight request"));
+    question.method = "GET".to_owned();
+    let told = ask(&nowhere, &question);
     assert_eq!((status(&told), &*told.filters[0].does), (500, "nothing: the route answers by itself"));
 }
 
