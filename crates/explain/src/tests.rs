@@ -320,6 +320,17 @@ fn policies_are_told_with_their_fields() {
 }
 
 #[test]
+fn credentials_in_policies_are_not_told() {
+    let policy = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: BackendTrafficPolicy\nmetadata: {name: sick, \
+                  namespace: default}\nspec:\n  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: \
+                  eg}]\n  responseOverride: [{match: {statusCodes: [{value: 404}]}, response: {header: {set: [{name: \
+                  X-Token, value: abc}, {name: x-team, value: shop}]}}}]\n---\n";
+    let told = ask(&(route("shop", "[a.example.com]", TO_SHOP) + policy), &get("http://a.example.com/"));
+    let value = &*told.policies[0].settings[0].value;
+    assert!(value.contains("X-Token") && value.contains("shop") && !value.contains("abc"), "{value}");
+}
+
+#[test]
 fn commands_of_curl_are_understood() {
     let command = "curl -sS -XPUT 'https://a.example.com:8443/x?y=1' \\\n  -H 'X-A: b c' --data-raw $'{\\'a\\': 1}' \
                    --resolve a.example.com:8443:127.0.0.1 -k --http1.1 -u me:pw";

@@ -1,8 +1,11 @@
 //! What proxies tell of their traffic: access logs, traces, statistics.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use crate::traffic::Tracing;
+use crate::{
+    secret::{REDACTED, is_credential_header},
+    traffic::Tracing,
+};
 
 /// What the listeners of a fleet have of telemetry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,8 +138,8 @@ pub enum LogEntries {
     },
 }
 
-/// An OpenTelemetry collector.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An OpenTelemetry collector. Its `Debug` output hides the values of headers that carry credentials.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Collector {
     /// Its cluster.
     pub cluster: Arc<str>,
@@ -144,6 +147,19 @@ pub struct Collector {
     pub authority: Arc<str>,
     /// Headers of requests to it, in order.
     pub headers: Box<[(Arc<str>, Arc<str>)]>,
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value): &(Arc<str>, Arc<str>)| {
+            (name.clone(), if is_credential_header(name) { REDACTED.into() } else { value.clone() })
+        };
+        f.debug_struct("Collector")
+            .field("cluster", &self.cluster)
+            .field("authority", &self.authority)
+            .field("headers", &self.headers.iter().map(shown).collect::<Vec<_>>())
+            .finish()
+    }
 }
 
 /// Traces of requests.
@@ -207,4 +223,17 @@ pub struct ClusterStatistics {
     pub per_endpoint: bool,
     /// Sizes of requests and responses.
     pub sizes: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumps_hide_credentials_of_collectors() {
+        let headers = [("Authorization".into(), "Bearer abc".into()), ("x-team".into(), "shop".into())];
+        let collector = Collector { cluster: "c".into(), authority: "".into(), headers: headers.into() };
+        let dump = format!("{collector:?}");
+        assert!(dump.contains("Authorization") && dump.contains("shop") && !dump.contains("abc"), "{dump}");
+    }
 }

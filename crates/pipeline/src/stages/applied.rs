@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Reads;
-use ir::{Kind, ObjectRef, listener::ListenerRef};
+use ir::{
+    Kind, ObjectRef,
+    listener::ListenerRef,
+    secret::{REDACTED, is_credential_header},
+};
 use serde_json::Value;
 use store::{Fact, ObjectId, Store};
 use translate::{
@@ -32,7 +36,7 @@ pub struct AppliedPolicy {
 pub struct AppliedField {
     /// Path below `spec`, such as `timeout.http.requestTimeout`. A list is one field.
     pub path: String,
-    /// Its value.
+    /// Its value. What stands in it of headers that carry credentials is hidden.
     pub value: Value,
     /// The policy that says it.
     pub policy: ObjectRef,
@@ -130,7 +134,7 @@ pub(super) fn fields(store: &Store, applied: &Applied<'_>) -> Vec<AppliedField> 
         }));
     }
     let fields = fields.into_iter().filter_map(|(path, value, policy)| {
-        Some(AppliedField { path, value, policy: store.object(policy)?.clone() })
+        Some(AppliedField { path, value: without_credentials(value), policy: store.object(policy)?.clone() })
     });
     fields.collect()
 }
@@ -139,6 +143,23 @@ fn document(store: &Store, policy: ObjectId) -> Option<&Value> {
     match store.fact(policy)? {
         Fact::Policy(policy) => Some(&policy.document),
         _ => None,
+    }
+}
+
+/// A value in which headers that carry credentials have none: whoever may ask for settings need not know them.
+fn without_credentials(value: Value) -> Value {
+    match value {
+        Value::Array(entries) => entries.into_iter().map(without_credentials).collect(),
+        Value::Object(mut fields) => {
+            let name = fields.get("name").and_then(Value::as_str);
+            if name.is_some_and(is_credential_header)
+                && let Some(value) = fields.get_mut("value")
+            {
+                *value = REDACTED.into();
+            }
+            fields.into_iter().map(|(name, value)| (name, without_credentials(value))).collect()
+        }
+        other => other,
     }
 }
 
