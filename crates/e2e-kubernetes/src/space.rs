@@ -18,7 +18,7 @@ use crate::{Bed, eventually};
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// API versions of the kinds that tests use.
-const KINDS: [(&str, &str); 21] = [
+const KINDS: [(&str, &str); 22] = [
     ("Namespace", "v1"),
     ("Node", "v1"),
     ("Pod", "v1"),
@@ -38,6 +38,7 @@ const KINDS: [(&str, &str); 21] = [
     ("HTTPRoute", "gateway.networking.k8s.io/v1"),
     ("Backend", "gateway.envoyproxy.io/v1alpha1"),
     ("EnvoyProxy", "gateway.envoyproxy.io/v1alpha1"),
+    ("BackendTrafficPolicy", "gateway.envoyproxy.io/v1alpha1"),
     ("ClusterRole", "rbac.authorization.k8s.io/v1"),
     ("Role", "rbac.authorization.k8s.io/v1"),
 ];

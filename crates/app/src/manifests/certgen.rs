@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Args, container_security, environment, pod_security, rbac};
+use super::{Args, container_security, environment, pod_security, rbac, webhook};
 
 const NAME: &str = "envoy-gateway-certgen";
 /// The Job goes soon after it is done, so that the next version can be applied: a Job cannot be changed.
@@ -11,10 +11,17 @@ const KEPT_SECONDS: u32 = 30;
 /// The Job with an account of its own: the control plane itself may not write Secrets.
 pub(super) fn documents(args: &Args) -> Vec<Value> {
     let secrets = rbac::rule("", &["secrets"], &["create", "get", "update"]);
+    let mut webhook =
+        rbac::rule("admissionregistration.k8s.io", &["mutatingwebhookconfigurations"], &["get", "update"]);
+    webhook["resourceNames"] = json!([webhook::name(args)]);
+    // One for each installation, as the webhook is.
+    let of_cluster = format!("{NAME}:{}", args.namespace);
     vec![
         rbac::account(args, NAME),
         rbac::role(args, NAME, &[secrets]),
         rbac::binding(args, NAME, NAME),
+        rbac::cluster_role(&of_cluster, &[webhook]),
+        rbac::cluster_binding(args, &of_cluster, NAME),
         job(args),
     ]
 }
@@ -39,8 +46,7 @@ fn job(args: &Args) -> Value {
                         "name": NAME,
                         "image": args.image,
                         "imagePullPolicy": "IfNotPresent",
-                        // The webhook is not installed.
-                        "args": ["certgen", "--disable-topology-injector"],
+                        "args": ["certgen"],
                         "env": environment(args),
                         "securityContext": container_security(),
                     }],

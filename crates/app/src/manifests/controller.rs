@@ -10,8 +10,13 @@ use super::{
 /// Health of the process.
 const HEALTH_PORT: u16 = 8_081;
 /// Ports that other Pods connect to.
-const PORTS: [(&str, u16); 4] =
-    [("grpc", 18_000), ("ratelimit", 18_001), ("wasm", 18_002), ("metrics", 19_001)];
+const PORTS: [(&str, u16); 5] = [
+    ("grpc", 18_000),
+    ("ratelimit", 18_001),
+    ("wasm", 18_002),
+    ("metrics", 19_001),
+    ("webhook", super::webhook::PORT),
+];
 /// Seconds between SIGTERM and SIGKILL. Streams end at once; calls to the API server that are under way may take 2 s.
 const TERMINATION_SECONDS: u32 = 10;
 
@@ -31,10 +36,7 @@ pub(super) fn documents(args: &Args) -> anyhow::Result<[Value; 3]> {
 
 /// The EnvoyGateway file.
 pub(super) fn configuration(args: &Args) -> Value {
-    let mut kubernetes = json!({
-        "shutdownManager": { "image": args.image },
-        "proxyTopologyInjector": { "disabled": true },
-    });
+    let mut kubernetes = json!({ "shutdownManager": { "image": args.image } });
     if args.deploy_mode == DeployMode::GatewayNamespace {
         kubernetes["deploy"] = json!({ "type": "GatewayNamespace" });
     }

@@ -5,6 +5,7 @@ mod controller;
 mod rbac;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -85,6 +86,8 @@ fn documents(args: &Args) -> anyhow::Result<Vec<Value>> {
         }
     }
     all.extend(rbac::documents(args));
+    // Before the Job that tells the API server whom to trust.
+    all.push(webhook::document(args));
     all.extend(certgen::documents(args));
     all.extend(controller::documents(args)?);
     all.push(json!({

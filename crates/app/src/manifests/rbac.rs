@@ -15,20 +15,20 @@ pub(super) fn documents(args: &Args) -> Vec<Value> {
     let infra = format!("{NAME}-infra-manager");
     let leader = format!("{NAME}-leader-election");
     let mut all =
-        vec![account(args, NAME), cluster_role(&cluster, &reading()), cluster_binding(args, &cluster)];
+        vec![account(args, NAME), cluster_role(&cluster, &reading()), cluster_binding(args, &cluster, NAME)];
     match args.deploy_mode {
         DeployMode::ControllerNamespace => {
             all.push(role(args, &infra, &keeping()));
             all.push(binding(args, &infra, NAME));
             let aliases = format!("{NAME}-gateway-services");
             all.push(cluster_role(&aliases, &making_known()));
-            all.push(cluster_binding(args, &aliases));
+            all.push(cluster_binding(args, &aliases, NAME));
         }
         DeployMode::GatewayNamespace => {
             let mut rules = keeping();
             rules.push(rule("authentication.k8s.io", &["tokenreviews"], &["create"]));
             all.push(cluster_role(&infra, &rules));
-            all.push(cluster_binding(args, &infra));
+            all.push(cluster_binding(args, &infra, NAME));
         }
     }
     all.push(role(args, &leader, &leading()));
@@ -129,7 +129,8 @@ pub(super) fn binding(args: &Args, role: &str, account: &str) -> Value {
     })
 }
 
-fn cluster_role(name: &str, rules: &[Value]) -> Value {
+/// A ClusterRole.
+pub(super) fn cluster_role(name: &str, rules: &[Value]) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
@@ -138,12 +139,13 @@ fn cluster_role(name: &str, rules: &[Value]) -> Value {
     })
 }
 
-fn cluster_binding(args: &Args, role: &str) -> Value {
+/// Gives the ClusterRole of this name to an account.
+pub(super) fn cluster_binding(args: &Args, role: &str, account: &str) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
         "metadata": { "name": role, "labels": super::labels() },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
-        "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": args.namespace }],
+        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": args.namespace }],
     })
 }

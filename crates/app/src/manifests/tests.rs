@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use api::k8s_openapi::{
     api::{
+        admissionregistration::v1::MutatingWebhookConfiguration,
         apps::v1::Deployment,
         batch::v1::Job,
         core::v1::{ConfigMap, Namespace, Service, ServiceAccount},
@@ -58,6 +59,7 @@ fn is_known(document: &Value) {
         "ConfigMap" => round::<ConfigMap>(document),
         "Service" => round::<Service>(document),
         "Deployment" => round::<Deployment>(document),
+        "MutatingWebhookConfiguration" => round::<MutatingWebhookConfiguration>(document),
         "GatewayClass" => document.clone(),
         other => panic!("{other}"),
     };
@@ -90,9 +92,12 @@ fn what_is_needed_comes_first() {
             "ClusterRoleBinding",
             "Role",
             "RoleBinding",
+            "MutatingWebhookConfiguration",
             "ServiceAccount",
             "Role",
             "RoleBinding",
+            "ClusterRole",
+            "ClusterRoleBinding",
             "Job",
             "ConfigMap",
             "Service",
@@ -156,7 +161,8 @@ fn flags_reach_where_they_belong() {
 fn rights(words: &[&str]) -> BTreeSet<String> {
     let mut rights = BTreeSet::new();
     for role in of(words).iter().filter(|d| {
-        matches!(kind(d), "Role" | "ClusterRole") && d["metadata"]["name"] != "envoy-gateway-certgen"
+        let name = d["metadata"]["name"].as_str().unwrap();
+        matches!(kind(d), "Role" | "ClusterRole") && !name.starts_with("envoy-gateway-certgen")
     }) {
         for rule in role["rules"].as_array().unwrap() {
             let strings = |field: &str| -> Vec<String> {
@@ -199,6 +205,30 @@ fn rights_are_few() {
     assert!(!rights.iter().any(|right| right.contains("tokenreviews")));
     let more = self::rights(&["--deploy-mode=GatewayNamespace"]);
     assert!(more.contains("authentication.k8s.io/tokenreviews:create"));
+}
+
+#[test]
+fn the_api_server_asks_for_bindings_where_proxies_run() {
+    let webhook = |words: &[&str]| {
+        let all = of(words);
+        let document = all.iter().find(|d| kind(d) == "MutatingWebhookConfiguration").unwrap().clone();
+        let ports = all.iter().find(|d| kind(d) == "Service").unwrap()["spec"]["ports"].clone();
+        let asked = &document["webhooks"][0]["clientConfig"]["service"]["port"];
+        assert!(ports.as_array().unwrap().iter().any(|port| port["port"] == *asked));
+        // The one certificate of the control plane that the Job makes known is that of this registration.
+        let named = all.iter().filter(|d| kind(d) == "ClusterRole").find_map(|d| {
+            d["rules"].as_array().unwrap().iter().find_map(|rule| rule["resourceNames"][0].as_str())
+        });
+        assert_eq!(named, document["metadata"]["name"].as_str());
+        document
+    };
+    let here = webhook(&["--namespace=edge"]);
+    assert_eq!(here["metadata"]["name"], "envoy-gateway-topology-injector.edge");
+    let selector = &here["webhooks"][0]["namespaceSelector"]["matchLabels"];
+    assert_eq!(selector["kubernetes.io/metadata.name"], "edge");
+    assert_eq!(here["webhooks"][0]["failurePolicy"], "Ignore", "Pods are bound whoever answers");
+    let everywhere = webhook(&["--deploy-mode=GatewayNamespace"]);
+    assert!(everywhere["webhooks"][0]["namespaceSelector"].is_null());
 }
 
 #[test]

@@ -36,6 +36,7 @@ use plan::Plan;
 use publish::Publisher;
 use reload::Follower;
 use tasks::Tasks;
+pub(crate) use topology::PATH as TOPOLOGY_PATH;
 
 /// Arguments of `ferrogate server`.
 #[derive(Debug, clap::Args)]

@@ -1,8 +1,8 @@
 //! The topology webhook: when a Pod of ours is bound to a Node, it learns the Node's zone, as an annotation that its
 //! containers read. The API server puts the annotations of a Binding on the Pod, so nothing is written to Pods.
 //!
-//! Its registration (`MutatingWebhookConfiguration`) comes with Envoy Gateway's chart, and says that Pods are bound all
-//! the same when nobody answers.
+//! Its registration (`MutatingWebhookConfiguration`) comes with the manifests of the installation, and says that Pods are
+//! bound all the same when nobody answers.
 
 use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// Where the API server asks.
-const PATH: &str = "/inject-pod-topology";
+pub(crate) const PATH: &str = "/inject-pod-topology";
 /// Longest question that is read: a Binding has some hundred bytes.
 const MAX_QUESTION: usize = 1 << 20;
 /// Longest handshake. The API server waits for 10 s by default.

@@ -19,6 +19,7 @@ mod rules;
 mod scaling;
 mod statuses;
 mod takeover;
+mod zones;
 
 use std::net::SocketAddr;
 
