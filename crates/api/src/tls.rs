@@ -22,6 +22,19 @@ pub enum TlsVersion {
     V1_3,
 }
 
+/// What becomes of requests over a connection that was made for another listener of the port (GEP-3567).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum MisdirectedRequests {
+    /// They get 421 over HTTP/2 and HTTP/3, so that clients repeat them over a connection of their own.
+    Misdirect421,
+    /// Listeners with the same certificates that ask clients for the same serve each other's hosts; all else gets 421.
+    Serve,
+    /// Listeners whose certificates cover the same names offer HTTP/1.1 alone, so that clients make a connection for
+    /// each host: what Envoy Gateway does.
+    #[serde(rename = "DowngradeALPN")]
+    DowngradeAlpn,
+}
+
 /// A way to recognise clients by their TLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum TlsFingerprintType {

@@ -65,6 +65,11 @@ impl Config {
             allow_local_backends: local,
             // Nobody's dashboards know other names of clusters yet: a file is what is brought from an installation.
             merge_backends: local && !self.given,
+            misdirected_requests: self
+                .file
+                .gateway
+                .misdirected_requests
+                .unwrap_or(Settings::default().misdirected_requests),
             system_authorities: if local {
                 system_trust::authorities_file()
             } else {
@@ -101,6 +106,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use api::tls::MisdirectedRequests;
+
     use super::*;
 
     #[test]
@@ -118,5 +125,23 @@ mod tests {
         let file = format!("{file}envoyProxy: {{ mergeBackends: {{}} }}\n");
         let settings = parse(&admission, &file).unwrap().settings(host());
         assert!(settings.installation.base.as_ref().unwrap().get("mergeBackends").is_some());
+    }
+
+    #[test]
+    fn the_mode_of_misdirected_requests_is_the_files() {
+        let admission = Admission::new();
+        let of = |rest: &str| {
+            let file = format!("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyGateway\n{rest}");
+            parse(&admission, &file)
+                .map(|config| config.settings(Infrastructure::Kubernetes).misdirected_requests)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(of(""), Ok(MisdirectedRequests::Misdirect421));
+        assert_eq!(
+            of("gateway: { misdirectedRequests: DowngradeALPN }\n"),
+            Ok(MisdirectedRequests::DowngradeAlpn)
+        );
+        let refused = of("gateway: { misdirectedRequests: Sometimes }\n").unwrap_err();
+        assert!(refused.contains("gateway.misdirectedRequests"), "{refused}");
     }
 }

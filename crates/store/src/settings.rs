@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::tls::MisdirectedRequests;
 use ir::infra::Installation;
 
 /// Where proxies run.
@@ -40,6 +41,8 @@ pub struct Settings {
     pub allow_local_backends: bool,
     /// Whether rules share the clusters of their backends where no EnvoyProxy says so and Gateways are not merged.
     pub merge_backends: bool,
+    /// What becomes of misdirected requests where no object says so.
+    pub misdirected_requests: MisdirectedRequests,
     /// File on the proxies' machine with the authorities that its system trusts.
     pub system_authorities: Arc<str>,
 }
@@ -62,6 +65,7 @@ impl Default for Settings {
             partial_input: false,
             allow_local_backends: false,
             merge_backends: false,
+            misdirected_requests: MisdirectedRequests::Misdirect421,
             system_authorities: SYSTEM_AUTHORITIES_FILE.into(),
             installation: Arc::default(),
         }

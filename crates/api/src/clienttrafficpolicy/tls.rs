@@ -8,7 +8,7 @@ use crate::{
     common::{SecretObjectReference, is_false},
     config::declare::{choices, options},
     envoyproxy::{StringMatch, StringMatchType},
-    tls::{TlsFingerprintType, TlsVersion},
+    tls::{MisdirectedRequests, TlsFingerprintType, TlsVersion},
 };
 
 /// TLS of listeners that end it.
@@ -50,6 +50,11 @@ pub struct ClientTlsSettings {
     /// Envoy: `CommonTlsContext.alpn_protocols`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpn_protocols: Option<Vec<String>>,
+    /// What becomes of requests over a connection that was made for another listener of the port; unset it is as the
+    /// annotation `ferrogate.dev/misdirected-requests` of the Gateway or its class says. Not a field of Envoy Gateway.
+    /// Envoy: `RouteConfiguration.virtual_hosts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misdirected_requests: Option<MisdirectedRequests>,
     /// Fingerprints of the handshake to record.
     /// Envoy: `TlsInspector.enable_ja3_fingerprinting`, `enable_ja4_fingerprinting`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

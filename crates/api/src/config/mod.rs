@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::declare::{choices, settings};
-use crate::{schema, text::Duration};
+use crate::{schema, text::Duration, tls::MisdirectedRequests};
 
 /// JSON that is kept as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -142,6 +142,10 @@ pub struct GatewaySettings {
     /// Classes with this `controllerName` are.
     #[serde(default = "controller_name")]
     pub controller_name: String,
+    /// What becomes of requests over connections that were made for another listener, where no object says so:
+    /// `Misdirect421` when unset. Not a field of Envoy Gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misdirected_requests: Option<MisdirectedRequests>,
 }
 
 fn controller_name() -> String {
@@ -150,7 +154,7 @@ fn controller_name() -> String {
 
 impl Default for GatewaySettings {
     fn default() -> Self {
-        GatewaySettings { controller_name: controller_name() }
+        GatewaySettings { controller_name: controller_name(), misdirected_requests: None }
     }
 }
 

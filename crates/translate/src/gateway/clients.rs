@@ -204,6 +204,9 @@ fn apply(listener: &mut Judged<'_>, covered: Covered) {
         }
         listener.client = Some(Asked { authorities, validation: Arc::new(validation) });
     }
+    if let Some(mode) = covered.settings.tls.misdirected {
+        listener.mode = mode;
+    }
     listener.policy = Some(covered);
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::tls::MisdirectedRequests;
 use ir::{Condition, ConditionStatus, ObjectRef, tls::ClientValidation};
 use store::{
     ObjectId,
@@ -13,7 +14,6 @@ use super::{
     certificates::{self, Certificate},
     clients::Covered,
     frontend::Asked,
-    misdirected::Misdirected,
 };
 use crate::{Finding, ListenerId, Reader};
 
@@ -79,7 +79,7 @@ pub struct Judged<'a> {
     /// The Gateway that it is part of, by itself or through a ListenerSet.
     pub gateway: ObjectId,
     /// What becomes of misdirected requests there.
-    pub(super) mode: Misdirected,
+    pub(super) mode: MisdirectedRequests,
     /// Where it stands among the listeners of its fleet.
     pub place: Place,
     /// Name in xDS.

@@ -1,5 +1,6 @@
 //! A Gateway on the way to its output, alone or among those that share proxies with it.
 
+use api::tls::MisdirectedRequests;
 use ir::{ConditionStatus, ObjectRef};
 use store::{ObjectId, facts};
 
@@ -7,9 +8,7 @@ use super::{
     Age, AttachListener, ClientVerdict, Fleet, GatewayOutput, Judged, ListenerSetOutput, OVERLAPPING_TLS,
     Owner, client_side, conditions,
     frontend::{self, Frontend},
-    insecure,
-    misdirected::Misdirected,
-    not_accepted,
+    insecure, misdirected, not_accepted,
     parameters::{self, INVALID_PARAMETERS, Parameters},
     resolved_refs,
     sets::{self, Set},
@@ -42,13 +41,13 @@ pub(super) struct Part {
     /// Where it stands among Gateways that share its proxies; `None` where it has proxies of its own.
     pub age: Option<Age>,
     /// What becomes of misdirected requests.
-    pub mode: Misdirected,
+    pub mode: MisdirectedRequests,
 }
 
 impl<'a> Member<'a> {
     pub(super) fn new(fleet: &Fleet, gateway: &'a facts::Gateway, reader: &mut Reader<'a>) -> Self {
         let object = reader.object(gateway.meta.id);
-        let (mode, unknown_mode) = Misdirected::of(gateway, reader);
+        let (mode, unknown_mode) = misdirected::mode(gateway, reader);
         let age = || (gateway.meta.created, object.namespace.clone(), object.name.clone());
         let part = Part { id: gateway.meta.id, age: fleet.merged.then(age), mode };
         let refused = unsupported_address(gateway)

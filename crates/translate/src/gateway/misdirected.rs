@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use api::tls::MisdirectedRequests::{self, DowngradeAlpn, Misdirect421, Serve};
 use ir::tls::ClientValidation;
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::facts::{self, MISDIRECTED_REQUESTS};
@@ -17,81 +18,65 @@ use crate::{Finding, Reader};
 /// connection, and for those that lie within its own hostname, which it would serve else. Others get 404.
 const MOST_TOLD: usize = 64;
 
-/// What becomes of misdirected requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Misdirected {
-    /// They get 421 Misdirected Request over HTTP/2 and HTTP/3, so that clients repeat them over a connection of their
-    /// own.
-    #[default]
-    Refuse,
-    /// Listeners with the same certificates serve each other's hosts; all else is refused as above.
-    Serve,
-    /// Listeners whose certificates cover the same names offer no HTTP/2, so that clients make a connection for each
-    /// host: what Envoy Gateway does.
-    Downgrade,
+/// Modes by the values of the annotation, which are those of the fields.
+const MODES: [(&str, MisdirectedRequests); 3] =
+    [("Misdirect421", Misdirect421), ("Serve", Serve), ("DowngradeALPN", DowngradeAlpn)];
+
+/// The mode of a Gateway: that of its own annotation, else of its class's, else the controller's. Also what is wrong with
+/// an annotation, which then counts as absent. A ClientTrafficPolicy has a say before them (`clients.rs`).
+pub(super) fn mode(
+    gateway: &facts::Gateway,
+    reader: &mut Reader<'_>,
+) -> (MisdirectedRequests, Option<Finding>) {
+    let class = reader.gateway_class(gateway.class).and_then(|class| class.misdirected.as_ref());
+    let mut finding = None;
+    let given = [("the Gateway", gateway.misdirected.as_ref()), ("its GatewayClass", class)];
+    let mode = given.into_iter().find_map(|(holder, value)| {
+        let value = value?;
+        let known = MODES.iter().find(|(name, _)| **name == **value);
+        if known.is_none() {
+            let names: Vec<&str> = MODES.iter().map(|(name, _)| *name).collect();
+            finding.get_or_insert(Finding::new(
+                format!("metadata.annotations[{MISDIRECTED_REQUESTS}]"),
+                "InvalidAnnotation",
+                format!(
+                    "The annotation {MISDIRECTED_REQUESTS} of {holder} has no effect: {value:?} is not one of {}",
+                    names.join(", ")
+                ),
+            ));
+        }
+        known.map(|(_, mode)| *mode)
+    });
+    (mode.unwrap_or(reader.settings().misdirected_requests), finding)
 }
 
-/// Values of the annotation.
-const MODES: [(&str, Misdirected); 3] = [
-    ("Misdirect421", Misdirected::Refuse),
-    ("Serve", Misdirected::Serve),
-    ("DowngradeALPN", Misdirected::Downgrade),
-];
-
-impl Misdirected {
-    /// The mode of a Gateway: that of its own annotation, else of its class's, else the default. Also what is wrong
-    /// with an annotation, which then counts as absent.
-    pub(super) fn of(gateway: &facts::Gateway, reader: &mut Reader<'_>) -> (Misdirected, Option<Finding>) {
-        let class = reader.gateway_class(gateway.class).and_then(|class| class.misdirected.as_ref());
-        let mut finding = None;
-        let given = [("the Gateway", gateway.misdirected.as_ref()), ("its GatewayClass", class)];
-        let mode = given.into_iter().find_map(|(holder, value)| {
-            let value = value?;
-            let known = MODES.iter().find(|(name, _)| **name == **value);
-            if known.is_none() {
-                let names: Vec<&str> = MODES.iter().map(|(name, _)| *name).collect();
-                finding.get_or_insert(Finding::new(
-                    format!("metadata.annotations[{MISDIRECTED_REQUESTS}]"),
-                    "InvalidAnnotation",
-                    format!(
-                        "The annotation {MISDIRECTED_REQUESTS} of {holder} has no effect: {value:?} is not one of {}",
-                        names.join(", ")
-                    ),
-                ));
-            }
-            known.map(|(_, mode)| *mode)
-        });
-        (mode.unwrap_or_default(), finding)
-    }
-
-    /// What the mode means for listeners that overlap, in a sentence; by their certificates or only by hostnames.
-    pub(super) fn consequence(self, by_certificate: bool) -> &'static str {
-        match (self, by_certificate) {
-            (Misdirected::Refuse, _) => {
-                "Mode Misdirect421: HTTP/2 stays on, and a request over a connection that was made for another listener gets 421, so that the client repeats it over a new one"
-            }
-            (Misdirected::Serve, _) => {
-                "Mode Serve: HTTP/2 stays on, listeners with the same certificates serve each other's hosts, and other requests over a connection that was made for another listener get 421"
-            }
-            (Misdirected::Downgrade, true) => {
-                "Mode DowngradeALPN: these listeners do not offer HTTP/2, which gRPC needs, unless a ClientTrafficPolicy names ALPN protocols"
-            }
-            (Misdirected::Downgrade, false) => {
-                "Mode DowngradeALPN: HTTP/2 stays on, as no certificate covers names of both"
-            }
+/// What a mode means for listeners that overlap, in a sentence; by their certificates or only by hostnames.
+pub(super) fn consequence(mode: MisdirectedRequests, by_certificate: bool) -> &'static str {
+    match (mode, by_certificate) {
+        (Misdirect421, _) => {
+            "Mode Misdirect421: HTTP/2 stays on, and a request over a connection that was made for another listener gets 421, so that the client repeats it over a new one"
+        }
+        (Serve, _) => {
+            "Mode Serve: HTTP/2 stays on, listeners with the same certificates serve each other's hosts, and other requests over a connection that was made for another listener get 421"
+        }
+        (DowngradeAlpn, true) => {
+            "Mode DowngradeALPN: these listeners do not offer HTTP/2, which gRPC needs, unless a ClientTrafficPolicy names ALPN protocols"
+        }
+        (DowngradeAlpn, false) => {
+            "Mode DowngradeALPN: HTTP/2 stays on, as no certificate covers names of both"
         }
     }
+}
 
-    /// The protocols that an HTTPS listener offers in the handshake (ALPN). A list that somebody gave always wins, also
-    /// an empty one, which means none.
-    pub(super) fn alpn(self, given: Option<&[Arc<str>]>, listener: &Judged<'_>) -> Box<[Arc<str>]> {
-        match given {
-            Some(given) => given.into(),
-            None if self == Misdirected::Downgrade && listener.shares_certificate_names() => {
-                ["http/1.1".into()].into()
-            }
-            None => ["h2".into(), "http/1.1".into()].into(),
+/// The protocols that an HTTPS listener offers in the handshake (ALPN). A list that somebody gave always wins, also an
+/// empty one, which means none.
+pub(super) fn alpn(given: Option<&[Arc<str>]>, listener: &Judged<'_>) -> Box<[Arc<str>]> {
+    match given {
+        Some(given) => given.into(),
+        None if listener.mode == DowngradeAlpn && listener.shares_certificate_names() => {
+            ["http/1.1".into()].into()
         }
+        None => ["h2".into(), "http/1.1".into()].into(),
     }
 }
 
@@ -133,7 +118,7 @@ pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
         let shared = match own.protocol {
             Protocol::Http => Some((Vec::new(), None)),
             // One's clients have not shown what another asks for.
-            Protocol::Https if own.mode == Misdirected::Serve => Some((certificates(own), own.validation())),
+            Protocol::Https if own.mode == Serve => Some((certificates(own), own.validation())),
             _ => None,
         };
         if let Some(shared) = shared {
@@ -149,7 +134,7 @@ pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
         if own.protocol != Protocol::Https || !own.ready() {
             return Guard::Open;
         }
-        if own.mode != Misdirected::Downgrade && chosen.get(&port).is_some_and(|tables| tables.len() > 1) {
+        if own.mode != DowngradeAlpn && chosen.get(&port).is_some_and(|tables| tables.len() > 1) {
             return Guard::Shared;
         }
         let others = asked.get(&port).into_iter().flatten();

@@ -1,13 +1,14 @@
 //! Overlapping TLS configurations (GEP-3567): HTTP/2 clients reuse a connection for every name that its certificate
 //! covers, so a request can arrive on a connection that was made for another listener.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use api::tls::MisdirectedRequests;
 use store::{NameIndex, ObjectId};
 
 use super::{
     listener::{Judged, OVERLAPPING_CERTIFICATES, OVERLAPPING_HOSTNAMES, Protocol},
-    misdirected::Misdirected,
+    misdirected,
 };
 use crate::{Finding, Reader};
 
@@ -29,7 +30,7 @@ pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) -> BTreeMap<O
         }
     }
     let mut findings: Vec<(usize, Finding)> = Vec::new();
-    let mut pairs: BTreeMap<ObjectId, (Misdirected, Vec<Pair>)> = BTreeMap::new();
+    let mut pairs: BTreeMap<ObjectId, (BTreeSet<MisdirectedRequests>, Vec<Pair>)> = BTreeMap::new();
     for on_port in ports.values().filter(|on_port| on_port.len() > 1) {
         let certificates = by_certificate(judged, on_port);
         let hostnames = by_hostname(judged, on_port, reader);
@@ -43,9 +44,11 @@ pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) -> BTreeMap<O
             }
             let (gateway, mode) = (judged[i].gateway, judged[i].mode);
             // Within a Gateway each pair is told once, of those with others' listeners each Gateway tells.
+            let told = pairs.entry(gateway).or_default();
+            told.0.insert(mode);
             for j in partners.keys().copied().filter(|j| *j > i || judged[*j].gateway != gateway) {
                 let pair = format!("{} and {}", judged[i.min(j)].label(), judged[i.max(j)].label());
-                pairs.entry(gateway).or_insert_with(|| (mode, Vec::new())).1.push((reason, pair));
+                told.1.push((reason, pair));
             }
             findings.push((i, finding(judged, reason, partners, judged[i].mode)));
         }
@@ -53,7 +56,7 @@ pub(super) fn mark(judged: &mut [Judged<'_>], reader: &Reader<'_>) -> BTreeMap<O
     for (i, finding) in findings {
         judged[i].overlapping = Some(finding);
     }
-    pairs.into_iter().map(|(gateway, (mode, pairs))| (gateway, of_gateway(pairs, mode))).collect()
+    pairs.into_iter().map(|(gateway, (modes, pairs))| (gateway, of_gateway(pairs, &modes))).collect()
 }
 
 /// Partners of each listener by the names in their certificates.
@@ -112,7 +115,7 @@ fn finding(
     judged: &[Judged<'_>],
     reason: &'static str,
     partners: &Partners<'_>,
-    mode: Misdirected,
+    mode: MisdirectedRequests,
 ) -> Finding {
     let (field, what) = match reason {
         OVERLAPPING_CERTIFICATES => (".tls.certificateRefs", "Names in the certificates"),
@@ -122,19 +125,22 @@ fn finding(
         format!("{} ({own} with its {other})", judged[*j].label())
     };
     let others = partners.iter().map(name).collect();
-    let consequence = mode.consequence(reason == OVERLAPPING_CERTIFICATES);
+    let consequence = misdirected::consequence(mode, reason == OVERLAPPING_CERTIFICATES);
     Finding::new(field, reason, format!("{what} overlap with those of {}. {consequence}", listed(others)))
 }
 
 /// What the condition of a Gateway says: all pairs that a listener of it is in.
-fn of_gateway(pairs: Vec<Pair>, mode: Misdirected) -> Finding {
+fn of_gateway(pairs: Vec<Pair>, modes: &BTreeSet<MisdirectedRequests>) -> Finding {
     let by_certificate = pairs.iter().any(|(reason, _)| *reason == OVERLAPPING_CERTIFICATES);
     let reason = if by_certificate { OVERLAPPING_CERTIFICATES } else { OVERLAPPING_HOSTNAMES };
     let pairs = pairs.into_iter().map(|(_, pair)| pair).collect();
+    let consequence = match modes.iter().next() {
+        Some(mode) if modes.len() == 1 => misdirected::consequence(*mode, by_certificate),
+        _ => "Their modes differ, and the condition of each says what its own means",
+    };
     let message = format!(
-        "The TLS configurations of these listeners overlap: {}; their conditions name what they share. {}",
+        "The TLS configurations of these listeners overlap: {}; their conditions name what they share. {consequence}",
         listed(pairs),
-        mode.consequence(by_certificate)
     );
     Finding::new("spec.listeners", reason, message)
 }

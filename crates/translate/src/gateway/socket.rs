@@ -15,7 +15,7 @@ use super::{
     Fleet, clients,
     listener::{Judged, Protocol},
     member::Member,
-    misdirected::{Door, Guard},
+    misdirected::{self, Door, Guard},
     parameters::Parameters,
 };
 use crate::{ListenerId, Reader, SocketKey};
@@ -258,7 +258,7 @@ fn chain(
                 name: listener.xds_name.clone(),
                 routes: routes.xds_name.clone(),
                 server_name: listener.fact.hostname.filter(|_| secure).map(|h| reader.name(h).clone()),
-                tls: secure.then(|| tls(listener.mode.alpn(given, listener))),
+                tls: secure.then(|| tls(misdirected::alpn(given, listener))),
                 stat_prefix: format!("{}-{port}", if secure { "https" } else { "http" }).into(),
                 settings: clients::http(listener, reader),
                 default_host_of: clients::default_host_of(listener, reader),

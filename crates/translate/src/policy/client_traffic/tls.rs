@@ -8,6 +8,7 @@ use api::{
         ClientTlsSettings, ClientValidationContext, ClientValidationModeType, SubjectAltNames,
     },
     envoyproxy::StringMatchType,
+    tls::MisdirectedRequests,
 };
 use bytes::{Bytes, BytesMut};
 use ir::{
@@ -31,6 +32,8 @@ pub struct Tls {
     pub parameters: TlsParameters,
     /// Protocols to offer; `None` for those of the listener.
     pub alpn: Option<Box<[Arc<str>]>>,
+    /// What becomes of misdirected requests; `None` for what the Gateway says.
+    pub misdirected: Option<MisdirectedRequests>,
     /// What clients must show.
     pub client: Option<ClientCheck>,
     /// Clients may go on with a session by tickets that they keep.
@@ -105,6 +108,7 @@ pub(super) fn read(
             signature_algorithms: texts(&spec.signature_algorithms),
         },
         alpn: spec.alpn_protocols.as_deref().map(texts),
+        misdirected: spec.misdirected_requests,
         client: spec.client_validation.as_ref().map(|spec| client(spec, policy, reader, findings)),
         tickets: resumption.is_some_and(|resumption| resumption.stateless.is_some()),
         sessions: resumption.is_some_and(|resumption| resumption.stateful.is_some()),
