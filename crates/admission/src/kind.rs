@@ -58,9 +58,11 @@ impl Compiled {
     ) {
         self.structure.normalize(document, &Path::Root, unknown, findings);
         let before = findings.len();
-        findings.extend(
-            self.schema.iter_errors(document).map(|error| words::schema_failure(&error, document, secret)),
-        );
+        // Whether there is an error is found several times faster than where: most documents have none.
+        if !self.schema.is_valid(document) {
+            let errors = self.schema.iter_errors(document);
+            findings.extend(errors.map(|error| words::schema_failure(&error, document, secret)));
+        }
         // What has the wrong type breaks an enumeration too; the type says it all.
         let mistyped: Vec<String> = findings
             .iter()

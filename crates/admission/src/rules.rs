@@ -162,12 +162,27 @@ impl Rules {
         functions: &Functions,
         findings: &mut Vec<Finding>,
     ) {
+        self.check_shown(value, None, path, functions, findings);
+    }
+
+    /// The same, with the value as rules see it when something around it was shown already: a document is converted once,
+    /// from the outermost rules on.
+    fn check_shown(
+        &self,
+        value: &Value,
+        shown: Option<&Cel>,
+        path: &Path<'_>,
+        functions: &Functions,
+        findings: &mut Vec<Finding>,
+    ) {
         if !self.any {
             return;
         }
-        if !self.rules.is_empty() {
+        let own = (shown.is_none() && !self.rules.is_empty()).then(|| self.show(value));
+        let shown = shown.or(own.as_ref());
+        if let (Some(shown), false) = (shown, self.rules.is_empty()) {
             let mut context = functions.0.new_inner_scope();
-            context.add_variable_from_value("self", self.show(value));
+            context.add_variable_from_value("self", shown.clone());
             for rule in &self.rules {
                 let holds = match rule.native {
                     Some(native) => native(value),
@@ -181,19 +196,26 @@ impl Rules {
         match value {
             Value::Object(map) => {
                 for (name, value) in map {
-                    let child = self.properties.get(name).map(|(_, child)| child).or(self.values.as_deref());
-                    if let Some(child) = child {
-                        child.check(value, &Path::Field(path, name), functions, findings);
-                    }
+                    let (key, child) = match (self.properties.get(name), self.values.as_deref()) {
+                        (Some((escaped, child)), _) if child.any => (Arc::clone(escaped), child),
+                        (None, Some(child)) if child.any => (Arc::new(name.clone()), child),
+                        _ => continue,
+                    };
+                    let shown = match shown {
+                        Some(Cel::Map(fields)) => fields.map.get(&Key::String(key)),
+                        _ => None,
+                    };
+                    child.check_shown(value, shown, &Path::Field(path, name), functions, findings);
                 }
             }
             Value::Array(list) => {
-                for (index, (item, child)) in
-                    list.iter().zip(std::iter::repeat(self.items.as_deref())).enumerate()
-                {
-                    if let Some(child) = child {
-                        child.check(item, &Path::Item(path, index), functions, findings);
-                    }
+                let Some(child) = self.items.as_deref() else { return };
+                for (index, item) in list.iter().enumerate() {
+                    let shown = match shown {
+                        Some(Cel::List(items)) => items.get(index),
+                        _ => None,
+                    };
+                    child.check_shown(item, shown, &Path::Item(path, index), functions, findings);
                 }
             }
             _ => {}

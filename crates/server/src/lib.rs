@@ -31,4 +31,4 @@ pub use serve::{ServeError, Server};
 pub use session::{Event, Outgoing, Refusal, Session, Violation};
 pub use settings::Settings;
 pub use tcp::Door;
-pub use tls::{Clients, Tls, TlsError};
+pub use tls::{Clients, Protocols, Tls, TlsError};

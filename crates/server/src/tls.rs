@@ -65,6 +65,25 @@ pub enum Clients {
     Anyone,
 }
 
+/// What is spoken over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/2 alone, which gRPC needs: who does not offer it is no proxy.
+    Http2,
+    /// HTTP/2 or HTTP/1.1: an API server speaks HTTP/1.1 to webhooks.
+    Http,
+}
+
+impl Protocols {
+    /// Names for the handshake (ALPN), the preferred first.
+    fn names(self) -> Vec<Vec<u8>> {
+        match self {
+            Protocols::Http2 => vec![b"h2".to_vec()],
+            Protocols::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        }
+    }
+}
+
 /// Certificate, key and authorities from a folder, in the newest version that is any good.
 ///
 /// Each handshake looks whether the files have changed. When new ones cannot be used, the old ones stay in use and the
@@ -77,6 +96,7 @@ pub struct Tls {
 struct Inner {
     folder: PathBuf,
     clients: Clients,
+    protocols: Protocols,
     current: Mutex<Loaded>,
 }
 
@@ -91,27 +111,26 @@ type Stamp = Option<(u64, u64, i64, i64, u64)>;
 type Stamps = [Stamp; 3];
 
 impl Tls {
-    /// Reads `tls.crt`, `tls.key` and, for [`Clients::Certified`], `ca.crt` from a folder. Speaks TLS 1.2 and 1.3, and
-    /// HTTP/2 alone (ALPN `h2`).
+    /// Reads `tls.crt`, `tls.key` and, for [`Clients::Certified`], `ca.crt` from a folder. Speaks TLS 1.2 and 1.3.
     ///
     /// # Errors
     /// When they cannot be used.
-    pub fn load(folder: &Path, clients: Clients) -> Result<Tls, TlsError> {
+    pub fn load(folder: &Path, clients: Clients, protocols: Protocols) -> Result<Tls, TlsError> {
         // Before reading: a change in between is then seen as a change.
         let seen = stamps(folder);
-        let config = Arc::new(config(folder, &clients)?);
+        let config = Arc::new(config(folder, &clients, protocols)?);
         let current = Mutex::new(Loaded { seen, config });
-        Ok(Tls { inner: Arc::new(Inner { folder: folder.to_owned(), clients, current }) })
+        Ok(Tls { inner: Arc::new(Inner { folder: folder.to_owned(), clients, protocols, current }) })
     }
 
     /// What to do the next handshake with. Looks at the files first.
     pub fn current(&self) -> Arc<ServerConfig> {
-        let Inner { folder, clients, current } = &*self.inner;
+        let Inner { folder, clients, protocols, current } = &*self.inner;
         let seen = stamps(folder);
         let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
         if seen != current.seen {
             current.seen = seen;
-            match config(folder, clients) {
+            match config(folder, clients, *protocols) {
                 Ok(config) => {
                     current.config = Arc::new(config);
                     tracing::info!(folder = %folder.display(), "new certificates are in use");
@@ -147,7 +166,7 @@ fn stamps(folder: &Path) -> Stamps {
     })
 }
 
-fn config(folder: &Path, clients: &Clients) -> Result<ServerConfig, TlsError> {
+fn config(folder: &Path, clients: &Clients, protocols: Protocols) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let unfit = |source| TlsError::Certificate { folder: folder.to_owned(), source };
     let chain = certificates(&folder.join(CERTIFICATE))?;
@@ -165,7 +184,7 @@ fn config(folder: &Path, clients: &Clients) -> Result<ServerConfig, TlsError> {
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.names();
     // A resumed session would skip the look at the client's certificate, which may have run out; proxies connect
     // rarely enough for a whole handshake each time.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -232,9 +232,11 @@ fn files_that_cannot_be_used_are_named() {
     let (one, two) = (Authority::new(), Authority::new());
     one.write(folder.path());
     let clients = || Clients::Certified { name: None };
-    server::Tls::load(folder.path(), clients()).expect("good");
+    server::Tls::load(folder.path(), clients(), server::Protocols::Http2).expect("good");
     let words = |expected: &str| {
-        let error = server::Tls::load(folder.path(), clients()).expect_err(expected).to_string();
+        let error = server::Tls::load(folder.path(), clients(), server::Protocols::Http2)
+            .expect_err(expected)
+            .to_string();
         assert!(error.contains(expected), "{error}");
         assert!(error.contains(&folder.path().display().to_string()), "{error}");
     };
@@ -242,7 +244,7 @@ fn files_that_cannot_be_used_are_named() {
     words("ca.crt: there is no certificate in it");
     std::fs::remove_file(folder.path().join("ca.crt")).expect("remove");
     words("ca.crt");
-    server::Tls::load(folder.path(), Clients::Anyone).expect("needs no authority");
+    server::Tls::load(folder.path(), Clients::Anyone, server::Protocols::Http2).expect("needs no authority");
     let other = tempfile::tempdir().expect("tempdir");
     two.write(other.path());
     one.write(folder.path());

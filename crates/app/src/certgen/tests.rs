@@ -31,7 +31,8 @@ fn the_server_takes_its_certificate_and_the_proxies_one() {
     for (folder, name) in [("envoy-gateway", None), ("envoy", None), ("envoy-rate-limit", Some("*.gateways"))]
     {
         let clients = server::Clients::Certified { name: name.map(str::to_owned) };
-        server::Tls::load(&home.path().join("certs").join(folder), clients).unwrap();
+        server::Tls::load(&home.path().join("certs").join(folder), clients, server::Protocols::Http2)
+            .unwrap();
     }
     assert_eq!(
         set.pairs.iter().map(|pair| pair.name).collect::<Vec<_>>(),

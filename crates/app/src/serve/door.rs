@@ -7,7 +7,8 @@ use ir::infra::DeployMode;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::api::PostParams;
 use server::{
-    BearerToken, ByPod, ByToken, Clients, Feeds, Pods, ReviewError, Server, Tls, TokenIdentity, TokenReviewer,
+    BearerToken, ByPod, ByToken, Clients, Feeds, Pods, Protocols, ReviewError, Server, Tls, TokenIdentity,
+    TokenReviewer,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,7 @@ pub(super) async fn start(
             (Server::new(feeds.clone(), ByToken::new(pods, reviewer, &audience)), Clients::Anyone)
         }
     };
-    let tls = Tls::load(certificates, clients)
+    let tls = Tls::load(certificates, clients, Protocols::Http2)
         .with_context(|| format!("cannot use the certificate in {}", certificates.display()))?;
     let door = server.with_connections(plan.connections.clone()).bind_tcp(address, tls)?;
     let mut tasks = Tasks::default();

@@ -21,7 +21,7 @@ use std::{
 use ::ir::infra::DeployMode;
 use admission::Admission;
 use anyhow::Context;
-use server::{Clients, Feeds, Tls};
+use server::{Clients, Feeds, Protocols, Tls};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -206,7 +206,7 @@ impl<'a> Process<'a> {
             self.cluster.start(&self.plan, kubeconfig, ca, &self.control, &self.feeds).await?;
         if self.plan.settings.installation.topology_injector {
             let folder = &self.args.certs;
-            let tls = Tls::load(folder, Clients::Anyone)
+            let tls = Tls::load(folder, Clients::Anyone, Protocols::Http)
                 .with_context(|| format!("cannot use the certificate in {}", folder.display()))?;
             let listener = topology::bind(self.args.webhook_address).await?;
             tasks.spawn("topology webhook", topology::serve(listener, tls, observed, tasks.stop_token()));

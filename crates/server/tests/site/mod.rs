@@ -17,7 +17,7 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use server::{
-    Authorizer, ByPod, Clients, Connections, Feeds, Pods, ProxyPod, Server, Tls,
+    Authorizer, ByPod, Clients, Connections, Feeds, Pods, Protocols, ProxyPod, Server, Tls,
     fake::{FakeEnvoy, Proxy, build},
 };
 use tempfile::TempDir;
@@ -212,7 +212,7 @@ impl Site {
             ]);
             feeds.apply(&format!("default/{name}"), 1, update);
         }
-        let tls = Tls::load(folder, clients).expect("certificates");
+        let tls = Tls::load(folder, clients, Protocols::Http2).expect("certificates");
         let server = Server::new(feeds.clone(), authorizer).with_connections(connections);
         let door = server.bind_tcp("127.0.0.1:0".parse().expect("address"), tls).expect("bind");
         let address = door.address();

@@ -42,7 +42,7 @@ use ir::{
 
 use super::{command, http::filter, matching};
 
-/// Streams of an HTTP/2 connection at once.
+/// Streams of a client's HTTP/2 connection at once.
 const STREAMS: u32 = 100;
 /// Initial flow-control windows of HTTP/2: 64 KiB for a stream, 1 MiB for a connection.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -53,7 +53,7 @@ pub(super) fn manager(http: &HttpSettings) -> HttpConnectionManager {
     let mut manager = HttpConnectionManager {
         common_http_protocol_options: Some(common(http)),
         http_protocol_options: http.http1.as_deref().and_then(http1),
-        http2_protocol_options: Some(http2(http.http2.as_ref())),
+        http2_protocol_options: Some(http2_of_clients(http.http2.as_ref())),
         normalize_path: boolean(true),
         merge_slashes: !http.keeps_slashes,
         path_with_escaped_slashes_action: match http.escaped_slashes {
@@ -127,11 +127,12 @@ pub(super) fn http1(http1: &Http1) -> Option<Http1ProtocolOptions> {
     (options != Http1ProtocolOptions::default()).then_some(options)
 }
 
-fn http2(settings: Option<&Http2>) -> Http2ProtocolOptions {
+/// HTTP/2 with clients or backends; as many streams at once as Envoy allows unless it is said.
+pub(super) fn http2(settings: Option<&Http2>) -> Http2ProtocolOptions {
     let default = Http2::default();
     let settings = settings.unwrap_or(&default);
     Http2ProtocolOptions {
-        max_concurrent_streams: uint32(settings.max_streams.unwrap_or(STREAMS)),
+        max_concurrent_streams: settings.max_streams.and_then(uint32),
         initial_stream_window_size: uint32(settings.stream_window.unwrap_or(STREAM_WINDOW)),
         initial_connection_window_size: uint32(settings.connection_window.unwrap_or(CONNECTION_WINDOW)),
         override_stream_error_on_invalid_http_message: settings.resets_streams.and_then(boolean),
@@ -143,6 +144,13 @@ fn http2(settings: Option<&Http2>) -> Http2ProtocolOptions {
         }),
         ..Default::default()
     }
+}
+
+/// HTTP/2 with clients, of whom each has limited streams at once.
+fn http2_of_clients(settings: Option<&Http2>) -> Http2ProtocolOptions {
+    let options = http2(settings);
+    let streams = options.max_concurrent_streams.or(uint32(STREAMS));
+    Http2ProtocolOptions { max_concurrent_streams: streams, ..options }
 }
 
 fn client_address(address: &ClientAddress) -> TypedExtensionConfig {

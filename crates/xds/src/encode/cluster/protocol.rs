@@ -10,8 +10,8 @@ use envoy_api::{
     },
     any,
     core::{
-        Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as CommonOptions, KeepaliveSettings,
-        RuntimeDouble, RuntimeFeatureFlag, RuntimePercent, RuntimeUInt32, UpstreamHttpProtocolOptions,
+        Http1ProtocolOptions, HttpProtocolOptions as CommonOptions, RuntimeDouble, RuntimeFeatureFlag,
+        RuntimePercent, RuntimeUInt32, UpstreamHttpProtocolOptions,
     },
     duration,
     hcm::HttpFilter,
@@ -29,14 +29,10 @@ use envoy_api::{
 use ir::{
     cluster::Protocol,
     downstream::Http1,
-    traffic::{AdmissionControl as Admission, ClusterTraffic, Http2},
+    traffic::{AdmissionControl as Admission, ClusterTraffic},
 };
 
 use crate::encode::{downstream, hash, http::filter};
-
-/// Initial flow-control windows towards HTTP/2 backends: 64 KiB for a stream, 1 MiB for a connection.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// What the way to the endpoints has to do with the protocol.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,7 +78,7 @@ pub(super) fn options(protocol: Protocol, traffic: &ClusterTraffic, way: Way) ->
         return None;
     }
     let http1 = || of_clients.clone().unwrap_or_default();
-    let http2 = || http2(traffic.http2.as_ref());
+    let http2 = || downstream::http2(traffic.http2.as_ref());
     let explicit = |config| {
         UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) })
     };
@@ -114,24 +110,6 @@ pub(super) fn options(protocol: Protocol, traffic: &ClusterTraffic, way: Way) ->
 /// HTTP/1 as clients speak it, but for what only they send.
 fn http1_of_clients(http1: &Http1) -> Option<Http1ProtocolOptions> {
     downstream::http1(&Http1 { ignored_upgrades: [].into(), ..http1.clone() })
-}
-
-fn http2(settings: Option<&Http2>) -> Http2ProtocolOptions {
-    let default = Http2::default();
-    let settings = settings.unwrap_or(&default);
-    Http2ProtocolOptions {
-        initial_stream_window_size: uint32(settings.stream_window.unwrap_or(STREAM_WINDOW)),
-        initial_connection_window_size: uint32(settings.connection_window.unwrap_or(CONNECTION_WINDOW)),
-        max_concurrent_streams: settings.max_streams.and_then(uint32),
-        override_stream_error_on_invalid_http_message: settings.resets_streams.and_then(boolean),
-        connection_keepalive: settings.keepalive.map(|keepalive| KeepaliveSettings {
-            interval: keepalive.interval.map(duration),
-            timeout: keepalive.timeout.map(duration),
-            interval_jitter: keepalive.jitter.map(|jitter| Percent { value: f64::from(jitter) }),
-            connection_idle_interval: keepalive.idle_interval.map(duration),
-        }),
-        ..Default::default()
-    }
 }
 
 /// Filters of requests on their way to endpoints; the codec comes last.
