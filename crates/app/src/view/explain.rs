@@ -44,8 +44,8 @@ pub(crate) fn text(told: &Explanation) -> String {
         step("setting", format!("{}: {} [{}]", setting.name, setting.value, source(setting)));
     }
     for policy in &told.policies {
-        let over = policy.merged_over.as_ref().map(|over| format!(" merged over {over}")).unwrap_or_default();
-        step("policy", format!("{}{over}", policy.object));
+        let merged = [&[policy.object.clone()], &policy.merged_over[..]].concat();
+        step("policy", merged.join(" merged over "));
         for setting in &policy.settings {
             step("", format!("{} = {} [{}]", setting.field, setting.value, setting.object));
         }

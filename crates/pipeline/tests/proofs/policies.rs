@@ -28,7 +28,10 @@ impl Choices<'_> {
     fn target(&mut self, kinds: &[&str]) -> Value {
         let kind = self.of(kinds);
         let mut target = json!({"group": "gateway.networking.k8s.io", "kind": kind, "name": self.name()});
-        let section = if kind == "Gateway" { self.of(&SECTIONS) } else { self.of(&["named", "gone"]) };
+        let section = match kind {
+            "Gateway" | "ListenerSet" => self.of(&SECTIONS),
+            _ => self.of(&["named", "gone"]),
+        };
         if self.pick(2) == 1 {
             target["sectionName"] = section.into();
         }
@@ -99,6 +102,7 @@ impl Choices<'_> {
 
     pub(crate) fn client_traffic_policy(&mut self) -> Value {
         let mut spec = self.targets(&["Gateway", "ListenerSet"]);
+        self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
         self.maybe(&mut spec, "timeout", |c| {
             let mut timeout = json!({});
             c.maybe(&mut timeout, "tcp", |c| json!({"idleTimeout": c.of(&["1s", "2s"])}));
@@ -120,9 +124,12 @@ impl Choices<'_> {
             _ => json!({"bufferLimit": "8Gi"}),
         });
         self.maybe(&mut spec, "proxyProtocol", |c| json!({"optional": c.pick(2) == 1}));
+        self.maybe(&mut spec, "enableProxyProtocol", |c| (c.pick(2) == 1).into());
         self.maybe(&mut spec, "tls", |c| {
             let mut tls = json!({});
             c.maybe(&mut tls, "alpnProtocols", |c| c.list(2, |c| c.of(&["h2", "http/1.1"]).into()).into());
+            c.maybe(&mut tls, "minVersion", |c| c.of(&["1.2", "1.3"]).into());
+            c.maybe(&mut tls, "maxVersion", |c| c.of(&["1.2", "1.3"]).into());
             c.maybe(&mut tls, "ciphers", |c| json!([c.of(&["ECDHE-RSA-AES128-GCM-SHA256", "none"])]));
             c.maybe(&mut tls, "clientValidation", |c| {
                 let mode = c.of(&["Request", "RequireAny", "VerifyIfGiven", "RequireAndVerify"]);

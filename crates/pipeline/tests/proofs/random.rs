@@ -8,7 +8,7 @@ use pipeline::{ChangeSet, Commit, Infrastructure, Pipeline, Settings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::objects::{Choices, EXPIRY, KINDS, MERGING, NAMES, NAMESPACES, SHARING, reference};
+use crate::objects::{CLIENTS, Choices, EXPIRY, KINDS, MERGING, NAMES, NAMESPACES, SHARING, reference};
 
 /// One edit, as the choices that it is made from. Smaller numbers stand for simpler choices, so that a failing run
 /// shrinks to objects with little in them.
@@ -219,6 +219,11 @@ proptest! {
 
     #[test]
     fn edits_of_shared_clusters_end_where_a_fresh_start_ends(commits in commits(40, &SHARING)) {
+        run(&commits, &Settings { merge_backends: true, ..start(false) });
+    }
+
+    #[test]
+    fn edits_of_merged_client_policies_end_where_a_fresh_start_ends(commits in commits(40, &CLIENTS)) {
         run(&commits, &Settings { merge_backends: true, ..start(false) });
     }
 }

@@ -40,8 +40,12 @@ use self::{
     parameters::Parameters,
 };
 use crate::{
-    Finding, FleetTelemetry, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey,
-    shared::Merging, telemetry,
+    Finding, FleetTelemetry, ListenerId, Reader, TableKey,
+    backend_tls::ClientSide,
+    policy::{self, Scope},
+    secret::SecretKey,
+    shared::Merging,
+    telemetry,
 };
 pub use clients::{ClientVerdict, NoHttp3};
 pub use listener::Judged;
@@ -180,6 +184,11 @@ pub struct AttachListener {
 }
 
 impl AttachListener {
+    /// What policies can be for that have a say on it, the most specific one first.
+    pub(crate) fn scopes(&self) -> Vec<Scope> {
+        policy::around_listener((self.id.owner, &self.name), self.gateway)
+    }
+
     /// The part that its virtual hosts and its route configuration are made from.
     pub fn shown(&self) -> impl PartialEq + use<'_> {
         let protocol = (self.port, self.tls, self.by_name);
