@@ -44,8 +44,8 @@ pub(crate) fn text(told: &Explanation) -> String {
         step("setting", format!("{}: {} [{}]", setting.name, setting.value, source(setting)));
     }
     for policy in &told.policies {
-        let merged = [&[policy.object.clone()], &policy.merged_over[..]].concat();
-        step("policy", merged.join(" merged over "));
+        let over: String = policy.merged_over.iter().map(|over| format!(" merged over {over}")).collect();
+        step("policy", format!("{}{over}", policy.object));
         for setting in &policy.settings {
             step("", format!("{} = {} [{}]", setting.field, setting.value, setting.object));
         }

@@ -4,14 +4,12 @@ use ir::{ConditionStatus, ObjectRef};
 use store::{ObjectId, facts};
 
 use super::{
-    Age, AttachListener, ClientVerdict, Fleet, GatewayOutput, Judged, ListenerSetOutput, OVERLAPPING_TLS,
-    Owner, client_side, conditions,
+    Age, AttachListener, ClientVerdict, Fleet, GatewayOutput, Judged, ListenerSetOutput, Owner, client_side,
+    conditions::{conditions, insecure, not_accepted, resolved_refs},
     frontend::{self, Frontend},
-    insecure,
+    listener::OVERLAPPING_TLS,
     misdirected::Misdirected,
-    not_accepted,
     parameters::{self, INVALID_PARAMETERS, Parameters},
-    resolved_refs,
     sets::{self, Set},
 };
 use crate::{Finding, Reader};

@@ -49,8 +49,9 @@ impl Source {
         }
         let mut origins = Origins::new();
         if policies.len() > 1 {
-            let said = policies.iter().map(|policy| (policy.meta.id, &*policy.document)).collect();
-            walk("", &document, said, &mut origins);
+            let said: Vec<(ObjectId, &Value)> =
+                policies.iter().map(|policy| (policy.meta.id, &*policy.document)).collect();
+            walk("", &document, &said, &mut origins);
         }
         Source { document, policies, origins, trouble }
     }
@@ -157,13 +158,14 @@ fn drop_others(base: &mut Value, narrower: &Value, path: &str, fields: &[&str]) 
 }
 
 /// Notes the leaves of `value`; `said` is what the policies have in its place, the narrowest first.
-fn walk(path: &str, value: &Value, said: Vec<(ObjectId, &Value)>, out: &mut Origins) {
+fn walk(path: &str, value: &Value, said: &[(ObjectId, &Value)], out: &mut Origins) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (name, value) in fields {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                let said = said.iter().filter_map(|(id, value)| Some((*id, value.get(name)?))).collect();
-                walk(&path, value, said, out);
+                let said: Vec<(ObjectId, &Value)> =
+                    said.iter().filter_map(|(id, value)| Some((*id, value.get(name)?))).collect();
+                walk(&path, value, &said, out);
             }
         }
         _ => out.extend(said.first().map(|(id, _)| (path.to_owned(), *id))),

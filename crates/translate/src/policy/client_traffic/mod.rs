@@ -105,11 +105,8 @@ impl Client {
         let blamed = |findings: Vec<Finding>| {
             findings.into_iter().map(|finding| source.blamed(finding, reader)).collect()
         };
-        let trouble = Trouble {
-            any: source.judged(any, reader),
-            http: blamed(of_http),
-            tls: blamed(findings.0),
-        };
+        let trouble =
+            Trouble { any: source.judged(any, reader), http: blamed(of_http), tls: blamed(findings.0) };
         let http10 = spec.http1.as_ref().and_then(|http1| http1.http10.as_ref());
         let headers = spec.headers.as_ref();
         Client {
