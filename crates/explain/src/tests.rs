@@ -333,6 +333,7 @@ fn a_chain_of_merged_policies_is_told_field_by_field() {
                  metadata: {name: set, namespace: default}\nspec: {parentRef: {name: open}, listeners: [{name: more, \
                  protocol: HTTP, port: 8081}]}\n---\n"
         .to_owned()
+        + &route("shop", "[a.example.com]", TO_SHOP).replace("{name: eg}", "{kind: ListenerSet, name: set}")
         + &policy("top", "kind: Gateway, name: open", "healthCheck: {path: /up}, path: {}, http3: {}")
         + &policy("mid", "kind: ListenerSet, name: set", "mergeType: JSONMerge, healthCheck: {path: /mid}")
         + &policy("low", "kind: ListenerSet, name: set, sectionName: more", "mergeType: StrategicMerge, grpc: {}");
@@ -357,7 +358,8 @@ fn a_chain_of_merged_policies_is_told_field_by_field() {
     assert_eq!(merged("top"), ["ListenerSet default/set", "ListenerSet default/set listener more"]);
     assert!(of("top").places[0].replaced.is_empty() && of("low").places[0].replaces.is_none());
     // A request to the listener is told the same.
-    let told = explain(&pipeline, &get("http://a.example.com:8081/")).unwrap();
+    let question = Question { gateway: Some("default/open".into()), ..get("http://a.example.com:8081/") };
+    let told = explain(&pipeline, &question).unwrap();
     let lines: Vec<&str> =
         told.policies.iter().flat_map(|p| p.merged_over.iter().map(String::as_str)).collect();
     assert_eq!(lines, ["ClientTrafficPolicy default/mid", "ClientTrafficPolicy default/top"], "{told:#?}");
