@@ -1,8 +1,51 @@
 //! Policies made from choices.
 
+use ir::Kind;
 use serde_json::{Value, json};
 
 use crate::objects::{Choices, SECTIONS};
+
+/// A Gateway with a ListenerSet and a policy for each, and one for a listener of the ListenerSet, all merged.
+pub(crate) fn chain_of_client_policies() -> Vec<Value> {
+    let object = |kind: Kind, name: &str, spec: Value| {
+        json!({
+            "apiVersion": kind.api_version(), "kind": kind.name(),
+            "metadata": {"name": name, "namespace": "default"}, "spec": spec,
+        })
+    };
+    let listener = |name: &str, port: u16| {
+        let tls = json!({"certificateRefs": [{"name": "one"}]});
+        json!({"name": name, "port": port, "protocol": "HTTPS", "tls": tls})
+    };
+    let policy = |name: &str, mut target: Value, mut spec: Value| {
+        target["group"] = "gateway.networking.k8s.io".into();
+        spec["targetRefs"] = json!([target]);
+        object(Kind::ClientTrafficPolicy, name, spec)
+    };
+    // The first choices are a certificate, and authorities that can be used.
+    let simplest = |kind| Choices::new(&[]).object(kind);
+    let authorities = json!([{"group": "", "kind": "ConfigMap", "name": "one"}]);
+    let of_gateway = json!({
+        "http1": {"enableTrailers": true},
+        "tls": {"clientValidation": {"caCertificateRefs": authorities}},
+    });
+    let of_set = json!({"mergeType": "StrategicMerge", "healthCheck": {"path": "/up"}});
+    let of_listener = json!({"mergeType": "JSONMerge", "path": {"disableMergeSlashes": true}});
+    let gateway = json!({
+        "gatewayClassName": "one", "allowedListeners": {"namespaces": {"from": "All"}},
+        "listeners": [listener("a", 443)],
+    });
+    let set = json!({"parentRef": {"name": "one"}, "listeners": [listener("a", 80), listener("b", 8080)]});
+    vec![
+        simplest(Kind::Secret),
+        simplest(Kind::ConfigMap),
+        object(Kind::Gateway, "one", gateway),
+        object(Kind::ListenerSet, "one", set),
+        policy("one", json!({"kind": "Gateway", "name": "one"}), of_gateway),
+        policy("two", json!({"kind": "ListenerSet", "name": "one"}), of_set),
+        policy("three", json!({"kind": "ListenerSet", "name": "one", "sectionName": "a"}), of_listener),
+    ]
+}
 
 impl Choices<'_> {
     /// What a policy is for: by name, by labels, or both.
