@@ -151,9 +151,9 @@ pub struct Setting {
 pub struct Policy {
     /// The policy.
     pub object: String,
-    /// The broader policy that it is merged over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub merged_over: Option<String>,
+    /// The broader policies that it is merged over, the closest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_over: Vec<String>,
     /// What it says, by field, with the policy that the field comes from.
     pub settings: Vec<Setting>,
     /// Why it cannot be applied; its requests are answered with 500 then.

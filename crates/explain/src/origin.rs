@@ -250,7 +250,7 @@ impl Sources<'_> {
 pub(crate) fn told(policies: Vec<AppliedPolicy>) -> Vec<Policy> {
     let told = policies.into_iter().map(|applied| Policy {
         object: applied.policy.to_string(),
-        merged_over: applied.parent.map(|parent| parent.to_string()),
+        merged_over: applied.parents.iter().map(ToString::to_string).collect(),
         settings: settings(applied.fields),
         invalid: applied.invalid,
     });

@@ -32,9 +32,9 @@ pub struct Place {
     /// Why it is not applied; unset when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_applied: Option<String>,
-    /// The broader policy that it is merged over (`mergeType`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub merged_over: Option<String>,
+    /// The broader policies that it is merged over (`mergeType`), the closest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_over: Vec<String>,
     /// The broader policy that has no effect here because of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Other>,
@@ -119,7 +119,7 @@ fn place(place: pipeline::PolicyPlace) -> Place {
         target: place.of.to_string(),
         at: place.at.to_string(),
         not_applied: place.against,
-        merged_over: place.merged_over.map(|policy| policy.to_string()),
+        merged_over: place.merged_over.iter().map(ToString::to_string).collect(),
         replaces: place.replaces.map(other),
         merged: place.merged.into_iter().map(other).collect(),
         replaced: place.replaced.into_iter().map(other).collect(),

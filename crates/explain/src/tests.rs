@@ -320,6 +320,52 @@ fn policies_are_told_with_their_fields() {
 }
 
 #[test]
+fn a_chain_of_merged_policies_is_told_field_by_field() {
+    let policy = |name: &str, target: &str, says: &str| {
+        format!(
+            "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: ClientTrafficPolicy\nmetadata: {{name: {name}, namespace: \
+             default}}\nspec: {{targetRefs: [{{group: gateway.networking.k8s.io, {target}}}], {says}}}\n---\n"
+        )
+    };
+    let files = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: open, namespace: default}\nspec: \
+                 {gatewayClassName: ferrogate, allowedListeners: {namespaces: {from: Same}}, listeners: [{name: own, \
+                 protocol: HTTP, port: 8080}]}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\n\
+                 metadata: {name: set, namespace: default}\nspec: {parentRef: {name: open}, listeners: [{name: more, \
+                 protocol: HTTP, port: 8081}]}\n---\n"
+        .to_owned()
+        + &route("shop", "[a.example.com]", TO_SHOP).replace("{name: eg}", "{kind: ListenerSet, name: set}")
+        + &policy("top", "kind: Gateway, name: open", "healthCheck: {path: /up}, path: {}, http3: {}")
+        + &policy("mid", "kind: ListenerSet, name: set", "mergeType: JSONMerge, healthCheck: {path: /mid}")
+        + &policy("low", "kind: ListenerSet, name: set, sectionName: more", "mergeType: StrategicMerge, grpc: {}");
+    let pipeline = pipeline(&files);
+    let told = policy::policy(&pipeline, "ClientTrafficPolicy", "default", "low").unwrap();
+    let place = &told.places[0];
+    assert_eq!(place.at, "ListenerSet default/set listener more");
+    assert_eq!(place.merged_over, ["ClientTrafficPolicy default/mid", "ClientTrafficPolicy default/top"]);
+    let said: Vec<(&str, &str)> =
+        place.settings.iter().map(|s| (&*s.field, s.object.rsplit('/').next().unwrap())).collect();
+    let wanted = [
+        ("spec.grpc", "low"),
+        ("spec.healthCheck.path", "mid"),
+        ("spec.http3", "top"),
+        ("spec.mergeType", "low"),
+        ("spec.path", "top"),
+    ];
+    assert_eq!(said, wanted);
+    let of = |name: &str| policy::policy(&pipeline, "ClientTrafficPolicy", "default", name).unwrap();
+    let merged = |name: &str| of(name).places[0].merged.iter().map(|o| o.target.clone()).collect::<Vec<_>>();
+    assert_eq!(merged("mid"), ["ListenerSet default/set listener more"]);
+    assert_eq!(merged("top"), ["ListenerSet default/set", "ListenerSet default/set listener more"]);
+    assert!(of("top").places[0].replaced.is_empty() && of("low").places[0].replaces.is_none());
+    // A request to the listener is told the same.
+    let question = Question { gateway: Some("default/open".into()), ..get("http://a.example.com:8081/") };
+    let told = explain(&pipeline, &question).unwrap();
+    let lines: Vec<&str> =
+        told.policies.iter().flat_map(|p| p.merged_over.iter().map(String::as_str)).collect();
+    assert_eq!(lines, ["ClientTrafficPolicy default/mid", "ClientTrafficPolicy default/top"], "{told:#?}");
+}
+
+#[test]
 fn credentials_in_policies_are_not_told() {
     let policy = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: BackendTrafficPolicy\nmetadata: {name: sick, \
                   namespace: default}\nspec:\n  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: \

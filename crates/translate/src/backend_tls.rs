@@ -170,7 +170,7 @@ fn trusted(id: ObjectId, trust: &Trust, reader: &mut Reader<'_>) -> Result<Secre
             "wellKnownCACertificates: {name} is not known here; the only set by name is System"
         ))),
         Trust::Authorities(references) => {
-            authorities(id, references, reader).map(|_| SecretKey::Authorities(id))
+            authorities(id, references, reader).map(|_| SecretKey::Authorities(id, None))
         }
     }
 }

@@ -19,8 +19,9 @@ use crate::{Reader, backend_tls, gateway::frontend, policy::client_traffic, trus
 pub enum SecretKey {
     /// The certificate in a Secret, with its key.
     Certificate(ObjectId),
-    /// The authorities that a BackendTLSPolicy, a Backend or a ClientTrafficPolicy trusts.
-    Authorities(ObjectId),
+    /// The authorities that a BackendTLSPolicy, a Backend or a ClientTrafficPolicy trusts. Lists of revoked certificates are
+    /// those of the same policy, or of the ClientTrafficPolicy that is merged with it.
+    Authorities(ObjectId, Option<ObjectId>),
     /// The authorities that clients of a Gateway must have their certificates from: on a port, or on all that have none
     /// of their own.
     Clients(ObjectId, Option<u16>),
@@ -44,10 +45,10 @@ pub(crate) fn name(key: SecretKey, reader: &mut Reader<'_>) -> Arc<str> {
             let object = reader.object(id);
             format!("{}/{}", object.namespace, object.name).into()
         }
-        SecretKey::Authorities(id) if reader.kind(id) == Some(Kind::ClientTrafficPolicy) => {
-            client_traffic::name_of_authorities(id, reader)
+        SecretKey::Authorities(id, lists) if reader.kind(id) == Some(Kind::ClientTrafficPolicy) => {
+            client_traffic::name_of_authorities(id, lists, reader)
         }
-        SecretKey::Authorities(id) => {
+        SecretKey::Authorities(id, _) => {
             let object = reader.object(id);
             let (namespace, name) = (&object.namespace, &object.name);
             // Envoy Gateway names both alike, so that one of two with the same name is served for the other.
@@ -81,27 +82,30 @@ pub fn unit(key: SecretKey, reader: &mut Reader<'_>) -> Option<Served> {
                 owner: reader.object(id),
             }))
         }
-        SecretKey::Authorities(id) if reader.kind(id) == Some(Kind::ClientTrafficPolicy) => {
+        SecretKey::Authorities(id, lists) if reader.kind(id) == Some(Kind::ClientTrafficPolicy) => {
             let policy = reader.policy(id)?.clone();
-            let (pem, revocations) = client_traffic::authorities(&policy, reader)?;
-            let references = policy.authorities.iter().chain(&policy.revocations);
-            Some(inline((name, revocations), id, references, pem, reader))
+            let other = lists.and_then(|id| reader.policy(id)).cloned();
+            let with_lists = other.as_ref().unwrap_or(&policy);
+            let (pem, revocations) = client_traffic::authorities(&policy, with_lists, reader)?;
+            let references = policy.authorities.iter().chain(&with_lists.revocations);
+            let owners = std::iter::once(id).chain(lists);
+            Some(inline((name, revocations), owners, references, pem, reader))
         }
-        SecretKey::Authorities(id) => {
+        SecretKey::Authorities(id, _) => {
             let trust = match reader.kind(id)? {
                 Kind::BackendTlsPolicy => &reader.backend_tls_policy(id)?.trust,
                 _ => reader.backend(id)?.tls.as_ref()?.trust.as_ref()?,
             };
             let Trust::Authorities(references) = trust else { return None };
             let pem = backend_tls::authorities(id, references, reader).ok()?;
-            Some(inline((name, None), id, references.iter(), pem, reader))
+            Some(inline((name, None), [id], references.iter(), pem, reader))
         }
         SecretKey::Clients(id, port) => {
             let gateway = reader.gateway(id)?;
             let validation = gateway.tls.as_ref()?.frontend.as_ref()?.of(port)?;
             let bundles = frontend::usable(id, validation, reader);
             let pem = Some(trust::pem(&bundles)).filter(|pem| !pem.is_empty())?;
-            Some(inline((name, None), id, validation.authorities.iter(), pem, reader))
+            Some(inline((name, None), [id], validation.authorities.iter(), pem, reader))
         }
         SecretKey::System => Some(Served::Authorities(Authorities {
             name,
@@ -112,15 +116,15 @@ pub fn unit(key: SecretKey, reader: &mut Reader<'_>) -> Option<Served> {
     }
 }
 
-/// Authorities that an object refers to. It and what it refers to own them.
+/// Authorities that objects refer to. These and what they refer to own them.
 fn inline<'a>(
     (name, revocations): (Arc<str>, Option<Revocations>),
-    referrer: ObjectId,
+    referrers: impl IntoIterator<Item = ObjectId>,
     references: impl Iterator<Item = &'a CertificateRef>,
     pem: Bytes,
     reader: &Reader<'_>,
 ) -> Served {
     let sources = references.filter_map(|r| r.target).map(|target| reader.object(target.id));
-    let owners = std::iter::once(reader.object(referrer)).chain(sources).collect();
+    let owners = referrers.into_iter().map(|id| reader.object(id)).chain(sources).collect();
     Served::Authorities(Authorities { name, source: AuthoritiesSource::Inline(pem), revocations, owners })
 }

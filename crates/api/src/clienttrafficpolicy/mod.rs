@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clustersettings::{Http2Settings, TcpKeepalive},
     config::declare::{choices, options},
-    envoyproxy::StringMatch,
+    envoyproxy::{MergeType, StringMatch},
     policy::{PolicyStatus, PolicyTargetReferences},
     text::{Duration, Quantity},
 };
 
 /// How clients talk to listeners. The policy for a listener goes before that for its ListenerSet, which goes before that
-/// for the Gateway.
+/// for the Gateway; with `mergeType`, it is merged over that.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "gateway.envoyproxy.io",
@@ -56,11 +56,20 @@ use crate::{
     "has(self.targetRefs) ? self.targetRefs.all(ref, ref.kind in ['Gateway', 'ListenerSet']) : true",
     "the kind of each of targetRefs must be Gateway or ListenerSet"
 ))]
+#[x_kube(validation = (
+    "!has(self.mergeType) || ((!has(self.targetRef) || self.targetRef.kind != 'Gateway' || has(self.targetRef.sectionName)) && (!has(self.targetRefs) || self.targetRefs.all(ref, ref.kind != 'Gateway' || has(ref.sectionName))) && (!has(self.targetSelectors) || self.targetSelectors.all(sel, sel.kind != 'Gateway')))",
+    "mergeType is for policies that target ListenerSets, or listeners by sectionName: nothing is broader than a Gateway as a whole"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct ClientTrafficPolicySpec {
     /// What the policy is for.
     #[serde(flatten)]
     pub targets: PolicyTargetReferences,
+    /// How the policy of a listener or ListenerSet goes together with the one that has effect there without it: a
+    /// listener's with that of its ListenerSet, or else of its Gateway, a ListenerSet's with that of its Gateway. When
+    /// unset, that one has no effect there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge_type: Option<MergeType>,
     /// TCP keepalive of connections from clients; off when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_keepalive: Option<TcpKeepalive>,

@@ -44,7 +44,7 @@ pub(crate) fn text(told: &Explanation) -> String {
         step("setting", format!("{}: {} [{}]", setting.name, setting.value, source(setting)));
     }
     for policy in &told.policies {
-        let over = policy.merged_over.as_ref().map(|over| format!(" merged over {over}")).unwrap_or_default();
+        let over: String = policy.merged_over.iter().map(|over| format!(" merged over {over}")).collect();
         step("policy", format!("{}{over}", policy.object));
         for setting in &policy.settings {
             step("", format!("{} = {} [{}]", setting.field, setting.value, setting.object));

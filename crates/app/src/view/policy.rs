@@ -29,8 +29,8 @@ fn at(place: &Place, out: &mut String) {
     if let Some(why) = &place.not_applied {
         line(format!("not applied: {why}"));
     }
-    if let Some(over) = &place.merged_over {
-        line(format!("merged over {over}"));
+    if !place.merged_over.is_empty() {
+        line(format!("merged over {}", place.merged_over.join(" merged over ")));
     }
     if let Some(broader) = &place.replaces {
         line(format!("overrides {}", other(broader)));

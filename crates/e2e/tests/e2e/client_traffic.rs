@@ -157,3 +157,39 @@ async fn a_broken_policy_stops_exactly_its_listener() {
     }
     assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merged_policy_says_what_its_listener_has_otherwise() {
+    let backends = Backends::start(&["a"]).await;
+    let (whole, part) = (free_port(), free_port());
+    let files = backends.manifest()
+        + &m::gateway("eg", &(m::http("whole", whole) + &m::http("part", part)))
+        + &m::route("all", "eg", &[], &m::to("a"));
+    let base = m::client_policy(
+        "base",
+        "eg",
+        "",
+        "headers: {earlyRequestHeaders: {set: [{name: x-set, value: gateway}]}}\nhealthCheck: {path: /up}\n",
+    );
+    let own = |merge: &str| {
+        let spec = "headers: {earlyRequestHeaders: {set: [{name: x-set, value: listener}]}}\n";
+        m::client_policy("own", "eg", "part", &format!("{merge}{spec}"))
+    };
+    let gateway = Gateway::start(&[("all.yaml", &files), ("base.yaml", &base), ("own.yaml", &own(""))]).await;
+    let ask = async |port: u16, path: &str| Client::http1(port).await.send(get(HOST, path)).await;
+    // Without mergeType the listener has nothing of the Gateway's policy.
+    assert_eq!(ask(part, "/up").await.backend(), "a");
+    gateway.write("own.yaml", &own("mergeType: StrategicMerge\n"));
+    eventually("the health check is inherited", async || {
+        let health = ask(part, "/up").await;
+        (health.status == 200 && health.backend().is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(ask(part, "/").await.received("x-set"), "listener", "what the policy says itself counts");
+    assert_eq!(ask(whole, "/").await.received("x-set"), "gateway");
+    gateway.condition("ClientTrafficPolicy", "base", |condition| condition["type"] == "Merged").await;
+    // A change of the broader policy reaches the listener, too.
+    gateway.write("base.yaml", &base.replace("/up", "/live"));
+    eventually("the other path", async || ask(part, "/live").await.backend().is_empty().then_some(())).await;
+    assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
+}

@@ -23,8 +23,8 @@ use super::Stages;
 pub struct AppliedPolicy {
     /// The policy.
     pub policy: ObjectRef,
-    /// The broader one that it is merged over.
-    pub parent: Option<ObjectRef>,
+    /// The broader ones that it is merged over, the closest first.
+    pub parents: Vec<ObjectRef>,
     /// What they say together, ascending by field.
     pub fields: Vec<AppliedField>,
     /// Why they cannot be applied; empty when they can.
@@ -111,7 +111,7 @@ impl Stages {
 fn told(store: &Store, applied: &Applied<'_>) -> Option<AppliedPolicy> {
     Some(AppliedPolicy {
         policy: store.object(applied.policy)?.clone(),
-        parent: applied.parent.and_then(|parent| store.object(parent)).cloned(),
+        parents: applied.parents.iter().filter_map(|parent| store.object(*parent)).cloned().collect(),
         fields: fields(store, applied),
         invalid: applied.version.findings.iter().map(|finding| finding.message.to_string()).collect(),
     })

@@ -114,7 +114,11 @@ impl Stages {
         collect(&self.listeners, store, stage, text, socket, &mut out);
         let secret = |key: SecretKey| match key {
             SecretKey::Certificate(id) => object(id),
-            SecretKey::Authorities(id) => format!("authorities of {}", object(id)),
+            SecretKey::Authorities(id, lists) => {
+                let lists =
+                    lists.map_or_else(String::new, |id| format!(" with revocations of {}", object(id)));
+                format!("authorities of {}{lists}", object(id))
+            }
             SecretKey::Clients(id, port) => {
                 let port = port.map_or_else(String::new, |port| format!(" on port {port}"));
                 format!("authorities of clients of {}{port}", object(id))

@@ -42,8 +42,8 @@ pub struct PolicyPlace {
     pub against: Option<String>,
     /// What of it has no effect all the same.
     pub warnings: Vec<String>,
-    /// The broader policy that it is merged over.
-    pub merged_over: Option<ObjectRef>,
+    /// The broader policies that it is merged over, the closest first.
+    pub merged_over: Vec<ObjectRef>,
     /// The broader policy in whose place it has effect, with what that one is for.
     pub replaces: Option<(Part, ObjectRef)>,
     /// Narrower policies that are merged over it, with what they are for.
@@ -99,11 +99,13 @@ impl View<'_> {
         if against.is_some() {
             return Some(told);
         }
-        if place.merged.is_none() {
+        if place.merged.is_empty() {
             told.replaces = self.broader(place);
         }
-        let parent = place.merged.as_ref().and_then(|parent| self.store.find(parent));
-        let applied = Policies(&self.stages.policies).version(self.id, parent, &mut self.reader)?;
+        let parents: Vec<ObjectId> =
+            place.merged.iter().filter_map(|parent| self.store.find(parent)).collect();
+        let policies = Policies(&self.stages.policies);
+        let applied = policies.version(self.id, &parents, false, &mut self.reader)?;
         told.fields = applied::fields(self.store, &applied);
         [told.merged, told.replaced] = self.narrower(place);
         Some(told)

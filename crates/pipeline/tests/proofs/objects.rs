@@ -69,6 +69,21 @@ pub(crate) const SHARING: [Kind; 18] = [
     Kind::BackendTlsPolicy,
     Kind::ListenerSet,
 ];
+/// Kinds that have a say in how clients are treated: policies of listeners, ListenerSets and Gateways meet.
+pub(crate) const CLIENTS: [Kind; 12] = [
+    Kind::ClientTrafficPolicy,
+    Kind::Gateway,
+    Kind::ListenerSet,
+    Kind::ClientTrafficPolicy,
+    Kind::Secret,
+    Kind::HttpRoute,
+    Kind::ClientTrafficPolicy,
+    Kind::ListenerSet,
+    Kind::ConfigMap,
+    Kind::ClientTrafficPolicy,
+    Kind::ReferenceGrant,
+    Kind::Gateway,
+];
 /// Names of everything.
 pub(crate) const NAMES: [&str; 3] = ["one", "two", "three"];
 /// Namespaces.

@@ -1,8 +1,51 @@
 //! Policies made from choices.
 
+use ir::Kind;
 use serde_json::{Value, json};
 
 use crate::objects::{Choices, SECTIONS};
+
+/// A Gateway with a ListenerSet and a policy for each, and one for a listener of the ListenerSet, all merged.
+pub(crate) fn chain_of_client_policies() -> Vec<Value> {
+    let object = |kind: Kind, name: &str, spec: Value| {
+        json!({
+            "apiVersion": kind.api_version(), "kind": kind.name(),
+            "metadata": {"name": name, "namespace": "default"}, "spec": spec,
+        })
+    };
+    let listener = |name: &str, port: u16| {
+        let tls = json!({"certificateRefs": [{"name": "one"}]});
+        json!({"name": name, "port": port, "protocol": "HTTPS", "tls": tls})
+    };
+    let policy = |name: &str, mut target: Value, mut spec: Value| {
+        target["group"] = "gateway.networking.k8s.io".into();
+        spec["targetRefs"] = json!([target]);
+        object(Kind::ClientTrafficPolicy, name, spec)
+    };
+    // The first choices are a certificate, and authorities that can be used.
+    let simplest = |kind| Choices::new(&[]).object(kind);
+    let authorities = json!([{"group": "", "kind": "ConfigMap", "name": "one"}]);
+    let of_gateway = json!({
+        "http1": {"enableTrailers": true},
+        "tls": {"clientValidation": {"caCertificateRefs": authorities}},
+    });
+    let of_set = json!({"mergeType": "StrategicMerge", "healthCheck": {"path": "/up"}});
+    let of_listener = json!({"mergeType": "JSONMerge", "path": {"disableMergeSlashes": true}});
+    let gateway = json!({
+        "gatewayClassName": "one", "allowedListeners": {"namespaces": {"from": "All"}},
+        "listeners": [listener("a", 443)],
+    });
+    let set = json!({"parentRef": {"name": "one"}, "listeners": [listener("a", 80), listener("b", 8080)]});
+    vec![
+        simplest(Kind::Secret),
+        simplest(Kind::ConfigMap),
+        object(Kind::Gateway, "one", gateway),
+        object(Kind::ListenerSet, "one", set),
+        policy("one", json!({"kind": "Gateway", "name": "one"}), of_gateway),
+        policy("two", json!({"kind": "ListenerSet", "name": "one"}), of_set),
+        policy("three", json!({"kind": "ListenerSet", "name": "one", "sectionName": "a"}), of_listener),
+    ]
+}
 
 impl Choices<'_> {
     /// What a policy is for: by name, by labels, or both.
@@ -28,7 +71,10 @@ impl Choices<'_> {
     fn target(&mut self, kinds: &[&str]) -> Value {
         let kind = self.of(kinds);
         let mut target = json!({"group": "gateway.networking.k8s.io", "kind": kind, "name": self.name()});
-        let section = if kind == "Gateway" { self.of(&SECTIONS) } else { self.of(&["named", "gone"]) };
+        let section = match kind {
+            "Gateway" | "ListenerSet" => self.of(&SECTIONS),
+            _ => self.of(&["named", "gone"]),
+        };
         if self.pick(2) == 1 {
             target["sectionName"] = section.into();
         }
@@ -99,6 +145,7 @@ impl Choices<'_> {
 
     pub(crate) fn client_traffic_policy(&mut self) -> Value {
         let mut spec = self.targets(&["Gateway", "ListenerSet"]);
+        self.maybe(&mut spec, "mergeType", |c| c.of(&["StrategicMerge", "JSONMerge"]).into());
         self.maybe(&mut spec, "timeout", |c| {
             let mut timeout = json!({});
             c.maybe(&mut timeout, "tcp", |c| json!({"idleTimeout": c.of(&["1s", "2s"])}));
@@ -120,9 +167,12 @@ impl Choices<'_> {
             _ => json!({"bufferLimit": "8Gi"}),
         });
         self.maybe(&mut spec, "proxyProtocol", |c| json!({"optional": c.pick(2) == 1}));
+        self.maybe(&mut spec, "enableProxyProtocol", |c| (c.pick(2) == 1).into());
         self.maybe(&mut spec, "tls", |c| {
             let mut tls = json!({});
             c.maybe(&mut tls, "alpnProtocols", |c| c.list(2, |c| c.of(&["h2", "http/1.1"]).into()).into());
+            c.maybe(&mut tls, "minVersion", |c| c.of(&["1.2", "1.3"]).into());
+            c.maybe(&mut tls, "maxVersion", |c| c.of(&["1.2", "1.3"]).into());
             c.maybe(&mut tls, "ciphers", |c| json!([c.of(&["ECDHE-RSA-AES128-GCM-SHA256", "none"])]));
             c.maybe(&mut tls, "clientValidation", |c| {
                 let mode = c.of(&["Request", "RequireAny", "VerifyIfGiven", "RequireAndVerify"]);

@@ -8,7 +8,10 @@ use pipeline::{ChangeSet, Commit, Infrastructure, Pipeline, Settings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::objects::{Choices, EXPIRY, KINDS, MERGING, NAMES, NAMESPACES, SHARING, reference};
+use crate::{
+    objects::{CLIENTS, Choices, EXPIRY, KINDS, MERGING, NAMES, NAMESPACES, SHARING, reference},
+    policies::chain_of_client_policies,
+};
 
 /// One edit, as the choices that it is made from. Smaller numbers stand for simpler choices, so that a failing run
 /// shrinks to objects with little in them.
@@ -167,12 +170,20 @@ fn start(merged: bool) -> Settings {
 }
 
 fn run(commits: &[Vec<Edit>], start: &Settings) {
+    run_from(&[], commits, start);
+}
+
+/// Commits after one with the first objects.
+fn run_from(first: &[Value], commits: &[Vec<Edit>], start: &Settings) {
     let mut pipeline = Pipeline::new(start.clone());
     let empty = Pipeline::new(start.clone()).store().sizes();
-    let mut declared = BTreeMap::new();
+    let objects = || first.iter().map(|document| (Object::from_json(document).unwrap(), document.clone()));
+    let mut declared: BTreeMap<ObjectRef, Value> =
+        objects().map(|(object, document)| (reference(&object), document)).collect();
     let mut now = EXPIRY - 100_000;
     let mut told = Told::default();
-    told.take(pipeline.commit(ChangeSet { now: Some(now), ..ChangeSet::default() }));
+    let apply = objects().map(|(object, _)| object).collect();
+    told.take(pipeline.commit(ChangeSet { apply, now: Some(now), ..ChangeSet::default() }));
     for edits in commits {
         let mut changes = ChangeSet::default();
         for one in edits {
@@ -221,6 +232,23 @@ proptest! {
     fn edits_of_shared_clusters_end_where_a_fresh_start_ends(commits in commits(40, &SHARING)) {
         run(&commits, &Settings { merge_backends: true, ..start(false) });
     }
+
+    #[test]
+    fn edits_of_merged_client_policies_end_where_a_fresh_start_ends(commits in commits(40, &CLIENTS)) {
+        let settings = Settings { merge_backends: true, ..start(false) };
+        run_from(&chain_of_client_policies(), &commits, &settings);
+    }
+}
+
+#[test]
+fn a_chain_of_client_policies_is_merged_before_the_first_edit() {
+    let mut pipeline = Pipeline::new(start(false));
+    let apply =
+        chain_of_client_policies().iter().map(|document| Object::from_json(document).unwrap()).collect();
+    pipeline.commit(ChangeSet { apply, now: Some(EXPIRY - 100_000), ..ChangeSet::default() });
+    let merged =
+        |status: &&Status| format!("{status:?}").contains("Merged with policies default/two, default/one");
+    assert_eq!(pipeline.statuses().filter(merged).count(), 1);
 }
 
 #[test]

@@ -36,11 +36,12 @@ impl Lowering<'_> {
             .map(|r| self.authority(&r.group, &r.kind, r.namespace.as_deref(), &r.name))
             .collect();
         let document = serde_json::to_value(spec).unwrap_or_default();
+        let merge = spec.merge_type;
         let kind = Kind::ClientTrafficPolicy;
         Policy {
             authorities,
             revocations,
-            ..self.policy(kind, &policy.metadata, &spec.targets, None, document)
+            ..self.policy(kind, &policy.metadata, &spec.targets, merge, document)
         }
     }
 

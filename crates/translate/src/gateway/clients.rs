@@ -1,10 +1,14 @@
 //! Which ClientTrafficPolicy each listener has, and what it makes of the listener.
 //!
-//! The policy for a listener goes before that for its ListenerSet, which goes before that for the Gateway. Plain HTTP
-//! listeners of a port share one filter chain, so a policy that is for some of them cannot be applied: it is refused
+//! The policy for a listener goes before that for its ListenerSet, which goes before that for the Gateway; with
+//! `mergeType` it is merged over the one that it goes before, as that one has effect there. Plain HTTP listeners of a
+//! port share one filter chain, so a policy that is for some of them cannot be applied: it is refused
 //! there, as with Envoy Gateway, and the listener has the Gateway's, unless the refused one is for it alone.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, hash_map::Entry},
+    sync::Arc,
+};
 
 use ir::downstream::{ConnectionSettings, Http1, HttpSettings, SocketSettings};
 use rustc_hash::FxHashMap;
@@ -18,9 +22,9 @@ use super::{
 use crate::{
     Finding, ListenerId, Reader,
     policy::{
-        Scope,
-        client_traffic::{self, Client, KIND},
-        holder,
+        Scope, around_listener,
+        client_traffic::{Client, KIND},
+        holder, parents,
     },
     shared::Merging,
 };
@@ -32,8 +36,8 @@ pub struct Covered {
     pub settings: Arc<Client>,
     /// True when it cannot be applied: then the listener's routes answer with an error.
     pub broken: bool,
-    /// It is for the Gateway as a whole.
-    pub of_gateway: bool,
+    /// What it says of HTTP/1 is not what the policy for the Gateway as a whole says.
+    pub narrower_http1: bool,
 }
 
 /// What became of a policy at a listener.
@@ -67,26 +71,30 @@ pub(super) fn cover(
     judged: &mut [Judged<'_>],
     reader: &mut Reader<'_>,
 ) -> FxHashMap<ObjectId, Vec<ClientVerdict>> {
-    let mut read: Vec<(ObjectId, Arc<Client>)> = Vec::new();
+    // What policies say, by themselves and merged over others.
+    let mut read: FxHashMap<Vec<ObjectId>, Arc<Client>> = FxHashMap::default();
     let mut verdicts: FxHashMap<ObjectId, Vec<ClientVerdict>> = FxHashMap::default();
     for i in 0..judged.len() {
         if !judged[i].ready() {
             continue;
         }
-        for scope in around(&judged[i]) {
+        let scopes = around(&judged[i]);
+        for (nth, scope) in scopes.iter().enumerate() {
             let Some(policy) = holder(KIND, scope.object, scope.section.as_deref(), reader) else { continue };
-            let settings = match read.iter().find(|(id, _)| *id == policy) {
-                Some((_, settings)) => settings.clone(),
-                None => {
+            let mut all = vec![(policy, scope.clone())];
+            all.extend(parents(KIND, policy, &scopes[nth + 1..], reader));
+            let key = all.iter().map(|(policy, _)| *policy).collect();
+            let settings = match read.entry(key) {
+                Entry::Occupied(read) => read.get().clone(),
+                Entry::Vacant(unread) => {
                     let Some(fact) = reader.policy(policy).cloned() else { continue };
-                    let settings = Arc::new(client_traffic::read(&fact, reader));
-                    read.push((policy, settings.clone()));
-                    settings
+                    let settings = Arc::new(Client::of(&fact, &unread.key()[1..], reader));
+                    unread.insert(settings).clone()
                 }
             };
             let listener = &judged[i];
             let tls = !listener.certificates.is_empty();
-            let refused = others_on_port(judged, i, &scope).map(|others| refused(&others));
+            let refused = others_on_port(judged, i, scope).map(|others| refused(&others));
             let kept = refused.is_none();
             let against = match refused {
                 Some(refused) => vec![refused],
@@ -107,8 +115,10 @@ pub(super) fn cover(
                 scope: scope.clone(),
             });
             if kept {
-                let of_gateway = scope.object == judged[i].gateway && scope.section.is_none();
-                apply(&mut judged[i], Covered { settings, broken, of_gateway });
+                let whole = |scope: &Scope| scope.object == judged[i].gateway && scope.section.is_none();
+                let mut says = all.iter().filter(|(policy, _)| settings.http1_of == Some(*policy));
+                let narrower_http1 = says.any(|(_, scope)| !whole(scope));
+                apply(&mut judged[i], Covered { settings, broken, narrower_http1 });
             }
             if kept || scope.section.is_some() {
                 break;
@@ -120,15 +130,7 @@ pub(super) fn cover(
 
 /// What a policy can be for that has a listener, the most specific first.
 fn around(listener: &Judged<'_>) -> Vec<Scope> {
-    let (gateway, owner) = (listener.gateway, listener.id.owner);
-    let mut scopes = vec![
-        Scope { object: owner, section: Some(listener.fact.name.clone()) },
-        Scope { object: owner, section: None },
-    ];
-    if owner != gateway {
-        scopes.push(Scope { object: gateway, section: None });
-    }
-    scopes
+    around_listener((listener.id.owner, &listener.fact.name), listener.gateway)
 }
 
 /// Other plain HTTP listeners of the port that a policy is not for; `None` when there is none, or nothing is shared.
@@ -284,7 +286,7 @@ fn http1(listener: &Judged<'_>, reader: &Reader<'_>) -> Option<Arc<Http1>> {
 pub(super) fn http1_of_gateway(gateway: ObjectId, reader: &mut Reader<'_>) -> Option<Arc<Http1>> {
     let policy = holder(KIND, gateway, None, reader)?;
     let fact = reader.policy(policy).cloned()?;
-    Some(without_http10(client_traffic::read(&fact, reader).http.http1.as_deref()?))
+    Some(without_http10(Client::of(&fact, &[], reader).http.http1.as_deref()?))
 }
 
 fn without_http10(http1: &Http1) -> Arc<Http1> {
@@ -295,7 +297,7 @@ fn without_http10(http1: &Http1) -> Arc<Http1> {
 /// Gateway's, so no narrower policy may have a word on it.
 fn shares(listener: &Judged<'_>, merging: &Merging, reader: &Reader<'_>) -> bool {
     let policy = listener.policy.as_ref();
-    if policy.is_some_and(|policy| !policy.of_gateway && policy.settings.http.http1.is_some()) {
+    if policy.is_some_and(|policy| policy.narrower_http1) {
         return false;
     }
     !by_http(listener) || http1(listener, reader).map(|http1| without_http10(&http1)) == merging.http1

@@ -5,12 +5,12 @@ use ir::{ConditionStatus, ObjectRef};
 use store::{ObjectId, facts};
 
 use super::{
-    Age, AttachListener, ClientVerdict, Fleet, GatewayOutput, Judged, ListenerSetOutput, OVERLAPPING_TLS,
-    Owner, client_side, conditions,
+    Age, AttachListener, ClientVerdict, Fleet, GatewayOutput, Judged, ListenerSetOutput, Owner, client_side,
+    conditions::{conditions, insecure, not_accepted, resolved_refs},
     frontend::{self, Frontend},
-    insecure, misdirected, not_accepted,
+    listener::OVERLAPPING_TLS,
+    misdirected,
     parameters::{self, INVALID_PARAMETERS, Parameters},
-    resolved_refs,
     sets::{self, Set},
 };
 use crate::{Finding, Reader};

@@ -3,9 +3,11 @@
 //! What is judged together is what one fleet of proxies serves: a Gateway, or all Gateways of a GatewayClass that merges
 //! them. Merged ones are parts of their fleet, as ListenerSets are parts of their Gateway.
 
+mod attach_listener;
 mod certificates;
 mod client_side;
 mod clients;
+mod conditions;
 mod conflict;
 pub(crate) mod frontend;
 mod infra;
@@ -21,29 +23,23 @@ mod socket;
 use std::sync::Arc;
 
 use ir::{
-    Condition, ConditionStatus, Kind, Metadata, ObjectRef,
-    downstream::Http1,
+    Condition, ConditionStatus, Kind, ObjectRef,
     infra::{HostMetrics, Wish},
-    tls::ClientValidation,
     traffic::Routing,
 };
-use rustc_hash::FxHashMap;
-use store::{
-    Infrastructure, NameId, ObjectId,
-    facts::{self, AllowedNamespaces},
-};
+use store::{Infrastructure, ObjectId, facts};
 
 use self::{
-    listener::OVERLAPPING_TLS,
+    attach_listener::attach_listeners,
     member::{Member, Part},
-    misdirected::Door,
     parameters::Parameters,
 };
 use crate::{
-    Finding, FleetTelemetry, ListenerId, Reader, TableKey, backend_tls::ClientSide, secret::SecretKey,
-    shared::Merging, telemetry,
+    Finding, FleetTelemetry, Reader, backend_tls::ClientSide, secret::SecretKey, shared::Merging, telemetry,
 };
+pub use attach_listener::{Age, AttachListener, OnRoutes, Place};
 pub use clients::{ClientVerdict, NoHttp3};
+pub use conditions::{GatewayConditions, ListenerConditions};
 pub use listener::Judged;
 pub use misdirected::Guard;
 pub use parameters::Judge;
@@ -99,130 +95,6 @@ pub struct GatewayOutput {
     /// Conditions.
     pub status: GatewayConditions,
 }
-
-/// Conditions of a Gateway or ListenerSet and its listeners, except those that need to know the proxies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GatewayConditions {
-    /// `metadata.generation` they were made from.
-    pub generation: i64,
-    /// Conditions of the Gateway as a whole.
-    pub conditions: Vec<Condition>,
-    /// Each listener's, in the order of the spec; empty when the object was not looked into.
-    pub listeners: Vec<ListenerConditions>,
-    /// ListenerSets that are attached with at least one valid listener; none for a ListenerSet.
-    pub attached_sets: u32,
-    /// Paths of fields behind conditions that do not hold, for `--to problems`.
-    pub problems: Vec<ir::Problem>,
-}
-
-/// Conditions of one listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerConditions {
-    /// The listener.
-    pub id: ListenerId,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Kinds of routes that may attach.
-    pub supported_kinds: Vec<&'static str>,
-    /// Its conditions.
-    pub conditions: Vec<Condition>,
-}
-
-/// A listener as routes see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttachListener {
-    /// What it is known by.
-    pub id: ListenerId,
-    /// The Gateway that it is part of, by itself or through a ListenerSet.
-    pub gateway: ObjectId,
-    /// Name.
-    pub name: Arc<str>,
-    /// Where it stands among the listeners of its fleet.
-    pub place: Place,
-    /// Port of the Gateway.
-    pub port: u16,
-    /// Hostname; `None` for any.
-    pub hostname: Option<NameId>,
-    /// True when routes on it are served.
-    pub ready: bool,
-    /// True when requests come in over TLS.
-    pub tls: bool,
-    /// True when TLS ends at the listener.
-    pub terminates: bool,
-    /// Kinds of routes that may attach.
-    pub kinds: Vec<&'static str>,
-    /// Namespaces whose routes may attach.
-    pub namespaces: AllowedNamespaces,
-    /// Hostnames of ready listeners on the port, told apart by the same means, that its own covers: their requests are
-    /// not for it.
-    pub narrower: Box<[NameId]>,
-    /// True when connections choose it by server name: HTTPS and TLS.
-    pub by_name: bool,
-    /// The route configuration that takes its routes; `None` while it is not ready, and for protocols without route
-    /// configurations.
-    pub table: Option<TableKey>,
-    /// Which requests for other listeners' hosts that route configuration answers with 421.
-    pub guard: Guard,
-    /// Where the port is crowded, the names that its certificates are for: besides the hosts within its own hostname,
-    /// requests for these alone are refused. `None` where those for all other listeners' hosts are.
-    pub reach: Option<Box<[Arc<str>]>>,
-    /// What clients must show when they connect; `None` when they are not asked for a certificate.
-    pub client: Option<Arc<ClientValidation>>,
-    /// What its ClientTrafficPolicy and the EnvoyProxy mean for routes.
-    pub on_routes: OnRoutes,
-    /// Its routes are tried in the order in which they are written, whatever they match.
-    pub keeps_order: bool,
-    /// Name in xDS: `<namespace>/<gateway>/<listener>`, for a listener of a ListenerSet
-    /// `<namespace>/<gateway>/<namespace>/<set>/<listener>`.
-    pub xds_name: Arc<str>,
-    /// What xDS resources made for it say about their origin.
-    pub metadata: Metadata,
-}
-
-impl AttachListener {
-    /// The part that its virtual hosts and its route configuration are made from.
-    pub fn shown(&self) -> impl PartialEq + use<'_> {
-        let protocol = (self.port, self.tls, self.by_name);
-        let table = (self.table, protocol, self.hostname, self.ready, self.guard, self.keeps_order);
-        (table, &self.reach, &self.client, &self.on_routes, &self.place, &self.xds_name, &self.metadata)
-    }
-}
-
-/// What a ClientTrafficPolicy and the EnvoyProxy mean for the routes of a listener.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OnRoutes {
-    /// The policy cannot be applied: all requests are answered with status 500, and connections without HTTP are closed.
-    pub broken: bool,
-    /// It says when streams without traffic end.
-    pub ends_idle_streams: bool,
-    /// HTTP/3 is offered on the port.
-    pub http3: bool,
-    /// Clients are not told of local rate limits, where a rule of the limits does not say otherwise.
-    pub quiet_limits: bool,
-    /// Each virtual host has statistics of its own.
-    pub counted: bool,
-    /// The host of HTTP/1.0 requests that name none is left to its routes: without exactly one, it is as broken.
-    pub wants_host: bool,
-    /// HTTP/1, which is spoken to backends likewise.
-    pub http1: Option<Arc<Http1>>,
-    /// Its rules may share clusters with those of other listeners.
-    pub merging: Option<Arc<Merging>>,
-}
-
-/// Where a listener stands in the list that the listeners of a fleet form: Gateway after Gateway, and of each its own
-/// before those of ListenerSets (Gateway API, `ListenerSetSpec.listeners`).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The Gateway among those that are merged; `None` where a Gateway has proxies of its own.
-    pub gateway: Option<Age>,
-    /// The ListenerSet; `None`, which is less than any, for the Gateway's own.
-    pub set: Option<Age>,
-    /// Index in the list of its owner.
-    pub index: u16,
-}
-
-/// What objects go in order by: creation in seconds since 1970, then namespace and name.
-pub type Age = (i64, Arc<str>, Arc<str>);
 
 /// Who has listeners: a Gateway, or a ListenerSet that is attached to it.
 #[derive(Debug)]
@@ -483,58 +355,6 @@ impl GatewayOutput {
     }
 }
 
-/// Says why a Gateway or ListenerSet is not accepted, in place of what its listeners gave.
-fn not_accepted(object: &ObjectRef, generation: i64, finding: Finding, status: &mut GatewayConditions) {
-    status.conditions.retain(|condition| condition.kind != "Accepted");
-    let accepted = Condition {
-        kind: "Accepted",
-        status: ConditionStatus::False,
-        reason: finding.reason.into(),
-        message: finding.message.to_string(),
-        observed_generation: generation,
-    };
-    status.conditions.insert(0, accepted);
-    status.problems.push(crate::status::problem(object, "Accepted", finding));
-}
-
-/// Says whether the references of `spec.tls` resolve, when it is there.
-fn resolved_refs(
-    gateway: &facts::Gateway,
-    owner: &Owner<'_>,
-    findings: Vec<Finding>,
-    status: &mut GatewayConditions,
-) {
-    const KIND: &str = "ResolvedRefs";
-    if gateway.tls.is_none() {
-        return;
-    }
-    status.conditions.push(match findings.last() {
-        None => owner.condition(KIND, ConditionStatus::True, KIND, "All references of spec.tls resolve"),
-        Some(last) => {
-            let messages: Vec<&str> = findings.iter().map(|finding| &*finding.message).collect();
-            owner.condition(KIND, ConditionStatus::False, last.reason, messages.join("; "))
-        }
-    });
-    let problem = |finding| crate::status::problem(owner.object, KIND, finding);
-    status.problems.extend(findings.into_iter().map(problem));
-}
-
-/// Says that clients get in whatever certificate they show (GEP-91).
-fn insecure(owner: &Owner<'_>, status: &mut GatewayConditions) {
-    const KIND: &str = "InsecureFrontendValidationMode";
-    let message = "spec.tls.frontend has mode AllowInsecureFallback: clients without a valid certificate are let in, \
-                   and only backends can turn them away";
-    status.conditions.push(owner.condition(KIND, ConditionStatus::True, "ConfigurationChanged", message));
-    status.problems.push(ir::Problem {
-        severity: ir::Severity::Warning,
-        ..crate::status::problem(
-            owner.object,
-            KIND,
-            Finding::new("spec.tls.frontend", "ConfigurationChanged", message),
-        )
-    });
-}
-
 /// True when a class names our controller. In standalone mode one that does not exist counts as ours.
 fn is_ours(class: ObjectId, reader: &mut Reader<'_>) -> bool {
     let settings = reader.settings();
@@ -542,130 +362,4 @@ fn is_ours(class: ObjectId, reader: &mut Reader<'_>) -> bool {
         Some(class) => class.controller_name == settings.controller_name,
         None => settings.implicit_gateway_class,
     }
-}
-
-fn attach_listeners(
-    fleet: &Fleet,
-    members: &[Member<'_>],
-    (judged, doors): (&[Judged<'_>], &[Door]),
-    (parameters, merging, counted): (&Parameters, Option<&Arc<Merging>>, bool),
-    reader: &Reader<'_>,
-) -> Vec<AttachListener> {
-    let members: FxHashMap<ObjectId, &Member<'_>> =
-        members.iter().map(|member| (member.part.id, member)).collect();
-    let mut narrower = siblings::narrower(judged, reader);
-    let http3 = clients::http3_ports(judged);
-    (judged.iter().zip(doors).zip(&mut narrower))
-        .filter_map(|((own, door), narrower)| {
-            let (listener, member) = (own.fact, members.get(&own.gateway)?);
-            let by_host = matches!(own.protocol, listener::Protocol::Http | listener::Protocol::Https);
-            let table = TableKey { fleet: fleet.id, listener: judged[door.table].id };
-            Some(AttachListener {
-                id: own.id,
-                gateway: own.gateway,
-                name: listener.name.clone(),
-                place: own.place.clone(),
-                port: listener.port,
-                hostname: listener.hostname,
-                ready: own.ready(),
-                tls: own.protocol == listener::Protocol::Https,
-                terminates: !own.certificates.is_empty(),
-                kinds: own.supported_kinds.clone(),
-                namespaces: listener.namespaces.clone(),
-                narrower: std::mem::take(narrower).into(),
-                by_name: misdirected::by_name(own),
-                table: Some(table).filter(|_| by_host && own.ready()),
-                guard: door.guard,
-                reach: door.crowded.then(|| own.names_of_certificates()),
-                client: own.client.as_ref().map(|asked| asked.validation.clone()),
-                on_routes: clients::on_routes(own, &http3, (merging, counted), reader),
-                keeps_order: parameters.keeps_route_order(),
-                xds_name: own.xds_name.clone(),
-                metadata: Metadata {
-                    object: member.object.clone(),
-                    section: Some(listener.name.clone()),
-                    annotations: member.gateway.meta.annotations.clone(),
-                },
-            })
-        })
-        .collect()
-}
-
-/// Conditions of a Gateway, from its own listeners.
-fn conditions(owner: &Owner<'_>, judged: Vec<Judged<'_>>) -> GatewayConditions {
-    let rejected: Vec<String> =
-        judged.iter().filter(|j| !j.accepted()).map(|j| j.fact.name.to_string()).collect();
-    let accepted = match (rejected.len(), judged.len()) {
-        (0, _) => owner.condition("Accepted", ConditionStatus::True, "Accepted", "The Gateway is accepted"),
-        (bad, all) if bad == all => owner.condition(
-            "Accepted",
-            ConditionStatus::False,
-            "ListenersNotValid",
-            "No listener is valid; see the conditions of the listeners",
-        ),
-        _ => owner.condition(
-            "Accepted",
-            ConditionStatus::True,
-            "ListenersNotValid",
-            format!("Some listeners are not valid: {}", rejected.join(", ")),
-        ),
-    };
-    let mut status = of_listeners(owner, judged);
-    status.conditions.push(accepted);
-    status
-}
-
-/// Conditions of listeners, with the problems behind those that do not hold.
-fn of_listeners(owner: &Owner<'_>, judged: Vec<Judged<'_>>) -> GatewayConditions {
-    let object = owner.object;
-    let mut problems = Vec::new();
-    let listeners = (judged.into_iter().enumerate())
-        .map(|(i, j)| {
-            let (conditions, found) = j.conditions(owner.meta.generation);
-            problems.extend(found.into_iter().map(|(condition, finding)| ir::Problem {
-                object: object.into(),
-                field: format!("spec.listeners[{i}]{}", finding.field),
-                // Listeners that overlap work.
-                severity: match condition {
-                    OVERLAPPING_TLS => ir::Severity::Warning,
-                    _ => ir::Severity::Error,
-                },
-                condition: condition.to_owned(),
-                reason: finding.reason.to_owned(),
-                message: finding.message.into_owned(),
-            }));
-            problems.extend(weaknesses(i, &j, object));
-            ListenerConditions {
-                id: j.id,
-                name: j.fact.name.clone(),
-                supported_kinds: j.supported_kinds,
-                conditions,
-            }
-        })
-        .collect();
-    GatewayConditions {
-        generation: owner.meta.generation,
-        listeners,
-        problems,
-        ..GatewayConditions::default()
-    }
-}
-
-/// Warnings about certificates that a listener serves although clients may refuse them. No condition tells of them:
-/// the listener works.
-fn weaknesses<'a>(
-    index: usize,
-    judged: &'a Judged<'_>,
-    object: &'a ObjectRef,
-) -> impl Iterator<Item = ir::Problem> + 'a {
-    judged.certificates.iter().filter_map(move |certificate| {
-        Some(ir::Problem {
-            object: object.into(),
-            field: format!("spec.listeners[{index}].tls.certificateRefs[{}]", certificate.reference),
-            severity: ir::Severity::Warning,
-            condition: String::new(),
-            reason: "WeakCertificate".to_owned(),
-            message: certificate.weakness.clone()?,
-        })
-    })
 }

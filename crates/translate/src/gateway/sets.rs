@@ -5,7 +5,11 @@ use std::sync::Arc;
 use ir::{ConditionStatus, ObjectRef};
 use store::{ObjectId, facts};
 
-use super::{AttachListener, GatewayConditions, Judged, Owner, member::Part, not_accepted, of_listeners};
+use super::{
+    AttachListener, GatewayConditions, Judged, Owner,
+    conditions::{not_accepted, of_listeners},
+    member::Part,
+};
 use crate::{Finding, Reader, namespaces};
 
 /// What the gateway stage says of a ListenerSet.

@@ -6,7 +6,8 @@
 //! Scopes, the most specific one first: a rule of a route, the route, a listener (of a Gateway or of a ListenerSet), its
 //! ListenerSet, the Gateway. Of policies of one kind that claim the same scope the oldest has it, then the one whose
 //! namespace and name come first; the others are in conflict. What applies is the policy of the most specific scope
-//! that has one, as a whole; with `mergeType`, a route's policy is merged over the closest one of its listener.
+//! that has one, as a whole; with `mergeType`, it is merged over the one that would apply without it. That of a route, or
+//! of a rule, is then merged over the closest one of its listener.
 
 pub mod backend_traffic;
 pub mod client_traffic;
@@ -27,11 +28,11 @@ use crate::{
     reader::{AttachTable, GatewayTable, RouteTable},
 };
 pub use merge::{Origins, Source};
-pub use scope::{Relation, Relations, Scope, around_scope};
+pub use scope::{Relation, Relations, Scope, around_listener, around_scope};
 pub(crate) use status::truncated;
 pub use status::{Place, unit as status};
 use target::claims;
-pub use target::holder;
+pub use target::{holder, parents};
 
 /// A kind of policies.
 pub trait PolicyKind: Sync {
@@ -41,11 +42,18 @@ pub trait PolicyKind: Sync {
     /// How lists are merged by a strategic merge.
     fn merge_keys(&self) -> &'static dyn patch::MergeKeys;
 
+    /// Fields of which a policy has one at most, or that belong together, by the path of the object that they stand in:
+    /// when a policy has one of them, those of the policy that it is merged over that it does not have itself count for
+    /// nothing.
+    fn alternatives(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[]
+    }
+
     /// Deprecated fields that a policy uses, each with what to use instead; ascending. `targetRef` is every kind's.
     fn deprecated(&self, document: &Value) -> Vec<(&'static str, &'static str)>;
 
     /// What a document says, and what is wrong with it: with findings, the policy cannot be applied.
-    fn read(&self, source: &Source<'_>, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>);
+    fn read(&self, source: &Source, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>);
 
     /// What a policy says in vain at a route that it is for, by one of its versions: reasons with sentences.
     fn in_vain(
@@ -145,8 +153,8 @@ pub struct PolicyOutput {
     pub object: ObjectRef,
     /// `metadata.generation`.
     pub generation: i64,
-    /// What it says by itself (`None`), and merged over each policy that it is merged with.
-    pub versions: BTreeMap<Option<ObjectId>, Version>,
+    /// What it says by the policies that it is merged over, the closest first: by itself, and for each place.
+    pub versions: BTreeMap<Box<[ObjectId]>, Version>,
     /// Deprecated fields that it uses, each with what to use instead.
     pub deprecated: Vec<(&'static str, &'static str)>,
     /// Where it acts, or would.
@@ -164,8 +172,8 @@ pub struct Policies<'a>(pub &'a Table<ObjectId, PolicyOutput, Dep>);
 pub struct Applied<'a> {
     /// The policy.
     pub policy: ObjectId,
-    /// The broader one that it is merged over.
-    pub parent: Option<ObjectId>,
+    /// The broader ones that it is merged over, the closest first.
+    pub parents: &'a [ObjectId],
     /// What they say together.
     pub version: &'a Version,
     /// The policy is for the route or a rule of it.
@@ -183,11 +191,7 @@ impl<'a> Policies<'a> {
     ) -> Option<Applied<'a>> {
         let own = rule.and_then(|rule| target::holder(kind, route, Some(rule), reader));
         match own.or_else(|| target::holder(kind, route, None, reader)) {
-            Some(policy) => {
-                let merged = reader.policy(policy).is_some_and(|policy| policy.merge.is_some());
-                let parent = if merged { target::closest(kind, listener, reader) } else { None };
-                self.applied(policy, parent.map(|(parent, _)| parent), true, reader)
-            }
+            Some(policy) => self.over(policy, &listener.scopes(), true, reader),
             None => self.of_listener(kind, listener, reader),
         }
     }
@@ -201,15 +205,14 @@ impl<'a> Policies<'a> {
         reader: &mut Reader<'_>,
     ) -> Vec<Applied<'a>> {
         let mut all = Vec::new();
+        let scopes = listener.scopes();
         for section in rule.map(Some).into_iter().chain([None]) {
             let Some(policy) = target::holder(kind, route, section, reader) else { continue };
-            let merged = reader.policy(policy).is_some_and(|policy| policy.merge.is_some());
-            let parent = if merged { target::closest(kind, listener, reader) } else { None };
-            all.extend(self.applied(policy, parent.map(|(parent, _)| parent), true, reader));
+            all.extend(self.over(policy, &scopes, true, reader));
         }
-        for scope in scope::around_listener(listener) {
+        for scope in &scopes {
             let holder = target::holder(kind, scope.object, scope.section.as_deref(), reader);
-            all.extend(holder.and_then(|policy| self.applied(policy, None, false, reader)));
+            all.extend(holder.and_then(|policy| self.version(policy, &[], false, reader)));
         }
         all
     }
@@ -221,32 +224,39 @@ impl<'a> Policies<'a> {
         listener: &AttachListener,
         reader: &mut Reader<'_>,
     ) -> Option<Applied<'a>> {
-        let (policy, _) = target::closest(kind, listener, reader)?;
-        self.applied(policy, None, false, reader)
+        let scopes = listener.scopes();
+        let (policy, at) = target::closest(kind, &scopes, reader)?;
+        self.over(policy, &scopes[at + 1..], false, reader)
     }
 
-    /// A policy by itself, or merged over another one.
+    /// A policy merged over those of broader scopes as far as it, and they, say so.
+    fn over(
+        &self,
+        policy: ObjectId,
+        broader: &[Scope],
+        of_route: bool,
+        reader: &mut Reader<'_>,
+    ) -> Option<Applied<'a>> {
+        let kind = reader.kind(policy)?;
+        let parents: Vec<ObjectId> =
+            target::parents(kind, policy, broader, reader).into_iter().map(|(parent, _)| parent).collect();
+        self.version(policy, &parents, of_route, reader)
+    }
+
+    /// A policy by itself, or merged over other ones, of which the closest comes first.
     pub fn version(
         &self,
         policy: ObjectId,
-        parent: Option<ObjectId>,
-        reader: &mut Reader<'_>,
-    ) -> Option<Applied<'a>> {
-        self.applied(policy, parent, false, reader)
-    }
-
-    fn applied(
-        &self,
-        policy: ObjectId,
-        parent: Option<ObjectId>,
+        parents: &[ObjectId],
         of_route: bool,
         reader: &mut Reader<'_>,
     ) -> Option<Applied<'a>> {
         reader.record(Dep::Policy(policy));
         let versions = &self.0.get(policy)?.versions;
         // The stage has a version for every listener that a target is attached to, so the first look finds it.
-        let version = versions.get(&parent).or_else(|| versions.get(&None))?;
-        Some(Applied { policy, parent, version, of_route })
+        let (parents, version) =
+            versions.get_key_value(parents).or_else(|| versions.get_key_value(&[][..]))?;
+        Some(Applied { policy, parents, version, of_route })
     }
 }
 
@@ -280,7 +290,7 @@ pub fn unit(
         policy,
         relations: Vec::new(),
     };
-    work.version(None, reader);
+    work.version(&[], reader);
     // Places with one ancestor share an entry of the status, and of what they say the first or the last holds: their
     // order must be the objects', as ids tell of the order in which a process came to know them.
     let mut targets = reader.targets_of(id);
@@ -312,14 +322,28 @@ struct Work {
 }
 
 impl Work {
-    /// Why the policy, merged over `parent`, cannot be applied; the first of the reasons.
-    fn version(&mut self, parent: Option<ObjectId>, reader: &mut Reader<'_>) -> Option<Finding> {
-        if !self.output.versions.contains_key(&parent) {
-            let version = merge::version(self.kind, &self.policy, parent, reader);
-            self.output.versions.insert(parent, version);
-        }
-        let findings = self.output.versions.get(&parent).map_or(&[][..], |version| &version.findings);
-        status::joined(findings)
+    /// Why the policy, merged over `parents`, cannot be applied; all of the reasons as one.
+    fn version(&mut self, parents: &[(ObjectId, Scope)], reader: &mut Reader<'_>) -> Option<Finding> {
+        let parents: Box<[ObjectId]> = parents.iter().map(|(parent, _)| *parent).collect();
+        let versions = &mut self.output.versions;
+        let version = versions
+            .entry(parents)
+            .or_insert_with_key(|parents| merge::version(self.kind, &self.policy, parents, reader));
+        status::joined(&version.findings)
+    }
+
+    /// Notes at a place that the policy is merged over others there, which are not overridden then.
+    fn merged(
+        &mut self,
+        place: &mut Place,
+        parents: Vec<(ObjectId, Scope)>,
+        relation: &Relation,
+        reader: &Reader<'_>,
+    ) {
+        place.merged = parents.iter().map(|(parent, _)| reader.object(*parent)).collect();
+        let merged =
+            parents.into_iter().map(|(_, of)| Relation { parent: of, merged: true, ..relation.clone() });
+        self.relations.extend(merged);
     }
 
     /// The policy at a Gateway or ListenerSet, or at one listener of it.
@@ -343,11 +367,17 @@ impl Work {
             place.refused = Some(other);
         } else {
             let at = self.kind.at_gateway(self.id, &scope, gateway, (gateways, hosts), reader);
-            place.invalid = self.version(None, reader).or_else(|| status::joined(&at.against));
+            let broader = scope::broader(&scope, gateway);
+            let parents = target::parents(self.kind.kind(), self.id, &broader, reader);
+            place.invalid = self.version(&parents, reader).or_else(|| status::joined(&at.against));
             place.warnings = at.warnings;
-            if let Some(parent) = scope::around(&scope, gateway) {
+            if let Some(parent) = broader.into_iter().next() {
                 let child = scope.clone();
-                self.relations.push(Relation { gateway, parent, child, of_route: false, merged: false });
+                let relation = Relation { gateway, parent, child, of_route: false, merged: false };
+                if place.invalid.is_none() {
+                    self.merged(&mut place, parents, &relation, reader);
+                }
+                self.relations.push(relation);
             }
             place.scope = Some((gateway, scope));
         }
@@ -389,7 +419,7 @@ impl Work {
             place.overriding.clone_from(&overriding);
             match &refused {
                 Some(refused) => place.refused = Some(refused.clone()),
-                None if self.policy.merge.is_none() => place.invalid = self.version(None, reader),
+                None if self.policy.merge.is_none() => place.invalid = self.version(&[], reader),
                 None => self.merged_at(parent, (&own, &whole), reader, gateways),
             }
             self.output.places.push(place);
@@ -425,24 +455,19 @@ impl Work {
     ) {
         for index in &parent.counted {
             let Some(listener) = gateways.listener(reader, parent.fleet, *index) else { continue };
-            let closest = target::closest(self.kind.kind(), listener, reader);
-            let invalid = self.version(closest.as_ref().map(|(policy, _)| *policy), reader);
+            let parents = target::parents(self.kind.kind(), self.id, &listener.scopes(), reader);
+            let invalid = self.version(&parents, reader);
             let scope = Scope { object: listener.id.owner, section: Some(listener.name.clone()) };
-            let mut place = Place::new(own.clone(), scope, reader);
+            let mut place = Place::new(own.clone(), scope.clone(), reader);
             place.partial = true;
-            match (closest, invalid) {
-                (_, Some(invalid)) => place.invalid = Some(invalid),
-                (Some((policy, of)), None) => {
-                    self.relations.push(Relation {
-                        gateway: parent.gateway,
-                        parent: of,
-                        child: route.clone(),
-                        of_route: true,
-                        merged: true,
-                    });
-                    place.merged = Some(reader.object(policy));
+            place.invalid = invalid;
+            if place.invalid.is_none() {
+                if parents.is_empty() {
+                    continue;
                 }
-                (None, None) => continue,
+                let (gateway, child) = (parent.gateway, route.clone());
+                let relation = Relation { gateway, parent: scope, child, of_route: true, merged: true };
+                self.merged(&mut place, parents, &relation, reader);
             }
             self.output.places.push(place);
         }

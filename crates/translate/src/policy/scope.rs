@@ -8,7 +8,7 @@ use std::{
 use ir::{Kind, status::ParentReference};
 use store::ObjectId;
 
-use crate::{AttachListener, ParentOutput, Reader};
+use crate::{ParentOutput, Reader};
 
 /// What a policy can be for: an object, or a listener or rule of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,21 +83,20 @@ impl Relations {
     }
 }
 
-/// The scopes around a listener, the most specific one first.
-pub(super) fn around_listener(listener: &AttachListener) -> Vec<Scope> {
-    let (gateway, owner) = (listener.gateway, listener.id.owner);
-    let mut scopes = vec![
-        Scope { object: owner, section: Some(listener.name.clone()) },
-        Scope { object: owner, section: None },
-    ];
-    if owner != gateway {
-        scopes.push(Scope { object: gateway, section: None });
-    }
-    scopes
+/// The scopes around a listener of a Gateway, the most specific one first. `owner` is the Gateway or a ListenerSet.
+pub fn around_listener((owner, name): (ObjectId, &Arc<str>), gateway: ObjectId) -> Vec<Scope> {
+    let own = Scope { object: owner, section: Some(name.clone()) };
+    let broader = broader(&own, gateway);
+    std::iter::once(own).chain(broader).collect()
+}
+
+/// The broader scopes of a Gateway's, a ListenerSet's or a listener's, the closest one first.
+pub(super) fn broader(scope: &Scope, gateway: ObjectId) -> Vec<Scope> {
+    std::iter::successors(around(scope, gateway), |scope| around(scope, gateway)).collect()
 }
 
 /// The next broader scope of a Gateway's or ListenerSet's own scope.
-pub(super) fn around(scope: &Scope, gateway: ObjectId) -> Option<Scope> {
+fn around(scope: &Scope, gateway: ObjectId) -> Option<Scope> {
     match &scope.section {
         Some(_) => Some(Scope { object: scope.object, section: None }),
         None if scope.object != gateway => Some(Scope { object: gateway, section: None }),

@@ -35,8 +35,8 @@ pub struct Place {
     pub refused: Option<Finding>,
     /// Why the policy cannot be applied there.
     pub invalid: Option<Finding>,
-    /// The policy that it is merged over there.
-    pub merged: Option<ObjectRef>,
+    /// The policies that it is merged over there, the closest first.
+    pub merged: Vec<ObjectRef>,
     /// Rules of the route that have policies of their own.
     pub overriding: Vec<Arc<str>>,
     /// The scope that the policy has there, with its Gateway; `None` for policies of routes.
@@ -55,7 +55,7 @@ impl Place {
             at,
             refused: None,
             invalid: None,
-            merged: None,
+            merged: Vec::new(),
             overriding: Vec::new(),
             scope: None,
             warnings: Vec::new(),
@@ -109,7 +109,7 @@ struct Entry {
     accepted: bool,
     against: Option<Finding>,
     warnings: Vec<(&'static str, String)>,
-    merged: Option<String>,
+    merged: Vec<String>,
     overridden: Option<String>,
 }
 
@@ -128,8 +128,12 @@ impl Entry {
         if place.refused.is_some() {
             return;
         }
-        if let Some(other) = &place.merged {
-            self.merged = Some(format!("Merged with policy {}/{}", other.namespace, other.name));
+        let over: Vec<String> =
+            place.merged.iter().map(|other| format!("{}/{}", other.namespace, other.name)).collect();
+        match &over[..] {
+            [] => {}
+            [other] => self.merge(format!("Merged with policy {other}")),
+            others => self.merge(format!("Merged with policies {}", others.join(", "))),
         }
         if place.partial {
             return;
@@ -146,11 +150,18 @@ impl Entry {
         reader.record(Dep::Relations(kind, *gateway));
         let Some(relations) = relations(*gateway) else { return };
         if let Some(places) = listed(&relations.merged(scope), reader) {
-            self.merged = Some(format!("Other policies of kind {kind} are merged over it: {places}"));
+            self.merge(format!("Other policies of kind {kind} are merged over it: {places}"));
         }
         if let Some(places) = listed(&relations.overriding(scope), reader) {
             self.overridden =
                 Some(format!("Other policies of kind {kind} have effect in its place: {places}"));
+        }
+    }
+
+    /// Notes what it is merged with; each once.
+    fn merge(&mut self, sentence: String) {
+        if !self.merged.contains(&sentence) {
+            self.merged.push(sentence);
         }
     }
 
@@ -178,7 +189,8 @@ impl Entry {
             )),
             None => {}
         }
-        for (kind, message) in [("Merged", self.merged), ("Overridden", self.overridden)] {
+        let merged = (!self.merged.is_empty()).then(|| self.merged.join("; "));
+        for (kind, message) in [("Merged", merged), ("Overridden", self.overridden)] {
             conditions.extend(message.map(|message| condition(kind, ConditionStatus::True, kind, message)));
         }
         let mut warnings = self.warnings;

@@ -8,8 +8,8 @@ use store::{
     facts::{self, Selectable, SelectedNamespaces, Target, TargetSelector},
 };
 
-use super::scope::{self, Scope};
-use crate::{AttachListener, Finding, Reader};
+use super::scope::Scope;
+use crate::{Finding, Reader};
 
 /// The parts of an object that a policy is for: `None` for the whole of it. Each once, names in the order of the policy.
 pub(super) fn claims(
@@ -46,16 +46,37 @@ pub fn holder(
     claiming.into_iter().min().map(|(_, _, id)| id)
 }
 
-/// The policy of the most specific scope around a listener that has one, with that scope.
-pub(super) fn closest(
-    kind: Kind,
-    listener: &AttachListener,
-    reader: &mut Reader<'_>,
-) -> Option<(ObjectId, Scope)> {
-    scope::around_listener(listener).into_iter().find_map(|scope| {
+/// The policy of the first scope that has one, and where that scope stands.
+pub(super) fn closest(kind: Kind, scopes: &[Scope], reader: &mut Reader<'_>) -> Option<(ObjectId, usize)> {
+    scopes.iter().enumerate().find_map(|(i, scope)| {
         let policy = holder(kind, scope.object, scope.section.as_deref(), reader)?;
-        Some((policy, scope))
+        Some((policy, i))
     })
+}
+
+/// The policies that one is merged over, with their scopes, the closest first: that of the first broader scope that has
+/// one, if the policy says how to merge, and if that one says so as well, the next.
+pub fn parents(
+    kind: Kind,
+    policy: ObjectId,
+    broader: &[Scope],
+    reader: &mut Reader<'_>,
+) -> Vec<(ObjectId, Scope)> {
+    let mut parents: Vec<(ObjectId, Scope)> = Vec::new();
+    let mut last = policy;
+    for scope in broader {
+        if reader.policy(last).is_none_or(|last| last.merge.is_none()) {
+            break;
+        }
+        let holder = holder(kind, scope.object, scope.section.as_deref(), reader);
+        // One that has several scopes is not merged over itself.
+        let other = holder.filter(|holder| *holder != last);
+        if let Some(parent) = other {
+            parents.push((parent, scope.clone()));
+            last = parent;
+        }
+    }
+    parents
 }
 
 /// Whether one of a policy's selectors chooses an object.

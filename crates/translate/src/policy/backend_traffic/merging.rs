@@ -11,7 +11,7 @@ use store::{ObjectId, facts};
 use super::{KIND, Policies, Traffic, layer4};
 use crate::{
     AttachListener, ClusterPlan, Reader, SharedBackend,
-    policy::{scope::around_listener, target::holder},
+    policy::target::holder,
     reader::GatewayTable,
     route::{self as routes, Destination},
     shared::Merging,
@@ -63,7 +63,7 @@ pub fn of_gateway<'a>(
     policies: Policies<'a>,
 ) -> Option<&'a Traffic> {
     let policy = holder(KIND, gateway, None, reader)?;
-    let version = policies.applied(policy, None, false, reader)?.version;
+    let version = policies.version(policy, &[], false, reader)?.version;
     version.get::<Traffic>().filter(|_| version.findings.is_empty())
 }
 
@@ -119,7 +119,7 @@ fn narrower(
     {
         return None;
     }
-    for scope in around_listener(listener) {
+    for scope in listener.scopes() {
         if scope.object == listener.gateway && scope.section.is_none() {
             break;
         }

@@ -67,11 +67,12 @@ impl PolicyKind for BackendTraffic {
         if compression { vec![("spec.compression", "spec.compressor")] } else { Vec::new() }
     }
 
-    fn read(&self, source: &Source<'_>, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>) {
+    fn read(&self, source: &Source, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>) {
         let mut findings = Findings::default();
-        let traffic = match serde_json::from_value::<BackendTrafficPolicySpec>(source.document.clone()) {
+        let traffic = match serde_json::from_value::<BackendTrafficPolicySpec>(Value::clone(&source.document))
+        {
             Ok(spec) => Traffic {
-                cluster: cluster::read(&spec, source.policy, reader, &mut findings),
+                cluster: cluster::read(&spec, source.policy(), reader, &mut findings),
                 route: route::read(&spec, source, reader, &mut findings),
             },
             Err(error) => {

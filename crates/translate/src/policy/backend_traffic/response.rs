@@ -26,14 +26,14 @@ const BODY_KEY: &str = "response.body";
 /// Reads responses; `None` when there are none, and when something is wrong with them.
 pub(super) fn read(
     specs: &[Spec],
-    source: &Source<'_>,
+    source: &Source,
     reader: &mut Reader<'_>,
     findings: &mut Findings,
 ) -> Option<Arc<ResponseOverrides>> {
     if specs.is_empty() {
         return None;
     }
-    let policy = reader.object(source.policy.meta.id);
+    let policy = reader.object(source.policy().meta.id);
     let owner = source.owner(FIELD);
     let mut rules = Vec::with_capacity(specs.len());
     for (i, spec) in specs.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::{Reader, policy::Source};
 /// Reads the parts of a policy that routes have.
 pub(super) fn read(
     spec: &BackendTrafficPolicySpec,
-    source: &Source<'_>,
+    source: &Source,
     reader: &mut Reader<'_>,
     findings: &mut Findings,
 ) -> RouteTraffic {
@@ -27,7 +27,7 @@ pub(super) fn read(
             .add("spec.requestBuffer", "does not go with httpUpgrade: upgraded streams cannot be buffered");
     }
     RouteTraffic {
-        policy: Some(reader.object(source.policy.meta.id)),
+        policy: Some(reader.object(source.policy().meta.id)),
         idle_of_listener: false,
         request_timeout: span(http.and_then(|http| http.request_timeout.as_ref())),
         max_stream_duration: span(http.and_then(|http| http.max_stream_duration.as_ref())),

@@ -1,7 +1,7 @@
 //! ClientTrafficPolicy: how clients talk to listeners.
 //!
-//! Gateways make their listeners of it, so what it says is read in their stage ([`read`]), and what they found is what
-//! its status says.
+//! Gateways make their listeners of it, so what it says is read in their stage ([`Client::of`]), and what they found is
+//! what its status says.
 
 mod headers;
 mod http;
@@ -15,7 +15,7 @@ use ir::{
     Kind,
     downstream::{ConnectionSettings, HttpSettings, SocketSettings, TextMatch},
 };
-use patch::{ListMerge, MergeKeys};
+use patch::{MergeKeys, ReplaceLists};
 use serde_json::Value;
 use store::{ObjectId, facts};
 
@@ -41,6 +41,16 @@ const NO_HTTP3: [(NoHttp3, &str, &str); 2] = [
     ),
 ];
 
+/// Fields of which one counts, and those that say something of the list beside them.
+const ALTERNATIVES: [(&str, &[&str]); 6] = [
+    ("", &["proxyProtocol", "enableProxyProtocol"]),
+    ("clientIPDetection", &["xForwardedFor", "customHeader", "directSourceIP"]),
+    ("clientIPDetection.xForwardedFor", &["numTrustedHops", "trustedCIDRs"]),
+    ("headers", &["requestID", "preserveXRequestID"]),
+    ("tls.clientValidation", &["mode", "optional"]),
+    ("tls.clientValidation.crl", &["refs", "onlyVerifyLeafCertificate"]),
+];
+
 /// What a ClientTrafficPolicy says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
@@ -58,6 +68,8 @@ pub struct Client {
     pub http3: bool,
     /// Clients are not told of local rate limits.
     pub quiet_limits: bool,
+    /// The policy that says it of HTTP/1, the narrowest where several do; `None` where none does.
+    pub http1_of: Option<ObjectId>,
     trouble: Trouble,
 }
 
@@ -73,44 +85,48 @@ struct Trouble {
 }
 
 impl Client {
+    /// What a policy says, merged over `parents`, the closest of which comes first.
+    pub fn of(policy: &Arc<facts::Policy>, parents: &[ObjectId], reader: &mut Reader<'_>) -> Client {
+        let source = Source::new(&ClientTraffic, policy, parents, reader);
+        let mut findings = Findings::default();
+        let spec = match serde_json::from_value::<ClientTrafficPolicySpec>(Value::clone(&source.document)) {
+            Ok(spec) => spec,
+            Err(error) => {
+                findings.add("spec", format!("the policy cannot be read: {error}"));
+                ClientTrafficPolicySpec::default()
+            }
+        };
+        let socket = socket::socket(&spec, &mut findings);
+        let connection = socket::connection(&spec);
+        let any = std::mem::take(&mut findings.0);
+        let http = http::read(&spec, &mut findings);
+        let of_http = std::mem::take(&mut findings.0);
+        let tls = tls::read(&spec, &source, reader, &mut findings);
+        let blamed = |findings: Vec<Finding>| {
+            findings.into_iter().map(|finding| source.blamed(finding, reader)).collect()
+        };
+        let trouble =
+            Trouble { any: source.judged(any, reader), http: blamed(of_http), tls: blamed(findings.0) };
+        let http10 = spec.http1.as_ref().and_then(|http1| http1.http10.as_ref());
+        let headers = spec.headers.as_ref();
+        Client {
+            socket,
+            connection,
+            http,
+            default_host: http10.and_then(|http10| http10.use_default_host).unwrap_or_default(),
+            tls,
+            http3: spec.http3.is_some(),
+            quiet_limits: headers.is_some_and(|headers| headers.disable_rate_limit_headers == Some(true)),
+            http1_of: spec.http1.is_some().then(|| source.owner("http1").meta.id),
+            trouble,
+        }
+    }
+
     /// Why it cannot be applied to a listener, by what the listener does; none when it can.
     pub fn against(&self, http: bool, tls: bool) -> Vec<Finding> {
         let parts =
             [Some(&self.trouble.any), http.then_some(&self.trouble.http), tls.then_some(&self.trouble.tls)];
         parts.into_iter().flatten().flatten().cloned().collect()
-    }
-}
-
-/// Reads a policy.
-pub fn read(policy: &facts::Policy, reader: &mut Reader<'_>) -> Client {
-    let mut findings = Findings::default();
-    let spec = match serde_json::from_value::<ClientTrafficPolicySpec>(Value::clone(&policy.document)) {
-        Ok(spec) => spec,
-        Err(error) => {
-            findings.add("spec", format!("the policy cannot be read: {error}"));
-            ClientTrafficPolicySpec::default()
-        }
-    };
-    let socket = socket::socket(&spec, &mut findings);
-    let connection = socket::connection(&spec);
-    let any = std::mem::take(&mut findings.0);
-    let http = http::read(&spec, &mut findings);
-    let of_http = std::mem::take(&mut findings.0);
-    let tls = tls::read(&spec, policy, reader, &mut findings);
-    Client {
-        socket,
-        connection,
-        http,
-        default_host: (spec.http1.as_ref())
-            .and_then(|http1| http1.http10.as_ref()?.use_default_host)
-            .unwrap_or_default(),
-        tls,
-        http3: spec.http3.is_some(),
-        quiet_limits: spec
-            .headers
-            .as_ref()
-            .is_some_and(|headers| headers.disable_rate_limit_headers == Some(true)),
-        trouble: Trouble { any, http: of_http, tls: findings.0 },
     }
 }
 
@@ -123,7 +139,11 @@ impl PolicyKind for ClientTraffic {
     }
 
     fn merge_keys(&self) -> &'static dyn MergeKeys {
-        &NeverMerged
+        &ReplaceLists
+    }
+
+    fn alternatives(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &ALTERNATIVES
     }
 
     fn deprecated(&self, document: &Value) -> Vec<(&'static str, &'static str)> {
@@ -142,7 +162,7 @@ impl PolicyKind for ClientTraffic {
             .collect()
     }
 
-    fn read(&self, _: &Source<'_>, _: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>) {
+    fn read(&self, _: &Source, _: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>) {
         (Arc::new(()), Vec::new())
     }
 
@@ -187,15 +207,6 @@ impl PolicyKind for ClientTraffic {
             }
         }
         at
-    }
-}
-
-/// Policies of this kind have no `mergeType`.
-struct NeverMerged;
-
-impl MergeKeys for NeverMerged {
-    fn of(&self, _: &str, _: &str) -> ListMerge {
-        ListMerge::Replace
     }
 }
 

@@ -18,7 +18,7 @@ use ir::{
 use serde_json::Value;
 use store::{ObjectId, facts};
 
-use super::{Findings, KIND, text_match};
+use super::{Findings, KIND, Source, text_match};
 use crate::{
     Finding, Reader,
     secret::SecretKey,
@@ -49,19 +49,15 @@ pub struct ClientCheck {
     pub authorities: Option<SecretKey>,
     /// The demand.
     pub validation: ClientValidation,
+    /// Why names cannot be asked for where nobody names authorities.
+    unvouched: Option<Finding>,
 }
 
 impl ClientCheck {
     /// Why names of certificates cannot be asked for; `None` when they can, or are not asked for. `vouched` when a Gateway
     /// has authorities.
     pub fn unvouched(&self, vouched: bool) -> Option<Finding> {
-        if vouched || self.authorities.is_some() || self.validation.names.is_empty() {
-            return None;
-        }
-        let mut findings = Findings::default();
-        let message = "anybody can write a name into a certificate: name authorities in caCertificateRefs";
-        findings.add("spec.tls.clientValidation.subjectAltNames", message);
-        findings.0.pop()
+        self.unvouched.clone().filter(|_| !vouched)
     }
 }
 
@@ -86,7 +82,7 @@ const CIPHERS: [(&str, &str); 14] = [
 /// Reads the parts of a policy that TLS has.
 pub(super) fn read(
     spec: &ClientTrafficPolicySpec,
-    policy: &facts::Policy,
+    source: &Source,
     reader: &mut Reader<'_>,
     findings: &mut Findings,
 ) -> Tls {
@@ -99,17 +95,25 @@ pub(super) fn read(
         findings.add("spec.tls.ciphers", format!("{cipher:?} is no cipher suite that can be chosen"));
     }
     let usable = !spec.ciphers.iter().any(|cipher| unknown(&cipher));
+    let min = spec.min_version.map_or(TlsVersion::V1_2, version);
+    let max = spec.max_version.map_or(TlsVersion::V1_3, version);
+    // Of merged policies one may name the oldest version, and another one the newest.
+    if min > max && max != TlsVersion::Auto {
+        let broader = source.owner("tls.minVersion").meta.id != source.policy().meta.id;
+        let field = if broader { "spec.tls.minVersion" } else { "spec.tls.maxVersion" };
+        findings.add(field, "no version is left: minVersion is above maxVersion");
+    }
     Tls {
         parameters: TlsParameters {
-            min: Some(spec.min_version.map_or(TlsVersion::V1_2, version)),
-            max: Some(spec.max_version.map_or(TlsVersion::V1_3, version)),
+            min: Some(min),
+            max: Some(max),
             ciphers: if usable { texts(&spec.ciphers) } else { [].into() },
             curves: texts(&spec.ecdh_curves),
             signature_algorithms: texts(&spec.signature_algorithms),
         },
         alpn: spec.alpn_protocols.as_deref().map(texts),
         misdirected: spec.misdirected_requests,
-        client: spec.client_validation.as_ref().map(|spec| client(spec, policy, reader, findings)),
+        client: spec.client_validation.as_ref().map(|spec| client(spec, source, reader, findings)),
         tickets: resumption.is_some_and(|resumption| resumption.stateless.is_some()),
         sessions: resumption.is_some_and(|resumption| resumption.stateful.is_some()),
     }
@@ -131,27 +135,33 @@ fn texts(list: &[String]) -> Box<[Arc<str>]> {
 
 fn client(
     spec: &ClientValidationContext,
-    policy: &facts::Policy,
+    source: &Source,
     reader: &mut Reader<'_>,
     findings: &mut Findings,
 ) -> ClientCheck {
     use ClientValidationModeType::{RequireAndVerify, RequireAny, VerifyIfGiven};
     const FIELD: &str = "spec.tls.clientValidation";
     let mode = spec.mode.unwrap_or(if spec.optional { VerifyIfGiven } else { RequireAndVerify });
-    let trusted = match trusted(policy, reader) {
+    let mut add = |field: &str, message: String| {
+        findings.0.push(Finding::new(format!("{FIELD}.{field}"), "Invalid", message));
+    };
+    // Merged policies may name authorities and lists in different namespaces.
+    let of = source.owner("tls.clientValidation.caCertificateRefs");
+    let lists = source.owner("tls.clientValidation.crl.refs");
+    let trusted = match trusted(of, reader) {
         Ok(trusted) => trusted,
         Err(untrusted) => {
-            findings.add(FIELD, untrusted.message());
+            add("caCertificateRefs", format!("{FIELD}: {}", untrusted.message()));
             None
         }
     };
     let verifies = matches!(mode, VerifyIfGiven | RequireAndVerify);
-    if verifies && policy.authorities.is_empty() {
+    if verifies && of.authorities.is_empty() {
         let message = format!("{mode:?} checks certificates by authorities: name some in caCertificateRefs");
-        findings.add(FIELD, message);
+        add("mode", format!("{FIELD}: {message}"));
     }
-    if let Err(untrusted) = revoked(policy, reader) {
-        findings.add(&format!("{FIELD}.crl"), untrusted.message());
+    if let Err(untrusted) = revoked(lists, reader) {
+        add("crl.refs", format!("{FIELD}.crl: {}", untrusted.message()));
     }
     let names = names(spec.subject_alt_names.as_ref(), findings);
     let hashes =
@@ -161,11 +171,19 @@ fn client(
             }
             list.iter().filter(|hash| valid(hash)).map(|hash| hash.as_str().into()).collect()
         };
-    let authorities = trusted.map(|_| SecretKey::Authorities(policy.meta.id));
+    let lists = (!lists.revocations.is_empty() && lists.meta.id != of.meta.id).then_some(lists.meta.id);
+    let authorities = trusted.map(|_| SecretKey::Authorities(of.meta.id, lists));
+    let unvouched = (authorities.is_none() && !names.is_empty()).then(|| {
+        let field = format!("{FIELD}.subjectAltNames");
+        let message = "anybody can write a name into a certificate: name authorities in caCertificateRefs";
+        let message = format!("{field}: {message}");
+        source.blamed(Finding::new(field, "Invalid", message), reader)
+    });
     ClientCheck {
         authorities,
+        unvouched,
         validation: ClientValidation {
-            authorities: authorities.map(|_| name_of_authorities(policy.meta.id, reader)),
+            authorities: authorities.map(|_| name_of_authorities(of.meta.id, lists, reader)),
             required: matches!(mode, RequireAny | RequireAndVerify),
             untrusted: !verifies,
             expired: spec.allow_expired_certificate.unwrap_or_default(),
@@ -225,19 +243,30 @@ fn names(spec: Option<&SubjectAltNames>, findings: &mut Findings) -> Vec<NameMat
     names
 }
 
-/// Name in xDS of the authorities that a policy trusts.
-pub(crate) fn name_of_authorities(policy: ObjectId, reader: &Reader<'_>) -> Arc<str> {
+/// Name in xDS of the authorities that a policy trusts, with the lists of revoked certificates of another one where it is
+/// merged with that.
+pub(crate) fn name_of_authorities(
+    policy: ObjectId,
+    lists: Option<ObjectId>,
+    reader: &Reader<'_>,
+) -> Arc<str> {
     let object = reader.object(policy);
-    format!("{}/{}/ca.crt", object.namespace, object.name).into()
+    let name = format!("{}/{}/ca.crt", object.namespace, object.name);
+    match lists.map(|lists| reader.object(lists)) {
+        Some(lists) => format!("{name}/{}/{}/ca.crl", lists.namespace, lists.name).into(),
+        None => name.into(),
+    }
 }
 
-/// What SDS serves for a policy: authorities, and what they have revoked.
+/// What SDS serves for a policy: authorities, and what the lists of the same policy, or of another one, tell that they
+/// have revoked.
 pub(crate) fn authorities(
     policy: &facts::Policy,
+    lists: &facts::Policy,
     reader: &mut Reader<'_>,
 ) -> Option<(Bytes, Option<Revocations>)> {
     let pem = trusted(policy, reader).ok().flatten()?;
-    Some((pem, revoked(policy, reader).ok().flatten()))
+    Some((pem, revoked(lists, reader).ok().flatten()))
 }
 
 /// The authorities that count: each once, and only those whose time has come and is not over. `None` when the policy
