@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::{
-    Metadata,
+    Metadata, ObjectRef,
     cluster::Address,
     infra::{HostMetrics, Identity, Layer4, MetricSink, Owner, ServicePort, SinkTls, Wish},
 };
@@ -57,6 +57,7 @@ pub(super) fn wish(
         addresses: addresses.into(),
         metric_sinks,
         parameters: cut(&parameters.spec).into(),
+        bootstrap_of: bootstrap_of(parameters, reader),
         on_hold: false,
         ..on_hold(fleet, reader)
     })
@@ -92,6 +93,7 @@ pub(super) fn on_hold(fleet: &Fleet, reader: &mut Reader<'_>) -> Wish {
         addresses: [].into(),
         metric_sinks: [].into(),
         parameters: Arc::default(),
+        bootstrap_of: None,
         on_hold: true,
     }
 }
@@ -138,6 +140,15 @@ fn cut(spec: &Value) -> Value {
         cut.insert("telemetry".to_owned(), serde_json::json!({ "metrics": metrics }));
     }
     Value::Object(cut)
+}
+
+/// Who changes the bootstrap.
+fn bootstrap_of(parameters: &Parameters, reader: &mut Reader<'_>) -> Option<ObjectRef> {
+    parameters.spec.get("bootstrap")?;
+    let mut proxies = parameters.proxies.iter();
+    let proxy =
+        proxies.find(|id| reader.envoy_proxy(**id).is_some_and(|p| p.spec.get("bootstrap").is_some()));
+    proxy.map(|id| reader.object(*id))
 }
 
 /// What a fleet on a host is told of metrics.
