@@ -102,8 +102,7 @@ async fn status(State(gateway): State<Gateway>) -> Json<Vec<Value>> {
 }
 
 async fn problems(State(gateway): State<Gateway>) -> Json<Vec<ir::Problem>> {
-    let loading = gateway.control.view().borrow().loading.clone();
-    let mut problems = loading.to_vec();
+    let mut problems = gateway.outside().await;
     problems.extend(gateway.control.query(|pipeline| pipeline.problems()).await.unwrap_or_default());
     Json(problems)
 }
@@ -122,8 +121,8 @@ async fn check(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<Vec<::check::Finding>>, (StatusCode, String)> {
     let wanted = Wanted::from_query(pairs).map_err(|e| (StatusCode::BAD_REQUEST, format!("{e:#}\n")))?;
-    let loading = gateway.control.view().borrow().loading.clone();
-    let findings = gateway.control.query(move |pipeline| wanted.findings(pipeline, &loading, &[])).await;
+    let wrong = gateway.outside().await;
+    let findings = gateway.control.query(move |pipeline| wanted.findings(pipeline, &wrong, &[])).await;
     findings.map(Json).ok_or((StatusCode::SERVICE_UNAVAILABLE, "the gateway ends\n".to_owned()))
 }
 

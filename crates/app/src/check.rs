@@ -6,6 +6,7 @@ use ::check::{Finding, Input, Severity};
 
 use crate::{
     admin_client::Admin,
+    bootstraps,
     offline::{Offline, Sources},
     view::{self, check::Findings},
 };
@@ -129,7 +130,9 @@ impl Wanted {
 /// Runs the command. Exit code 0; 1 when a finding is as bad as `--fail-on` says; 2 when nothing can be looked at.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let findings = match args.sources.judge()? {
-        Some(Offline { pipeline, problems, places, foreign, .. }) => {
+        Some(Offline { pipeline, mut problems, places, foreign, .. }) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            problems.extend(runtime.block_on(bootstraps::problems(&pipeline)));
             Findings::of(&args.wanted.findings(&pipeline, &problems, &foreign), places)?
         }
         None => {

@@ -151,15 +151,17 @@ fn is_without_address(message: &str) -> bool {
 }
 
 /// Adds to a status what the data plane says of its object. `verdict` is asked for Gateways and ListenerSets only, by
-/// fleet and Gateway.
+/// fleet and Gateway; `against` for what stands against the parameters of a Gateway or GatewayClass.
 pub(crate) fn complete(
     status: &mut Status,
     refusals: &Refusals,
     verdict: impl FnOnce(&Arc<str>, &ObjectRef) -> Verdict,
+    against: impl Fn(&ObjectRef) -> Option<Word>,
 ) {
     match &mut status.body {
         StatusBody::Gateway { fleet, addresses, conditions, listeners, .. } => {
             let verdict = verdict(fleet, &status.object);
+            correct_accepted(conditions, against(&status.object).as_ref());
             *addresses = verdict.addresses;
             correct_all(&status.object, listeners, &verdict.listeners);
             let generation = conditions.first().map_or(0, |condition| condition.observed_generation);
@@ -179,10 +181,23 @@ pub(crate) fn complete(
                 parent.conditions.push(condition(Word::no("Invalid", message.clone()), generation));
             }
         }
-        StatusBody::Conditions(_)
-        | StatusBody::Class { .. }
-        | StatusBody::Parameters { .. }
-        | StatusBody::Policy { .. } => {}
+        StatusBody::Class { conditions, .. } => {
+            correct_accepted(conditions, against(&status.object).as_ref());
+        }
+        StatusBody::Parameters { ancestors } => {
+            for entry in ancestors {
+                correct_accepted(&mut entry.conditions, against(&entry.ancestor).as_ref());
+            }
+        }
+        StatusBody::Conditions(_) | StatusBody::Policy { .. } => {}
+    }
+}
+
+/// Corrects `Accepted`, if there is something to be said.
+fn correct_accepted(conditions: &mut [Condition], word: Option<&Word>) {
+    let Some(word) = word else { return };
+    for accepted in conditions.iter_mut().filter(|condition| condition.kind == "Accepted") {
+        correct(accepted, word);
     }
 }
 
@@ -260,10 +275,11 @@ mod tests {
             (reference, Word::no("Invalid", "refused"))
         };
         let listeners = words.iter().map(refused).collect();
-        complete(&mut status, &Refusals::default(), |fleet, parent| {
+        let verdict = |fleet: &Arc<str>, parent: &ObjectRef| {
             assert_eq!((&**fleet, parent), ("class", &gateway()));
             Verdict { addresses: Vec::new(), programmed, listeners }
-        });
+        };
+        complete(&mut status, &Refusals::default(), verdict, |_| None);
         let StatusBody::ListenerSet { mut conditions, mut listeners, .. } = status.body else { panic!() };
         (conditions.remove(0), listeners.iter_mut().map(|l| l.conditions.remove(0)).collect())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::ir::status::Status;
+use ::ir::{Problem, status::Status};
 use prometheus_client::registry::Registry;
 use server::Feeds;
 
@@ -39,6 +39,18 @@ impl Gateway {
         };
         let name = self.control.query(|pipeline| pipeline.store().settings().controller_name.clone()).await;
         (statuses, name.unwrap_or_default())
+    }
+
+    /// What is wrong that the pipeline does not know of: with files, with rejected objects, and with what Envoy refuses
+    /// before it runs.
+    pub(crate) async fn outside(&self) -> Vec<Problem> {
+        let mut problems = self.control.view().borrow().loading.to_vec();
+        if let Plane::Cluster(cluster) = &self.plane {
+            let cluster = cluster.clone();
+            let refused = self.control.query(move |pipeline| cluster.refused_bootstraps(pipeline)).await;
+            problems.extend(refused.unwrap_or_default());
+        }
+        problems
     }
 
     /// `Err` with a sentence as long as something is waited for.

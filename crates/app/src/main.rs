@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_client;
+mod bootstraps;
 mod certgen;
 mod certificate;
 mod check;

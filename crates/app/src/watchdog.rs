@@ -10,8 +10,9 @@ use std::{
 };
 
 use ::check::{Code, Finding, Severity};
-use ::ir::ObjectRef;
+use ::ir::{ObjectRef, Problem};
 use leader::{Event, EventWriter};
+use pipeline::Pipeline;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
@@ -51,18 +52,25 @@ impl Watchdog {
     }
 
     /// Looks from the first commit on, until the process ends. Errors and warnings become Events where there is
-    /// somebody to write them.
-    pub(crate) async fn run(&self, control: &Control, events: Option<EventWriter>) {
+    /// somebody to write them. `more` tells what else is wrong that the pipeline does not know of.
+    pub(crate) async fn run(
+        &self,
+        control: &Control,
+        events: Option<EventWriter>,
+        more: impl Fn(&Pipeline) -> Vec<Problem> + Clone + Send + 'static,
+    ) {
         let mut commits = control.view();
         if commits.wait_for(|view| view.revision > 0).await.is_err() {
             return;
         }
         loop {
             let _ = timeout(PAUSE, rest(&mut commits)).await;
-            let loading = commits.borrow_and_update().loading.clone();
+            let mut wrong = commits.borrow_and_update().loading.to_vec();
+            let more = more.clone();
             let looked = control.query(move |pipeline| {
                 let begin = Instant::now();
-                let findings = Wanted::everything().findings(pipeline, &loading, &[]);
+                wrong.extend(more(pipeline));
+                let findings = Wanted::everything().findings(pipeline, &wrong, &[]);
                 let certificates = ::check::certificates(pipeline);
                 (findings, certificates, begin.elapsed())
             });

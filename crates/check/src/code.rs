@@ -98,6 +98,9 @@ codes! {
     LISTENER_SET_DANGLING = "FG108" "listener-set-without-gateway" Error:
         "The Gateway that the ListenerSet is for does not exist, so no listener of it is served";
         "Correct spec.parentRef, or add the Gateway".
+    BOOTSTRAP_REFUSED = "FG109" "bootstrap-refused" Error:
+        "Proxies with this bootstrap do not start";
+        "Mend spec.bootstrap by Envoy's words".
     // Certificates.
     CERTIFICATE_SHARED = "FG201" "certificate-shared-across-namespaces" Warning:
         "HTTP/2 clients reuse a connection for every name of its certificate; where both Gateways have one address, \

@@ -7,6 +7,7 @@
 //! translation alone.
 
 mod backends;
+mod bootstrap;
 mod certificates;
 pub mod code;
 mod field;
@@ -25,6 +26,7 @@ use ir::{ObjectRef, Problem};
 use pipeline::Pipeline;
 use serde_json::Value;
 
+pub use bootstrap::{against_bootstrap, refused_bootstrap};
 pub use code::{Code, Severity};
 pub use finding::{Finding, Patch, Place};
 
@@ -35,7 +37,8 @@ use world::World;
 pub struct Input<'a> {
     /// Everything that Ferrogate reads, translated.
     pub pipeline: &'a Pipeline,
-    /// What is wrong with files, and with objects that an API server refuses.
+    /// What is wrong with files, with objects that an API server refuses, and with bootstraps that Envoy does
+    /// ([`refused_bootstrap`]).
     pub loading: &'a [Problem],
     /// Documents of kinds that Ferrogate does not read; those of Istio are looked at.
     pub foreign: &'a [Value],

@@ -6,7 +6,7 @@ use ir::{Kind, ObjectRef, Problem, problem::Subject};
 use rustc_hash::FxHashSet;
 use store::{Fact, facts::Filter};
 
-use crate::{Code, Finding, Place, code, field::indexes, finding::grant, world::World};
+use crate::{Code, Finding, Place, bootstrap, code, field::indexes, finding::grant, world::World};
 
 /// Everything that is a problem of one object.
 pub(crate) fn coded(world: &World<'_>, loading: &[Problem]) -> Vec<Finding> {
@@ -70,6 +70,8 @@ fn code_of(problem: &Problem) -> Option<&'static Code> {
         "NotAllowed" | "ParentNotAccepted" | "ParentNotProgrammed" if kind == "ListenerSet" => {
             code::LISTENER_SET_REFUSED
         }
+        bootstrap::REASON => code::BOOTSTRAP_REFUSED,
+        "WithoutEffect" => code::FIELD_DROPPED,
         "InvalidAnnotation" => code::MODE_UNKNOWN,
         "InvalidCertificateRef" => code::CERTIFICATE_UNUSABLE,
         "PartiallyInvalidCertificateRef" => code::CERTIFICATE_PARTLY,

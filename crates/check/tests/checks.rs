@@ -63,8 +63,28 @@ fn findings_of(paths: &[PathBuf], standalone: bool) -> Vec<Finding> {
     });
     pipeline.commit(ChangeSet { apply: loaded.objects, now: Some(NOW), ..ChangeSet::default() });
     let foreign: Vec<_> = loaded.foreign.into_iter().map(|(_, document)| document).collect();
-    let input = Input { pipeline: &pipeline, loading: &loaded.problems, foreign: &foreign, margin: MARGIN };
+    let loading = [loaded.problems, refused_bootstraps(&pipeline)].concat();
+    let input = Input { pipeline: &pipeline, loading: &loading, foreign: &foreign, margin: MARGIN };
     check::check(&input)
+}
+
+/// What real Envoy has against bootstraps that a set-up changes.
+fn refused_bootstraps(pipeline: &Pipeline) -> Vec<ir::Problem> {
+    let context = infra::Context { installation: &pipeline.store().settings().installation, ca: None };
+    let mut problems = Vec::new();
+    for wish in pipeline.wishes() {
+        let Some(draft) = infra::draft(wish, &context) else { continue };
+        // This program cannot be Envoy's guard.
+        let guard = ["/bin/sh", "-c", "shift; exec \"$@\"", "guard"].map(Into::into);
+        let validator = host::Validator::guarded(root(".tools/envoy/1.40.0/envoy"), guard.into());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        match runtime.block_on(validator.verdict(&draft.changed, &draft.mounted)) {
+            host::Verdict::Accepted => {}
+            host::Verdict::Refused(words) => problems.push(check::refused_bootstrap(wish, &words)),
+            host::Verdict::Unknown(why) => panic!("`make tools` installs Envoy: {why}"),
+        }
+    }
+    problems
 }
 
 fn text(findings: &[Finding]) -> String {

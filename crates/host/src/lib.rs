@@ -16,6 +16,7 @@ pub mod guard;
 mod log;
 mod proxy;
 mod rundir;
+mod validate;
 
 pub use admin::{Admin, AdminError, Reply};
 pub use binary::{EnvoyBinary, LocateError};
@@ -23,6 +24,7 @@ pub use bootstrap::Bootstrap;
 pub use drain::Drain;
 pub use proxy::{BackOff, Proxy, ProxySpec, State};
 pub use rundir::{ProxyFiles, RunDir, RunDirError, fits_socket};
+pub use validate::{Validator, Verdict};
 
 /// The Envoy release line that this control plane is built and tested for.
 pub const ENVOY_VERSION: &str = "1.40";

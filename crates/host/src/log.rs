@@ -10,6 +10,30 @@ pub(crate) const FORMAT: &str = "[%l][%n] %v";
 /// Longest line passed on; the rest of it is dropped. Access-log lines may carry long headers.
 const MAX_LINE: usize = 64 * 1024;
 
+/// How Envoy says that a value is not allowed. The message that it is part of stands before it, on lines of its own.
+const CONSTRAINT: &str = "Proto constraint validation failed";
+/// How a message begins that Envoy shows for people.
+const SHOWN: &str = "goo.gle/debug";
+
+/// What Envoy has against a configuration, without the configuration, which its words may repeat: as one line of `longest`
+/// bytes at most.
+pub(crate) fn without_configuration(words: &str, longest: usize) -> String {
+    let reason = match words.find(CONSTRAINT) {
+        Some(at) => &words[at..],
+        None => words.split_once(SHOWN).map_or(words, |(before, _)| before),
+    };
+    let reason = match reason.split_once("): {") {
+        Some((before, _)) => format!("{before})"),
+        None => reason.to_owned(),
+    };
+    let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = line.trim_end_matches([':', ' ']);
+    if line.len() <= longest {
+        return line.to_owned();
+    }
+    format!("{} …", &line[..line.floor_char_boundary(longest)])
+}
+
 /// The last thing Envoy said at level error or above: the reason, should it end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LastError(Arc<Mutex<Option<String>>>);
@@ -48,8 +72,8 @@ pub(crate) async fn own(proxy: Arc<str>, output: impl AsyncRead + Unpin, last_er
         if text.trim().is_empty() {
             continue;
         }
-        if level == Level::ERROR && !component.is_empty() {
-            last_error.set(text);
+        if level == Level::ERROR && (!component.is_empty() || text.contains(CONSTRAINT)) {
+            last_error.set(&without_configuration(text, MAX_LINE));
         }
         match level {
             Level::ERROR => tracing::error!(target: "envoy", %proxy, component, "{text}"),
@@ -144,6 +168,32 @@ mod tests {
         assert_eq!(lines.next().await.map(|line| line.len()), Some(MAX_LINE));
         assert_eq!(lines.next().await.as_deref(), Some("last"));
         assert_eq!(lines.next().await, None);
+    }
+
+    #[test]
+    fn a_reason_does_not_repeat_the_configuration() {
+        for (words, reason) in [
+            ("Duplicate layer name: a\n", "Duplicate layer name: a"),
+            (
+                "goo.gle/debugstr\nadmin {\n  path: \"secret\"\n}\n: Proto constraint validation failed (A.B: must be 1)\n",
+                "Proto constraint validation failed (A.B: must be 1)",
+            ),
+            ("Expected positive duration: goo.gle/debugonly\nseconds: -1\n", "Expected positive duration"),
+            ("Unable to parse (no @type 'x'): {\"token\":\"secret\"}", "Unable to parse (no @type 'x')"),
+        ] {
+            assert_eq!(without_configuration(words, 100), reason);
+        }
+        assert_eq!(without_configuration("ééé", 3), "é …");
+    }
+
+    #[tokio::test]
+    async fn of_a_value_that_is_not_allowed_the_rule_is_kept() {
+        let last = LastError::default();
+        let log =
+            b"[critical][main] error initializing configuration 'x': goo.gle/debugstr\nadmin {\n}\n: Proto \
+            constraint validation failed (A: must be 1)\n[info][main] exiting\n";
+        own("p".into(), &log[..], last.clone()).await;
+        assert_eq!(last.take().as_deref(), Some("Proto constraint validation failed (A: must be 1)"));
     }
 
     #[tokio::test]

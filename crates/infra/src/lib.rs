@@ -22,6 +22,7 @@ mod service;
 mod user_patch;
 mod workload;
 
+pub use bootstrap::Draft;
 pub use kept::keep;
 pub use object::{ObjectKind, Rendered, RenderedObject};
 
@@ -91,6 +92,14 @@ pub fn render(wish: &Wish, context: &Context<'_>) -> Result<Rendered, RenderErro
     Ok(Rendered { fleet: wish.fleet.clone(), namespace: fleet.namespace, objects, alias })
 }
 
+/// What a user's change makes of the bootstrap of a fleet, where Envoy itself can be asked about it on this machine. `None`
+/// where nobody changes it, and where it can be judged in its Pod alone: with an image of the user's own, whose extensions
+/// are not known, with files and variables of the Pod, and with code that Envoy would run as it reads it.
+pub fn draft(wish: &Wish, context: &Context<'_>) -> Option<Draft> {
+    let parameters = Parameters::read(&wish.parameters).ok()?;
+    bootstrap::draft(&Fleet::new(wish, context, &parameters))
+}
+
 /// What proxies on a host do with their statistics.
 ///
 /// # Errors
@@ -127,6 +136,7 @@ pub fn judge(parameters: &Arc<Value>, installation: &Installation) -> Result<(),
         addresses: [].into(),
         metric_sinks: [].into(),
         parameters: parameters.clone(),
+        bootstrap_of: None,
         on_hold: false,
     };
     render(&wish, &Context { installation, ca: None }).map(drop)

@@ -86,6 +86,8 @@ pub struct Wish {
     pub metric_sinks: Box<[MetricSink]>,
     /// The merged `spec` of the EnvoyProxies that apply, cut down to what infrastructure depends on.
     pub parameters: Arc<Value>,
+    /// The EnvoyProxy that changes Envoy's bootstrap, the most specific one of several; `None` where none does.
+    pub bootstrap_of: Option<ObjectRef>,
     /// True while the parameters cannot be used: what is there stays as it is, and nothing new is made.
     pub on_hold: bool,
 }

@@ -81,11 +81,12 @@ pub(crate) async fn statuses(gateway: &Gateway, fleets: &Fleets) -> Vec<Status> 
     let specs = gateway.control.view().borrow().fleets.clone();
     let proxies = fleets.states().await;
     for status in &mut statuses {
-        conditions::complete(status, &refusals, |fleet, served| {
+        let verdict = |fleet: &Arc<str>, served: &::ir::ObjectRef| {
             let sockets = specs.get(fleet).map_or(&[][..], |spec| &spec.sockets);
             let feed = gateway.feeds.status(fleet);
             verdict::of((fleet, served), sockets, &refusals, proxies.get(fleet), feed.as_ref())
-        });
+        };
+        conditions::complete(status, &refusals, verdict, |_| None);
     }
     statuses
 }
@@ -157,7 +158,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let welcome = tokio::spawn(welcome::say(gateway.clone(), args.admin, shutdown.clone()));
     let watchdog = tokio::spawn({
         let (watchdog, control) = (gateway.watchdog.clone(), control.clone());
-        async move { watchdog.run(&control, None).await }
+        async move { watchdog.run(&control, None, |_| Vec::new()).await }
     });
     let following = tokio::spawn({
         let shutdown = shutdown.clone();

@@ -12,6 +12,7 @@ use std::{
 use ::ir::{Problem, Severity, status::Status};
 use anyhow::Context;
 use leader::Leader;
+use pipeline::Pipeline;
 use prometheus_client::registry::Registry;
 use provider::kubernetes::{self, Observed, Progress, Watch};
 use server::{Feeds, Pods, ProxyPod};
@@ -26,6 +27,7 @@ use super::{
     tasks::Tasks,
 };
 use crate::{
+    bootstraps::Bootstraps,
     control::{Change, Control},
     watchdog::Watchdog,
 };
@@ -37,6 +39,7 @@ const REST: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Cluster {
     publisher: Publisher,
+    bootstraps: Bootstraps,
     watchdog: Watchdog,
     shared: Arc<Mutex<Shared>>,
     /// Completes when the first commit is published.
@@ -57,9 +60,15 @@ struct Shared {
 
 impl Cluster {
     /// Nothing is known yet.
-    pub(crate) fn new(publisher: Publisher, watchdog: Watchdog, stopping: CancellationToken) -> Cluster {
+    pub(crate) fn new(
+        publisher: Publisher,
+        bootstraps: Bootstraps,
+        watchdog: Watchdog,
+        stopping: CancellationToken,
+    ) -> Cluster {
         Cluster {
             publisher,
+            bootstraps,
             watchdog,
             shared: Arc::default(),
             synced: CancellationToken::new(),
@@ -93,6 +102,11 @@ impl Cluster {
     pub(crate) async fn statuses(&self, control: &Control) -> Vec<Status> {
         let publisher = self.publisher.clone();
         control.query(move |pipeline| publisher.statuses(pipeline)).await.unwrap_or_default()
+    }
+
+    /// What Envoy has against bootstraps of fleets.
+    pub(crate) fn refused_bootstraps(&self, pipeline: &Pipeline) -> Vec<Problem> {
+        self.publisher.refused_bootstraps(pipeline)
     }
 
     /// Ready once the first commit is published, until the process is told to end. An API server that does not answer
@@ -223,6 +237,8 @@ impl Flow {
         self.leader.synced();
         self.cluster.synced.cancel();
 
+        let publisher = publisher.clone();
+        let more = move |pipeline: &Pipeline| publisher.refused_bootstraps(pipeline);
         let objects = async {
             while let Some(update) = updates.next().await {
                 say(&update.problems, &mut known);
@@ -232,7 +248,7 @@ impl Flow {
         tokio::select! {
             () = objects => {}
             () = self.follow(observed) => {}
-            () = self.cluster.watchdog.run(&self.control, Some(self.leader.events())) => {}
+            () = self.cluster.watchdog.run(&self.control, Some(self.leader.events()), more) => {}
         }
     }
 
@@ -241,11 +257,13 @@ impl Flow {
         let mut deliveries = self.feeds.deliveries().subscribe();
         let mut fleets = self.leader.fleets().changes();
         let mut commits = self.control.view();
+        let mut answers = self.cluster.bootstraps.answers();
         loop {
             let seen = observed.borrow_and_update().clone();
             deliveries.mark_unchanged();
             fleets.mark_unchanged();
             commits.mark_unchanged();
+            answers.mark_unchanged();
             self.note_pods(&seen);
             let publisher = self.cluster.publisher.clone();
             publisher.observe(seen);
@@ -263,6 +281,7 @@ impl Flow {
                 changed = deliveries.changed() => changed.is_err(),
                 changed = fleets.changed() => changed.is_err(),
                 changed = commits.changed() => changed.is_err(),
+                changed = answers.changed() => changed.is_err(),
                 () = due => false,
             };
             if gone {

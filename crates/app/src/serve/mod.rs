@@ -25,7 +25,9 @@ use server::{Clients, Feeds, Protocols, Tls};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin, config,
+    admin,
+    bootstraps::Bootstraps,
+    config,
     control::{Change, Control},
     gateway::{Gateway, Plane},
     run, telemetry,
@@ -125,9 +127,11 @@ impl<'a> Process<'a> {
     ) -> anyhow::Result<Process<'a>> {
         let stopping = CancellationToken::new();
         let feeds = Feeds::default();
-        let publisher = Publisher::new(feeds.clone());
+        // The image has no Envoy; where there is one, it is asked before a changed bootstrap replaces proxies.
+        let bootstraps = Bootstraps::locate().await;
+        let publisher = Publisher::new(feeds.clone(), bootstraps.clone());
         let watchdog = Watchdog::default();
-        let cluster = Cluster::new(publisher.clone(), watchdog.clone(), stopping.clone());
+        let cluster = Cluster::new(publisher.clone(), bootstraps.clone(), watchdog.clone(), stopping.clone());
         let (control, ended) = Control::start(plan.settings.clone(), feeds.clone(), publisher)
             .context("cannot start the pipeline's thread")?;
         let plane = Plane::Cluster(cluster.clone());
@@ -140,6 +144,7 @@ impl<'a> Process<'a> {
                 () = stop.cancelled() => {}
             }
         });
+        base.spawn("bootstraps", bootstraps.serve(base.stop_token()));
         // Probes are answered from the start: alive, and not ready yet.
         let health = http::bind("probes", args.health_address).await?;
         base.spawn("health port", http::health(health, gateway.clone(), base.stop_token()));

@@ -14,7 +14,7 @@ use std::{
 };
 
 use ir::{
-    Kind, ObjectRef,
+    Kind, ObjectRef, Problem,
     infra::{DeployMode, Installation, Wish},
     status::{Status, StatusBody},
 };
@@ -24,6 +24,7 @@ use provider::kubernetes::Observed;
 use server::Feeds;
 
 use crate::{
+    bootstraps::{self, Bootstraps, Known},
     conditions::{self, Refusals, Verdict, Word},
     control::Outlet,
 };
@@ -45,6 +46,7 @@ pub(crate) struct Target {
 
 struct State {
     feeds: Feeds,
+    bootstraps: Bootstraps,
     target: Option<Target>,
     /// True until everything has been handed to the target.
     fresh: bool,
@@ -52,6 +54,8 @@ struct State {
     started: bool,
     installation: Arc<Installation>,
     refusals: Refusals,
+    /// What stands against the parameters of Gateways, GatewayClasses and EnvoyProxies by Envoy's word.
+    against: BTreeMap<ObjectRef, Word>,
     fleets: BTreeMap<Arc<str>, FleetRecord>,
     /// Our classes, with what they were last said to be.
     classes: BTreeMap<Arc<str>, bool>,
@@ -59,14 +63,16 @@ struct State {
 
 impl Publisher {
     /// Publishes nothing before [`Publisher::aim`].
-    pub(crate) fn new(feeds: Feeds) -> Publisher {
+    pub(crate) fn new(feeds: Feeds, bootstraps: Bootstraps) -> Publisher {
         Publisher(Arc::new(Mutex::new(State {
             feeds,
+            bootstraps,
             target: None,
             fresh: false,
             started: false,
             installation: Arc::default(),
             refusals: Refusals::default(),
+            against: BTreeMap::new(),
             fleets: BTreeMap::new(),
             classes: BTreeMap::new(),
         })))
@@ -100,11 +106,32 @@ impl Publisher {
         let refusals = Refusals::of(state.feeds.deliveries().all());
         let mut touched = state.refusals.differences(&refusals);
         state.refusals = refusals;
+        for wish in pipeline.wishes() {
+            if state.fleets.get(&wish.fleet).is_some_and(|record| record.waits_for_envoy) {
+                state.wish(wish);
+            }
+        }
+        touched.extend(state.note_refused(pipeline));
         let fleets: Vec<Arc<str>> = pipeline.fleets().keys().cloned().collect();
         touched.extend(state.judge(pipeline, fleets.iter()));
         state.publish_statuses(pipeline, &touched);
         let now = Instant::now();
         state.fleets.values().filter_map(|fleet| fleet.deadline(now)).min()
+    }
+
+    /// What Envoy has against bootstraps of fleets, each once.
+    pub(crate) fn refused_bootstraps(&self, pipeline: &Pipeline) -> Vec<Problem> {
+        let state = self.lock();
+        let mut problems = Vec::new();
+        for wish in pipeline.wishes() {
+            let record = state.fleets.get(&wish.fleet);
+            let Some(words) = record.and_then(|record| record.refused.as_ref()) else { continue };
+            let problem = ::check::refused_bootstrap(wish, words);
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        problems
     }
 
     /// Every status as it is published.
@@ -153,6 +180,7 @@ impl State {
         }
         self.started = true;
         let mut touched = self.judge(pipeline, changed.iter());
+        touched.extend(self.note_refused(pipeline));
         touched.extend(commit.statuses.iter().map(|(object, _)| object.clone()));
         if everything {
             touched.extend(pipeline.statuses().map(|status| status.object.clone()));
@@ -168,10 +196,28 @@ impl State {
     fn wish(&mut self, wish: &Wish) {
         let record = self.fleets.entry(wish.fleet.clone()).or_default();
         record.class = Some(wish.class.object.name.clone());
-        record.failure = None;
         let Some(target) = &self.target else { return };
         let context = infra::Context { installation: &self.installation, ca: target.ca.as_deref() };
-        let rendered = if wish.on_hold { None } else { Some(infra::render(wish, &context)) };
+        // A bootstrap that Envoy refuses would end proxies that run.
+        let known = infra::draft(wish, &context)
+            .filter(|_| !wish.on_hold)
+            .map_or(Known::Usable, |draft| self.bootstraps.look(draft));
+        // Until Envoy has answered, what it said before holds: a status that changes twice says nothing more.
+        record.waits_for_envoy = known == Known::Asked;
+        if !record.waits_for_envoy {
+            (record.failure, record.refused) = (None, None);
+        }
+        let rendered = match known {
+            Known::Usable if !wish.on_hold => Some(infra::render(wish, &context)),
+            Known::Usable | Known::Asked => None,
+            Known::Refused(words) => {
+                let failure = ::check::against_bootstrap(&words);
+                tracing::error!(fleet = %wish.fleet, "its infrastructure stays as it is: {failure}");
+                record.failure = Some(failure);
+                record.refused = Some(words);
+                None
+            }
+        };
         let (objects, alias) = match rendered {
             None => (None, None),
             Some(Ok(rendered)) => {
@@ -204,6 +250,25 @@ impl State {
                 place: Place::User,
             });
         }
+    }
+
+    /// Notes whose parameters Envoy has something against, and returns those of whom it has something else to say than
+    /// before.
+    fn note_refused(&mut self, pipeline: &Pipeline) -> BTreeSet<ObjectRef> {
+        let mut against = BTreeMap::new();
+        for wish in pipeline.wishes() {
+            let record = self.fleets.get(&wish.fleet);
+            let Some(words) = record.and_then(|record| record.refused.as_ref()) else { continue };
+            let message = format!("The EnvoyProxy is not valid: {}", ::check::against_bootstrap(words));
+            let word = Word::no("InvalidParameters", message);
+            let gateways = pipeline.fleets().get(&wish.fleet).map_or(&[][..], |fleet| &fleet.spec.gateways);
+            for object in gateways.iter().cloned().chain(bootstraps::concerned(wish, pipeline)) {
+                against.entry(object).or_insert_with(|| word.clone());
+            }
+        }
+        let before = std::mem::replace(&mut self.against, against);
+        let all = before.keys().chain(self.against.keys());
+        all.filter(|object| before.get(*object) != self.against.get(*object)).cloned().collect()
     }
 
     fn unwish(&mut self, fleet: &Arc<str>) {
@@ -252,14 +317,16 @@ impl State {
 
     fn completed(&self, status: &Status) -> Status {
         let mut status = status.clone();
-        conditions::complete(&mut status, &self.refusals, |fleet, gateway| {
+        let verdict = |fleet: &Arc<str>, gateway: &ObjectRef| {
             let verdict = self.fleets.get(fleet).and_then(|record| record.verdicts.get(gateway));
             verdict.cloned().unwrap_or_else(|| Verdict {
                 addresses: Vec::new(),
                 programmed: Word::no("NoResources", "There are no proxies for the Gateway"),
                 listeners: Vec::new(),
             })
-        });
+        };
+        let against = |object: &ObjectRef| self.against.get(object).cloned();
+        conditions::complete(&mut status, &self.refusals, verdict, against);
         status
     }
 

@@ -385,6 +385,26 @@ async fn what_is_told_is_what_happens() {
 }
 
 #[test]
+fn a_changed_bootstrap_is_shown_to_envoy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.yaml");
+    let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: ferrogate}\nspec: \
+                 {controllerName: gateway.envoyproxy.io/gatewayclass-controller}\n---\n";
+    let checked = |interval: &str| {
+        let spec = format!("bootstrap: {{type: Merge, value: 'stats_flush_interval: {interval}'}}\n");
+        let text = m::gateway_with_proxy("eg", &spec, &m::http("http", 8080)) + class;
+        std::fs::write(&path, text).unwrap();
+        command(&["check", "-f", path.to_str().unwrap()])
+    };
+    let (code, text, _) = checked("0.0001s");
+    let part = "EnvoyProxy default/eg spec.bootstrap";
+    assert!(code == Some(1) && text.contains("FG109") && text.contains(part), "{text}");
+    assert!(text.contains("must be inside range [1ms, 5m0s)"), "{text}");
+    let (code, text, _) = checked("10s");
+    assert!(code == Some(0) && !text.contains("FG109"), "{text}");
+}
+
+#[test]
 fn the_commands_work_on_files() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {

@@ -1,16 +1,43 @@
 //! Envoy's bootstrap configuration for Pods, with the changes that users make to it.
 
 mod base;
+mod portable;
 pub(crate) mod stats;
 mod user;
 
 use envoy_api::bootstrap::Bootstrap;
 use serde_json::Value;
 
-use crate::{RenderError, metadata::Fleet, quantity};
+use crate::{RenderError, access, metadata::Fleet, quantity};
 
 /// Share of the memory limit, in percent, that Envoy's heap may take; the rest is for stacks and code.
 const HEAP_SHARE_OF_LIMIT: u64 = 80;
+
+/// A bootstrap that a user has changed, for Envoy itself to judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// As it is without the change.
+    pub base: Value,
+    /// As proxies would get it.
+    pub changed: Value,
+    /// Files that it names and every Pod has. What is in them matters when Envoy runs.
+    pub mounted: Vec<String>,
+}
+
+/// What a user's change makes of the configuration of a fleet. `None` where an Envoy elsewhere cannot judge it, or must
+/// not be asked, and where no Envoy need be asked to see that it cannot be used.
+pub(crate) fn draft(fleet: &Fleet<'_>) -> Option<Draft> {
+    let change = fleet.parameters.spec.bootstrap.as_ref()?;
+    let container = fleet.parameters.workload().container;
+    if container.is_some_and(|container| container.image.is_some() || container.image_repository.is_some()) {
+        return None;
+    }
+    let base = base::bootstrap(fleet);
+    let changed = user::changed(&base, change).ok()?;
+    let mounted = [access::TRUSTED_CA_FILE, access::CERTIFICATE_FILE, access::TOKEN_FILE]
+        .map(|file| format!("{}/{file}", access::SDS));
+    portable::is_portable(&base, &changed).then(|| Draft { base, changed, mounted: mounted.into() })
+}
 
 /// The configuration of a fleet, as one line of JSON.
 ///

@@ -7,7 +7,8 @@ use crate::route::{HeaderValue, ValueMatch};
 /// Responses that take the place of others; the first that matches is used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResponseOverrides {
-    /// Name of the policy that says so: `backendtrafficpolicy/<namespace>/<name>`.
+    /// Name of the policy that says so: `backendtrafficpolicy/<namespace>/<name>`. Merged over several others it may say
+    /// different things; then the name of the other follows: `…/<namespace>/<name>`.
     pub policy: Arc<str>,
     /// The responses.
     pub rules: Box<[ResponseOverride]>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::Object;
-use ir::{Kind, ObjectRef, resource::ResourceType};
+use ir::{Kind, ObjectRef, resource::ResourceType, status::StatusBody};
 use pipeline::{ChangeSet, Commit, Pipeline, Settings};
 use serde_json::{Value, json};
 
@@ -274,6 +274,50 @@ fn a_changed_endpoint_of_a_collector_costs_its_fleet_one_unit() {
     let commit = apply(&mut pipeline, &slice(7, &[]));
     assert!(sent(&commit).0.contains(&"eds tracing".to_owned()));
     assert!(sent(&commit).0.iter().all(|name| !name.starts_with("lds")), "{:?}", sent(&commit).0);
+}
+
+#[test]
+fn a_policy_of_a_collector_of_metrics_has_a_status_while_metrics_go_there() {
+    let mut pipeline = start(Hosts::Own);
+    let reference = ObjectRef::new(Kind::BackendTlsPolicy, "default", "collector");
+    let policy = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy",
+        "metadata": {"namespace": "default", "name": "collector"},
+        "spec": {
+            "targetRefs": [{"group": "", "kind": "Service", "name": "metrics"}],
+            "validation": {"hostname": "metrics.example.com", "wellKnownCACertificates": "System"},
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "default", "name": "metrics"},
+        "spec": {"ports": [{"name": "grpc", "port": 4317}]},
+    });
+    let proxy = |sinks: Value| {
+        json!({
+            "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+            "metadata": {"namespace": "default", "name": "proxy"},
+            "spec": {"telemetry": {"metrics": {"sinks": sinks}}},
+        })
+    };
+    let sink = json!([{
+        "type": "OpenTelemetry", "openTelemetry": {"backendRefs": [{"name": "metrics", "port": 4317}]},
+    }]);
+    let mut measured = gateway("a");
+    measured["spec"]["infrastructure"] = json!({
+        "parametersRef": {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "proxy"},
+    });
+    for document in [&policy, &service, &measured, &proxy(json!([]))] {
+        apply(&mut pipeline, document);
+    }
+    assert!(pipeline.status(&reference).is_none());
+    let commit = apply(&mut pipeline, &proxy(sink));
+    assert!(commit.statuses.iter().any(|(object, status)| *object == reference && status.is_some()));
+    let StatusBody::Policy { ancestors } = &pipeline.status(&reference).unwrap().body else { panic!() };
+    assert_eq!(ancestors.iter().map(|entry| &*entry.parent.name).collect::<Vec<_>>(), ["proxy"]);
+    assert_eq!(pipeline.audit(), []);
+    let commit = apply(&mut pipeline, &proxy(json!([])));
+    assert!(commit.statuses.iter().any(|(object, status)| *object == reference && status.is_none()));
+    assert_eq!(pipeline.audit(), []);
 }
 
 #[test]

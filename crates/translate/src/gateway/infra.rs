@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::{
-    Metadata,
+    Metadata, ObjectRef,
     cluster::Address,
     infra::{HostMetrics, Identity, Layer4, MetricSink, Owner, ServicePort, SinkTls, Wish},
 };
 use serde_json::{Map, Value};
-use store::{Infrastructure, facts::BackendTarget};
+use store::{Infrastructure, ObjectId, facts::BackendTarget};
 
 use super::{
     Fleet, clients,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Finding, Reader,
-    backend_tls::{self, BackendTls, ClientSide},
+    backend_tls::{self, BackendTls, ClientSide, Unusable},
     route::{BackendKind, resolve_own},
     secret::{self, Served},
     telemetry::{first_host, infer_server_name},
@@ -57,6 +57,7 @@ pub(super) fn wish(
         addresses: addresses.into(),
         metric_sinks,
         parameters: cut(&parameters.spec).into(),
+        bootstrap_of: bootstrap_of(parameters, reader),
         on_hold: false,
         ..on_hold(fleet, reader)
     })
@@ -92,6 +93,7 @@ pub(super) fn on_hold(fleet: &Fleet, reader: &mut Reader<'_>) -> Wish {
         addresses: [].into(),
         metric_sinks: [].into(),
         parameters: Arc::default(),
+        bootstrap_of: None,
         on_hold: true,
     }
 }
@@ -140,6 +142,15 @@ fn cut(spec: &Value) -> Value {
     Value::Object(cut)
 }
 
+/// Who changes the bootstrap.
+fn bootstrap_of(parameters: &Parameters, reader: &mut Reader<'_>) -> Option<ObjectRef> {
+    parameters.spec.get("bootstrap")?;
+    let mut proxies = parameters.proxies.iter();
+    let proxy =
+        proxies.find(|id| reader.envoy_proxy(**id).is_some_and(|p| p.spec.get("bootstrap").is_some()));
+    proxy.map(|id| reader.object(*id))
+}
+
 /// What a fleet on a host is told of metrics.
 pub(super) fn host_metrics(parameters: &Parameters, sinks: Box<[MetricSink]>) -> Arc<HostMetrics> {
     let metrics = parameters.spec.pointer("/telemetry/metrics");
@@ -150,9 +161,11 @@ pub(super) fn host_metrics(parameters: &Parameters, sinks: Box<[MetricSink]>) ->
 }
 
 /// Where metrics are sent. The list of sinks is never merged, so all of it is of the most specific EnvoyProxy that has
-/// one. Of several sinks at one address, the first counts.
+/// one. Of several sinks at one address, the first counts. `policies` takes the BackendTLSPolicies that have a say, also
+/// those that cannot be used.
 pub(super) fn metric_sinks(
     parameters: &Parameters,
+    policies: &mut Vec<ObjectId>,
     reader: &mut Reader<'_>,
 ) -> Result<Box<[MetricSink]>, Finding> {
     const SINKS: &str = "/telemetry/metrics/sinks";
@@ -166,9 +179,15 @@ pub(super) fn metric_sinks(
         let backend = source.and_then(|proxy| proxy.backends.metrics.get(index)?.first());
         let sink = match backend {
             Some(reference) => of_backend(&reference.backend, index, reader),
-            None => of_host(sink, index),
+            None => of_host(sink, index)
+                .map(|sink| (sink, None))
+                .map_err(|message| Unusable { message, policy: None }),
         };
-        let sink = sink.map_err(|message| {
+        policies.extend(match &sink {
+            Ok((_, policy)) => *policy,
+            Err(unusable) => unusable.policy,
+        });
+        let (sink, _) = sink.map_err(|Unusable { message, .. }| {
             let field = format!("spec.telemetry.metrics.sinks[{index}]");
             let message =
                 format!("Invalid metrics backendRefs in the referenced EnvoyProxy: {field}: {message}");
@@ -181,8 +200,15 @@ pub(super) fn metric_sinks(
     Ok(resolved.into())
 }
 
-fn of_backend(backend: &BackendTarget, index: usize, reader: &mut Reader<'_>) -> Result<MetricSink, String> {
-    let destination = resolve_own(backend, 1, reader).map_err(|unusable| unusable.message)?;
+/// A Service or Backend, with the BackendTLSPolicy that has a say in how it is reached.
+fn of_backend(
+    backend: &BackendTarget,
+    index: usize,
+    reader: &mut Reader<'_>,
+) -> Result<(MetricSink, Option<ObjectId>), Unusable> {
+    let destination = resolve_own(backend, 1, reader)?;
+    let policy = destination.policy();
+    let unusable = |message| Unusable { message, policy };
     let tls = destination.tls.map(|tls| infer_server_name(tls, &destination.kind, reader));
     let in_cluster = reader.settings().infrastructure == Infrastructure::Kubernetes;
     let (host, port): (Arc<str>, u16) = match (&destination.kind, &destination.metadata) {
@@ -194,13 +220,15 @@ fn of_backend(backend: &BackendTarget, index: usize, reader: &mut Reader<'_>) ->
         (kind, _) => match first_host(kind, reader) {
             Some(Address::Host(host, port)) => (host, port),
             Some(Address::Ip(ip, port)) => (ip.to_string().into(), port),
-            _ => return Err(format!("{} has no endpoint by host name or address", backend.name)),
+            _ => {
+                return Err(unusable(format!("{} has no endpoint by host name or address", backend.name)));
+            }
         },
     };
     let sni = tls.as_ref().and_then(|tls| tls.sni.clone());
     let authority = sni.unwrap_or_else(|| host.clone());
-    let tls = tls.map(|tls| sink_tls(&tls, reader)).transpose()?;
-    Ok(MetricSink { host, port, authority, tls, index })
+    let tls = tls.map(|tls| sink_tls(&tls, reader)).transpose().map_err(unusable)?;
+    Ok((MetricSink { host, port, authority, tls, index }, policy))
 }
 
 /// TLS as a bootstrap can have it: authorities stand in it themselves, and no certificate is shown.

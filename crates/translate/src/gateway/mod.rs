@@ -186,8 +186,12 @@ fn judged<'a>(
     let in_cluster = reader.settings().infrastructure == Infrastructure::Kubernetes;
     // Merged Gateways have no say in how their proxies run.
     let own = gateways.first().filter(|_| !fleet.merged).and_then(|gateway| gateway.parameters.as_ref());
+    // They have a say in where metrics go, also where that makes parameters unusable.
+    let mut policies = Vec::new();
+    let mut named = None;
     let usable = parameters::of_fleet(fleet.class, own, reader, judge).and_then(|parameters| {
-        let sinks = infra::metric_sinks(&parameters, reader)?;
+        named = parameters.proxies.first().copied();
+        let sinks = infra::metric_sinks(&parameters, &mut policies, reader)?;
         Ok((parameters, sinks))
     });
     let members: Vec<Member<'_>> =
@@ -202,7 +206,10 @@ fn judged<'a>(
             (of_class.unwrap_or_else(Parameters::defaults), [].into(), Some(finding))
         }
     };
-    let (telemetry, silent) = self::telemetry(fleet, &members, &parameters, reader);
+    let (mut telemetry, silent) = self::telemetry(fleet, &members, &parameters, reader);
+    if let Some(proxy) = named {
+        telemetry.add_policies(&policies, &reader.object(proxy));
+    }
     let mut judged: Vec<Judged<'_>> = Vec::new();
     for member in &members {
         judged.extend(member.judge(reader));

@@ -55,6 +55,9 @@ pub trait PolicyKind: Sync {
     /// What a document says, and what is wrong with it: with findings, the policy cannot be applied.
     fn read(&self, source: &Source, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>);
 
+    /// Tells the versions of a policy apart where later stages know what they say by a name.
+    fn tell_apart(&self, _versions: &mut BTreeMap<Option<ObjectId>, Version>, _reader: &Reader<'_>) {}
+
     /// What a policy says in vain at a route that it is for, by one of its versions: reasons with sentences.
     fn in_vain(
         &self,
@@ -306,6 +309,7 @@ pub fn unit(
         }
     }
     let Work { mut output, mut relations, .. } = work;
+    kind.tell_apart(&mut output.versions, reader);
     relations.sort_unstable();
     relations.dedup();
     output.relations = relations.into();

@@ -1,13 +1,34 @@
-//! Syntax of CEL. Envoy refuses a whole listener for one expression that it cannot read, so each is read here first.
+//! Expressions in CEL. Envoy refuses a whole listener for one that it cannot use, so each is judged here first.
 //!
-//! It is the grammar of the CEL specification (doc/langdef.md, Syntax) and nothing more: whether attributes and
-//! functions are there is Envoy's to know.
+//! The grammar is that of the `cel` crate, as is the tree; what Envoy's filter of access logs does not do is looked for in
+//! the tree: it knows few functions, goes over no lists (`all`, `map` and their like), makes few messages, and nests not
+//! deeply. Which attributes there are is not looked at, because one that is not there is no error to Envoy.
+//!
+//! Texts are measured before they are parsed: the crate's own limit of depth panics on nested conditions, and its parser
+//! calls itself for each operator in a row. Within the limits neither happens, which tests try.
+//!
+//! What is stricter here than in Envoy: messages other than durations and timestamps, doubles that are infinite, and
+//! backslashes in raw bytes that begin no escape, which the crate does not take.
 
-/// How deep brackets may stand in each other: far more than people write, far less than a stack holds.
-const MAX_DEPTH: u32 = 100;
+use cel::{
+    IdedExpr,
+    common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, LiteralValue, StructExpr},
+    parser::{ParseErrors, Parser},
+};
+
+/// Most bytes of an expression: far more than people write, and little work for the parser whatever it is.
+const MAX_LENGTH: usize = 4096;
+/// How deep brackets and conditions may stand in each other, and nodes of the tree (Envoy: 32 of both).
+const MAX_DEPTH: usize = 32;
+/// Words and signs that may stand in a row, without `&&`, `||`, a condition or a comma, on the way to the innermost
+/// expression: four times as many as Envoy's depth allows, of which every other one is an operator, and few enough for any
+/// stack.
+const MAX_STEPS: usize = 4 * MAX_DEPTH;
+/// More than any text within the limits can reach.
+const LIMIT_OF_PARSER: u16 = 2 * MAX_DEPTH as u16 + 1;
 
 /// Words that are no identifiers, but for fields.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
@@ -25,346 +46,226 @@ const RESERVED: [&str; 18] = [
     "var",
     "void",
     "while",
-    "in",
 ];
 
-/// Calls whose first argument is the name of a variable.
-const WITH_VARIABLE: [&str; 5] = ["all", "exists", "exists_one", "map", "filter"];
+/// Functions that Envoy knows, with the number of their arguments.
+const FUNCTIONS: [(&str, usize); 14] = [
+    ("bool", 1),
+    ("bytes", 1),
+    ("contains", 2),
+    ("double", 1),
+    ("duration", 1),
+    ("dyn", 1),
+    ("endsWith", 2),
+    ("int", 1),
+    ("matches", 2),
+    ("size", 1),
+    ("startsWith", 2),
+    ("timestamp", 1),
+    ("type", 1),
+    ("uint", 1),
+];
+/// Functions that are called on a value, as `request.path.startsWith("/")` is, likewise.
+const MEMBERS: [(&str, usize); 5] =
+    [("contains", 1), ("endsWith", 1), ("matches", 1), ("size", 0), ("startsWith", 1)];
+/// Functions of times and durations, which take a time zone or nothing.
+const TIMES: [&str; 10] = [
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+];
+/// Functions whose names begin with `re.`.
+const REGEX: [(&str, usize); 3] = [("capture", 2), ("captureN", 2), ("extract", 3)];
+/// Messages that may be made; both have seconds and nanos.
+const MESSAGES: [&str; 2] = ["google.protobuf.Duration", "google.protobuf.Timestamp"];
 
-/// Operators between operands, the longer ones first.
-const OPERATORS: [&str; 13] = ["||", "&&", "<=", ">=", "==", "!=", "<", ">", "+", "-", "*", "/", "%"];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
-    /// An identifier, or a word that is a literal.
-    Word(&'a str),
-    /// A number or a string.
-    Literal,
-    /// An operator or a bracket.
-    Sign(&'a str),
-}
-
-/// Whether an expression can be read.
+/// Whether Envoy can use an expression.
 ///
 /// # Errors
 /// What is wrong, and where.
 pub(super) fn check(expression: &str) -> Result<(), String> {
-    let tokens = tokens(expression)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0 };
-    parser.expression()?;
-    match parser.peek() {
-        None => Ok(()),
-        Some(_) => parser.fail("an operator or the end"),
+    if expression.len() > MAX_LENGTH {
+        return Err(format!("it is longer than {MAX_LENGTH} bytes"));
     }
+    measure(expression)?;
+    let parsed = Parser::new().max_recursion_depth(LIMIT_OF_PARSER).parse(expression);
+    judge(&parsed.map_err(|errors| told(&errors))?, 1)
 }
 
-/// Tokens with the number of the character that each begins at.
-fn tokens(text: &str) -> Result<Vec<(usize, Token<'_>)>, String> {
-    let mut found = Vec::new();
+/// The first thing that the parser has against a text: against its syntax, because all else may follow from that.
+fn told(errors: &ParseErrors) -> String {
+    let syntax = errors.errors.iter().find(|error| error.msg.starts_with("Syntax error"));
+    let Some(error) = syntax.or(errors.errors.first()) else { return "it cannot be read".to_owned() };
+    // The list of all that could stand there is no help.
+    let what = error.msg.split(" expecting ").next().unwrap_or_default();
+    let what = what.replace("'<EOF>'", "the end");
+    let (line, column) = error.pos;
+    if line > 1 { format!("{what} at {line}:{column}") } else { format!("{what} at {column}") }
+}
+
+/// An open bracket, or the whole text.
+#[derive(Default)]
+struct Open {
+    /// Conditions that wait for their colon.
+    conditions: usize,
+    /// Conditions whose last part is being read.
+    nested: usize,
+    /// Words and signs since the last that begins an expression anew.
+    steps: usize,
+}
+
+/// Refuses what nests too deeply for Envoy or for the parser, and raw strings that Envoy cannot read.
+fn measure(text: &str) -> Result<(), String> {
+    let mut open = vec![Open::default()];
+    let (mut deepest, mut longest) = (0, 0);
+    let mut in_word = false;
     let mut rest = text;
-    let mut counted = (0, 0);
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', '\n', '\r', '\u{c}']);
-        if let Some(comment) = rest.strip_prefix("//") {
-            rest = comment.split_once('\n').map_or("", |(_, after)| after);
+    while let Some(first) = rest.chars().next() {
+        let after = &rest[first.len_utf8()..];
+        if first == '/' && after.starts_with('/') {
+            rest = after.find('\n').map_or("", |end| &after[end..]);
             continue;
         }
-        let Some(first) = rest.chars().next() else { return Ok(found) };
-        let bytes = text.len() - rest.len();
-        counted = (bytes, counted.1 + text[counted.0..bytes].chars().count());
-        let at = counted.1 + 1;
-        let (token, length) = if let Some(length) = string(rest).map_err(|what| format!("{what} at {at}"))? {
-            (Token::Literal, length)
-        } else if first.is_ascii_digit()
-            || (first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit()))
-        {
-            (Token::Literal, number(rest))
-        } else if first.is_ascii_alphabetic() || first == '_' {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-            (Token::Word(&rest[..end]), end)
-        } else if let Some(sign) = OPERATORS.iter().find(|sign| rest.starts_with(**sign)) {
-            (Token::Sign(&rest[..sign.len()]), sign.len())
-        } else if "()[]{}.,:?!".contains(first) {
-            (Token::Sign(&rest[..1]), 1)
-        } else {
-            return Err(format!("unexpected character {first:?} at {at}"));
-        };
-        found.push((at, token));
-        rest = &rest[length..];
+        if matches!(first, '"' | '\'') {
+            let before = &text[..text.len() - rest.len()];
+            rest = past_string(rest, is_raw(before)).ok_or("a raw string cannot end with a backslash")?;
+            in_word = false;
+            continue;
+        }
+        rest = after;
+        let inside = open.len() > 1;
+        let Some(here) = open.last_mut() else { return Ok(()) };
+        let goes_on = in_word;
+        in_word = first.is_ascii_alphanumeric() || first == '_';
+        match first {
+            '(' | '[' | '{' => {
+                here.steps += 1;
+                open.push(Open::default());
+            }
+            // What closes nothing is the parser's to tell.
+            ')' | ']' | '}' if inside => drop(open.pop()),
+            ',' => *here = Open::default(),
+            '?' => (here.conditions, here.steps) = (here.conditions + 1, 0),
+            ':' if here.conditions > 0 => {
+                *here = Open { conditions: here.conditions - 1, nested: here.nested + 1, steps: 0 };
+            }
+            '|' | '&' => here.steps = 0,
+            _ => here.steps += usize::from(!(first.is_ascii_whitespace() || in_word && goes_on)),
+        }
+        deepest = deepest.max(open.len() - 1 + open.iter().map(|open| open.nested).sum::<usize>());
+        longest = longest.max(open.iter().map(|open| open.steps).sum());
+    }
+    if deepest > MAX_DEPTH || longest > MAX_STEPS { Err(too_deep()) } else { Ok(()) }
+}
+
+fn too_deep() -> String {
+    format!("it is nested more than {MAX_DEPTH} levels deep")
+}
+
+/// Whether a text ends with what makes a raw string of the string that follows.
+fn is_raw(before: &str) -> bool {
+    let word = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+    matches!(before.get(word..), Some("r" | "R" | "br" | "bR" | "Br" | "BR"))
+}
+
+/// What follows the string that a text begins with; the end where the string has none, which the parser tells. `None` for a
+/// raw string that ends with a backslash: to Envoy it does not end there.
+fn past_string(text: &str, raw: bool) -> Option<&str> {
+    let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| text.starts_with(*quote))?;
+    let mut rest = &text[quote.len()..];
+    let mut escaped = false;
+    while let Some(first) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix(quote).filter(|_| raw || !escaped) {
+            return (!escaped).then_some(after);
+        }
+        escaped = first == '\\' && !escaped;
+        rest = &rest[first.len_utf8()..];
+    }
+    Some("")
+}
+
+/// Looks for what Envoy does not do; `depth` is that of the expression in its tree.
+fn judge(expression: &IdedExpr, depth: usize) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err(too_deep());
+    }
+    let below = |expression: &IdedExpr| judge(expression, depth + 1);
+    match &expression.expr {
+        Expr::Unspecified => Err("it cannot be read".to_owned()),
+        Expr::Literal(_) => Ok(()),
+        Expr::Ident(name) if RESERVED.contains(&name.as_str()) => Err(format!("{name} is a reserved word")),
+        Expr::Ident(_) => Ok(()),
+        Expr::Comprehension(_) => Err(
+            "Envoy goes over no lists and maps here: all, exists, exists_one, filter and map cannot be used"
+                .to_owned(),
+        ),
+        Expr::Select(select) => below(&select.operand),
+        Expr::List(list) => list.elements.iter().try_for_each(below),
+        Expr::Map(map) => map.entries.iter().try_for_each(|entry| judge_entry(entry, depth + 1)),
+        Expr::Struct(message) => {
+            known_message(message)?;
+            message.entries.iter().try_for_each(|entry| judge_entry(entry, depth + 1))
+        }
+        Expr::Call(call) => {
+            known_function(call)?;
+            call.target.iter().map(|target| &**target).chain(&call.args).try_for_each(below)
+        }
     }
 }
 
-/// Length of the string that a text begins with; `None` when it begins with none.
-fn string(text: &str) -> Result<Option<usize>, &'static str> {
-    let prefix = text.len() - text.trim_start_matches(['r', 'R', 'b', 'B']).len();
-    let (prefixes, body) = text.split_at(prefix.min(2));
-    let raw = prefixes.contains(['r', 'R']);
-    let Some(quote) = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| body.starts_with(*quote)) else {
-        return Ok(None);
+fn judge_entry(entry: &IdedEntryExpr, depth: usize) -> Result<(), String> {
+    match &entry.expr {
+        EntryExpr::StructField(field) => judge(&field.value, depth),
+        EntryExpr::MapEntry(entry) => judge(&entry.key, depth).and_then(|()| judge(&entry.value, depth)),
+    }
+}
+
+fn known_message(message: &StructExpr) -> Result<(), String> {
+    let name = &message.type_name;
+    if !MESSAGES.contains(&name.as_str()) {
+        return Err(format!("no message {name} can be made here"));
+    }
+    message.entries.iter().try_for_each(|entry| match &entry.expr {
+        EntryExpr::StructField(field) if !["seconds", "nanos"].contains(&field.field.as_str()) => {
+            Err(format!("{name} has no field {}", field.field))
+        }
+        _ => Ok(()),
+    })
+}
+
+/// Functions by name, by how they are called and by the number of their arguments, as Envoy looks for them.
+fn known_function(call: &CallExpr) -> Result<(), String> {
+    // A dot in front says that the name is not one of a variable, which it cannot be here.
+    let (name, count) = (call.func_name.trim_start_matches('.'), call.args.len());
+    // Operators are calls, too, of functions that cannot be named.
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Ok(());
+    }
+    let known = match &call.target {
+        None => FUNCTIONS.contains(&(name, count)),
+        Some(target) if matches!(&target.expr, Expr::Ident(namespace) if namespace == "re") => {
+            REGEX.contains(&(name, count)) || MEMBERS.contains(&(name, count))
+        }
+        Some(_) => MEMBERS.contains(&(name, count)) || (TIMES.contains(&name) && count < 2),
     };
-    let mut rest = &body[quote.len()..];
-    loop {
-        if let Some(after) = rest.strip_prefix(quote) {
-            return Ok(Some(text.len() - after.len()));
+    if !known {
+        let form = if call.target.is_some() { "called on a value" } else { "called by itself" };
+        return Err(format!("Envoy knows no function {name} that is {form} with {count} arguments"));
+    }
+    match call.args.last().map(|last| &last.expr) {
+        Some(Expr::Literal(LiteralValue::String(regex))) if name == "matches" => {
+            crate::expression::check(regex)
         }
-        let mut characters = rest.chars();
-        match characters.next() {
-            None => return Err("a string without end"),
-            Some('\n') if quote.len() == 1 => return Err("a string without end"),
-            Some('\\') if !raw => {
-                rest = escaped(characters.as_str()).ok_or("an unknown escape in a string")?;
-            }
-            Some(_) => rest = characters.as_str(),
-        }
-    }
-}
-
-/// What follows an escape, of which the backslash is gone.
-fn escaped(text: &str) -> Option<&str> {
-    let kind = text.chars().next()?;
-    let after = &text[kind.len_utf8()..];
-    let (digits, radix, from) = match kind {
-        '\\' | '?' | '"' | '\'' | '`' | 'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' => return Some(after),
-        'x' | 'X' => (2, 16, after),
-        'u' => (4, 16, after),
-        'U' => (8, 16, after),
-        '0'..='3' => (3, 8, text),
-        _ => return None,
-    };
-    let number = from.get(..digits)?;
-    number.chars().all(|c| c.is_digit(radix)).then(|| &from[digits..])
-}
-
-/// Length of the number that a text begins with.
-fn number(text: &str) -> usize {
-    let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let unsigned = |length: usize| length + usize::from(text[length..].starts_with(['u', 'U']));
-    if let Some(hexadecimal) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        let rest = hexadecimal.trim_start_matches(|c: char| c.is_ascii_hexdigit());
-        return unsigned(text.len() - rest.len());
-    }
-    let mut length = digits(text);
-    let whole = length;
-    if text[length..].starts_with('.') && digits(&text[length + 1..]) > 0 {
-        length += 1 + digits(&text[length + 1..]);
-    }
-    if let Some(exponent) = text[length..].strip_prefix(['e', 'E']) {
-        let sign = usize::from(exponent.starts_with(['+', '-']));
-        if digits(&exponent[sign..]) > 0 {
-            length += 1 + sign + digits(&exponent[sign..]);
-        }
-    }
-    if length == whole { unsigned(length) } else { length }
-}
-
-struct Parser<'a> {
-    tokens: &'a [(usize, Token<'a>)],
-    at: usize,
-    depth: u32,
-}
-
-impl<'a> Parser<'a> {
-    fn peek(&self) -> Option<Token<'a>> {
-        self.tokens.get(self.at).map(|(_, token)| *token)
-    }
-
-    fn takes(&mut self, sign: &str) -> bool {
-        let there = self.peek() == Some(Token::Sign(sign));
-        self.at += usize::from(there);
-        there
-    }
-
-    fn wants(&mut self, sign: &str) -> Result<(), String> {
-        if self.takes(sign) { Ok(()) } else { self.fail(&format!("{sign:?}")) }
-    }
-
-    fn fail<T>(&self, wanted: &str) -> Result<T, String> {
-        Err(match self.tokens.get(self.at) {
-            Some((at, Token::Word(text) | Token::Sign(text))) => {
-                format!("{text:?} at {at}, where {wanted} should be")
-            }
-            Some((at, Token::Literal)) => format!("a literal at {at}, where {wanted} should be"),
-            None => format!("the end, where {wanted} should be"),
-        })
-    }
-
-    fn expression(&mut self) -> Result<(), String> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
-        }
-        self.chain()?;
-        if self.takes("?") {
-            self.chain()?;
-            self.wants(":")?;
-            self.expression()?;
-        }
-        self.depth -= 1;
-        Ok(())
-    }
-
-    /// Operands with operators between them. Which operator binds closer decides nothing here.
-    fn chain(&mut self) -> Result<(), String> {
-        loop {
-            self.operand()?;
-            match self.peek() {
-                Some(Token::Sign(sign)) if OPERATORS.contains(&sign) => self.at += 1,
-                Some(Token::Word("in")) => self.at += 1,
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    fn operand(&mut self) -> Result<(), String> {
-        let not = self.takes("!");
-        while (not && self.takes("!")) || (!not && self.takes("-")) {}
-        let mut named = self.primary()?;
-        loop {
-            if self.takes(".") {
-                let Some(Token::Word(field)) = self.peek() else { return self.fail("the name of a field") };
-                self.at += 1;
-                if self.takes("(") {
-                    self.arguments(field, true)?;
-                    named = false;
-                }
-            } else if self.takes("[") {
-                self.expression()?;
-                self.wants("]")?;
-                named = false;
-            } else if named && self.takes("{") {
-                self.members(true)?;
-                named = false;
-            } else {
-                return Ok(());
-            }
-        }
-    }
-
-    /// True for a name, which may be that of a message.
-    fn primary(&mut self) -> Result<bool, String> {
-        let rooted = self.takes(".");
-        let Some(token) = self.peek() else { return self.fail("a value") };
-        match token {
-            Token::Word(word) if !RESERVED.contains(&word) => {
-                self.at += 1;
-                if self.takes("(") {
-                    self.arguments(word, false)?;
-                    return Ok(false);
-                }
-                return Ok(!matches!(word, "true" | "false" | "null"));
-            }
-            Token::Literal if !rooted => self.at += 1,
-            Token::Sign("(") if !rooted => {
-                self.at += 1;
-                self.expression()?;
-                self.wants(")")?;
-            }
-            Token::Sign("[") if !rooted => {
-                self.at += 1;
-                self.list("]")?;
-            }
-            Token::Sign("{") if !rooted => {
-                self.at += 1;
-                self.members(false)?;
-            }
-            _ => return self.fail("a value"),
-        }
-        Ok(false)
-    }
-
-    fn arguments(&mut self, function: &str, of_member: bool) -> Result<(), String> {
-        if of_member && WITH_VARIABLE.contains(&function) {
-            let tokens: Vec<Token<'_>> =
-                self.tokens[self.at..].iter().take(2).map(|(_, token)| *token).collect();
-            if !matches!(tokens[..], [Token::Word(_), Token::Sign(",")]) {
-                return self.fail(&format!("the name of the variable of {function}()"));
-            }
-        }
-        let from = self.at;
-        self.list(")")?;
-        if function == "has" && !of_member {
-            let inside = &self.tokens[from..self.at - 1];
-            let selects = matches!(inside, [.., (_, Token::Sign(".")), (_, Token::Word(_))]);
-            if !selects {
-                return Err("has() asks for a field, such as has(request.headers)".to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    /// Expressions between commas until a bracket closes.
-    fn list(&mut self, close: &str) -> Result<(), String> {
-        while !self.takes(close) {
-            self.expression()?;
-            if !self.takes(",") {
-                return self.wants(close);
-            }
-        }
-        Ok(())
-    }
-
-    /// Entries of a map, or fields of a message, until the brace closes.
-    fn members(&mut self, of_message: bool) -> Result<(), String> {
-        while !self.takes("}") {
-            if of_message {
-                let Some(Token::Word(_)) = self.peek() else { return self.fail("the name of a field") };
-                self.at += 1;
-            } else {
-                self.expression()?;
-            }
-            self.wants(":")?;
-            self.expression()?;
-            if !self.takes(",") {
-                return self.wants("}");
-            }
-        }
-        Ok(())
+        _ => Ok(()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::check;
-
-    #[test]
-    fn expressions_are_read() {
-        for good in [
-            "response.code >= 400",
-            "'x-envoy-logged' in request.headers",
-            r#"request.path.startsWith("/a") && !has(request.headers.x) || -1 < - 2u"#,
-            "request.headers['a'].matches(r'\\d+') ? true : false",
-            "[1, 0x1F, 2.5e-3, .5,].exists(n, n == response.code)",
-            "{'a': 1, 'b': [2]}['a'] == 1 // why",
-            "google.protobuf.Duration{seconds: 1} == request.duration",
-            "a ? b : c ? d : e",
-            r#""""two
-lines""" == b'\x00\u00e9\101'"#,
-        ] {
-            check(good).unwrap_or_else(|message| panic!("{good}: {message}"));
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_told() {
-        for (bad, wanted) in [
-            ("", "the end, where a value should be"),
-            ("response.code >", "the end, where a value should be"),
-            ("a b", "\"b\" at 3, where an operator or the end should be"),
-            ("a ? b", "the end, where \":\" should be"),
-            ("(a", "the end, where \")\" should be"),
-            ("a.", "the end, where the name of a field should be"),
-            ("for", "\"for\" at 1, where a value should be"),
-            ("!-a", "\"-\" at 2, where a value should be"),
-            ("'a", "a string without end at 1"),
-            (r"'\q'", "an unknown escape in a string at 1"),
-            ("a # b", "unexpected character '#' at 3"),
-            ("é", "unexpected character 'é' at 1"),
-            ("has(a)", "has() asks for a field, such as has(request.headers)"),
-            ("a.all(1, b)", "a literal at 7, where the name of the variable of all() should be"),
-        ] {
-            assert_eq!(check(bad).unwrap_err(), wanted, "{bad}");
-        }
-        assert!(check(&"(".repeat(100_000)).unwrap_err().contains("nested"));
-        assert!(check(&"a ? b : ".repeat(100_000)).unwrap_err().contains("nested"));
-    }
-}
+mod tests;

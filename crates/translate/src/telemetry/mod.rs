@@ -39,7 +39,8 @@ pub struct FleetTelemetry {
     pub clusters: Box<[OwnCluster]>,
     /// The proxies' own side of TLS to these; the default where none is reached over TLS.
     pub client_side: ClientSide,
-    /// BackendTLSPolicies that have a say in these, ascending, with the EnvoyProxy that they have it by.
+    /// BackendTLSPolicies that have a say in these and in where metrics go, ascending, with the EnvoyProxy that they have it
+    /// by.
     pub policies: Box<[(ObjectId, ObjectRef)]>,
     /// What is counted.
     pub statistics: Statistics,
@@ -181,6 +182,16 @@ fn policies(lookup: &mut Lookup<'_, '_>, source: &Source<'_>) -> Box<[(ObjectId,
 }
 
 impl FleetTelemetry {
+    /// Adds BackendTLSPolicies that have a say in where metrics are sent, which are none of the clusters here: they stand in
+    /// the bootstrap.
+    pub(crate) fn add_policies(&mut self, policies: &[ObjectId], proxy: &ObjectRef) {
+        let mut all = std::mem::take(&mut self.policies).into_vec();
+        all.extend(policies.iter().map(|policy| (*policy, proxy.clone())));
+        all.sort_unstable();
+        all.dedup();
+        self.policies = all.into();
+    }
+
     /// True when something of it is sent over TLS.
     pub(crate) fn uses_tls(&self) -> bool {
         self.clusters.iter().flat_map(|cluster| &cluster.destinations).any(|d| d.tls.is_some())

@@ -106,14 +106,10 @@ fn made(filter: HttpFilter) -> Named {
 }
 
 fn filters(all: &mut Vec<Named>, filters: &[&Filter]) {
-    let mut named: Option<&str> = None;
     let mut buffered = false;
     for filter in filters {
         let (name, bytes): (&'static str, &'static [u8]) = match filter {
-            // A policy that is merged over several others may have several forms; Envoy knows filters by name.
-            Filter::CustomResponse(overrides) if named == Some(&*overrides.policy) => continue,
             Filter::CustomResponse(overrides) => {
-                named = Some(&*overrides.policy);
                 all.push(made(response::response_filter(overrides)));
                 continue;
             }

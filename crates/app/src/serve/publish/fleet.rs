@@ -28,6 +28,10 @@ pub(super) struct FleetRecord {
     pub(super) class: Option<Arc<str>>,
     /// Why its infrastructure cannot be rendered.
     pub(super) failure: Option<String>,
+    /// What Envoy has against its bootstrap.
+    pub(super) refused: Option<String>,
+    /// True while Envoy is asked about its bootstrap.
+    pub(super) waits_for_envoy: bool,
     /// The last judgement of each Gateway.
     pub(super) verdicts: BTreeMap<ObjectRef, Verdict>,
     /// Its sockets by name, with the time until which a new one is waited for.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Publisher, Target};
-use crate::control::Outlet;
+use crate::{bootstraps::Bootstraps, control::Outlet};
 
 const GATEWAY: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/eg";
 const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/shop";
@@ -70,6 +70,10 @@ impl Drop for Plant {
 
 impl Plant {
     fn new(fake: &Fake, identity: &str, election: Option<Timing>) -> Plant {
+        Plant::with(fake, identity, election, Bootstraps::unasked())
+    }
+
+    fn with(fake: &Fake, identity: &str, election: Option<Timing>, bootstraps: Bootstraps) -> Plant {
         let settings = Settings {
             namespace: "envoy-gateway-system".to_owned(),
             identity: identity.to_owned(),
@@ -83,7 +87,8 @@ impl Plant {
         let (leader, task) = Leader::new(fake.client(), settings).unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(task.run(stop.clone().cancelled_owned()));
-        let publisher = Publisher::new(server::Feeds::default());
+        tokio::spawn(bootstraps.clone().serve(stop.clone()));
+        let publisher = Publisher::new(server::Feeds::default(), bootstraps);
         publisher.aim(Target { leader: leader.clone(), observed: Observed::default(), ca: None });
         let pipeline = Pipeline::new(pipeline::Settings::default());
         Plant { pipeline, publisher, fake: fake.clone(), leader, stop }
@@ -329,4 +334,65 @@ async fn merged_gateways_share_infrastructure_that_outlives_their_parameters() {
     apart.sort();
     assert_eq!(apart.len(), 2, "{apart:?}");
     assert!(apart.iter().all(|name| name.starts_with("envoy-default-")), "{apart:?}");
+}
+
+#[tokio::test]
+async fn a_bootstrap_that_envoy_refuses_replaces_no_proxy() {
+    const PROXY: &str = "/apis/gateway.envoyproxy.io/v1alpha1/namespaces/default/envoyproxies/proxy";
+    let envoy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/envoy/1.40.0/envoy");
+    // This program cannot be Envoy's guard.
+    let guard = ["/bin/sh", "-c", "shift; exec \"$@\"", "guard"].map(Into::into);
+    let bootstraps = Bootstraps::of(host::Validator::guarded(envoy.into(), guard.into()));
+    let fake = cluster();
+    let mut plant = Plant::with(&fake, "one", None, bootstraps.clone());
+    let mut answers = bootstraps.answers();
+    let [(_, mut class), (_, gateway), _] = objects();
+    class["spec"]["parametersRef"] = json!({
+        "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "proxy", "namespace": "default",
+    });
+    let with_layer = |name: &str| {
+        let value = format!("layered_runtime: {{layers: [{{name: {name}, static_layer: {{x: 1}}}}]}}");
+        let mut proxy = proxy(false);
+        proxy["spec"] = json!({ "bootstrap": { "type": "Merge", "value": value } });
+        proxy
+    };
+    fake.put(PROXY, with_layer("mine"));
+    plant.commit(&[class, gateway, with_layer("mine")]);
+    plant.leader.synced();
+    let args = |plant: &Plant| -> Option<Value> {
+        let path = plant.fake.paths().into_iter().find(|path| path.contains("/deployments/"))?;
+        plant.fake.get(&path)?.pointer("/spec/template/spec/containers/0/args").cloned()
+    };
+    // Nothing is made before Envoy has answered.
+    answers.changed().await.unwrap();
+    assert_eq!(args(&plant), None);
+    plant.publisher.refresh(&plant.pipeline);
+    fake.until("the Deployment is made", |_| args(&plant).is_some()).await;
+    let before = args(&plant).unwrap();
+    assert!(before.to_string().contains("mine"), "{before}");
+
+    // The name of a layer that every bootstrap has.
+    plant.commit(&[with_layer("global_config")]);
+    answers.changed().await.unwrap();
+    plant.publisher.refresh(&plant.pipeline);
+    let accepted = |plant: &Plant, path: &str, list: &str| plant.condition(path, list, "Accepted");
+    for (path, list) in [
+        (GATEWAY, "/status/conditions"),
+        (CLASS, "/status/conditions"),
+        (PROXY, "/status/ancestors/0/conditions"),
+    ] {
+        fake.until(path, |_| accepted(&plant, path, list)["reason"] == "InvalidParameters").await;
+        let message = accepted(&plant, path, list)["message"].to_string();
+        assert!(message.contains("Envoy refuses") && message.contains("Duplicate layer name"), "{message}");
+    }
+    let problems = plant.publisher.refused_bootstraps(&plant.pipeline);
+    assert_eq!(problems.iter().map(|problem| &*problem.object.name).collect::<Vec<_>>(), ["proxy"]);
+    assert_eq!(args(&plant), Some(before));
+
+    plant.commit(&[with_layer("other")]);
+    answers.changed().await.unwrap();
+    plant.publisher.refresh(&plant.pipeline);
+    fake.until("accepted again", |_| accepted(&plant, GATEWAY, "/status/conditions")["status"] == "True")
+        .await;
+    fake.until("replaced", |_| args(&plant).is_some_and(|args| args.to_string().contains("other"))).await;
 }

@@ -12,7 +12,12 @@ mod route;
 mod routing;
 pub(crate) mod telemetry;
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use api::{ClusterSettings, Duration as Text, backendtrafficpolicy::BackendTrafficPolicySpec};
 use ir::{
@@ -81,6 +86,10 @@ impl PolicyKind for BackendTraffic {
             }
         };
         (Arc::new(traffic), findings.0)
+    }
+
+    fn tell_apart(&self, versions: &mut BTreeMap<Option<ObjectId>, Version>, reader: &Reader<'_>) {
+        response::tell_apart(versions, reader);
     }
 
     fn in_vain(

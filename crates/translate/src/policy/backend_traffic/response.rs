@@ -1,6 +1,6 @@
 //! Responses that take the place of others.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::{
     backendtrafficpolicy::{
@@ -11,13 +11,20 @@ use api::{
     httproute::RedirectScheme,
 };
 use ir::{
+    ObjectRef,
     route::{HeaderValue, StringMatch, ValueMatch},
     traffic::{Replacement, ResponseOverride, ResponseOverrides, StatusCodes},
 };
-use store::facts::{ConfigMap, Policy};
+use store::{
+    ObjectId,
+    facts::{ConfigMap, Policy},
+};
 
-use super::Findings;
-use crate::{Reader, expression, policy::Source};
+use super::{Findings, Traffic};
+use crate::{
+    Reader, expression,
+    policy::{Source, Version},
+};
 
 const FIELD: &str = "responseOverride";
 /// Key of a ConfigMap whose value is a body.
@@ -44,6 +51,37 @@ pub(super) fn read(
     }
     let name = format!("{}/{}/{}", policy.kind.name().to_lowercase(), policy.namespace, policy.name);
     Some(Arc::new(ResponseOverrides { policy: name.into(), rules: rules.into() }))
+}
+
+/// Gives each form of a policy's responses a name of its own: merged over the policies of several listeners, a policy may
+/// have as many, and the filters of all may stand on one port, where a route turns on its own by name. The first form, by
+/// the names of the policies that it comes from, keeps the policy's name, as it has where there is only one.
+pub(super) fn tell_apart(versions: &mut BTreeMap<Option<ObjectId>, Version>, reader: &Reader<'_>) {
+    let mut parents: Vec<Option<ObjectId>> = versions.keys().copied().collect();
+    parents.sort_by_cached_key(|parent| parent.map(|id| reader.object(id)));
+    let mut forms: Vec<Arc<ResponseOverrides>> = Vec::new();
+    for parent in parents {
+        let Some(version) = versions.get_mut(&parent) else { continue };
+        let Some(traffic) = version.get::<Traffic>() else { continue };
+        let Some(responses) = &traffic.route.responses else { continue };
+        let form = match (forms.iter().find(|form| form.rules == responses.rules), parent) {
+            (Some(form), _) => form.clone(),
+            (None, Some(parent)) if !forms.is_empty() => {
+                let ObjectRef { namespace, name, .. } = reader.object(parent);
+                let policy = format!("{}/{namespace}/{name}", responses.policy).into();
+                Arc::new(ResponseOverrides { policy, rules: responses.rules.clone() })
+            }
+            (None, _) => responses.clone(),
+        };
+        if form.policy != responses.policy {
+            let mut traffic = traffic.clone();
+            traffic.route.responses = Some(form.clone());
+            version.settings = Arc::new(traffic);
+        }
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
 }
 
 /// What is wrong: a field of the rule, and a sentence.
