@@ -56,7 +56,7 @@ pub trait PolicyKind: Sync {
     fn read(&self, source: &Source, reader: &mut Reader<'_>) -> (Arc<dyn Settings>, Vec<Finding>);
 
     /// Tells the versions of a policy apart where later stages know what they say by a name.
-    fn tell_apart(&self, _versions: &mut BTreeMap<Option<ObjectId>, Version>, _reader: &Reader<'_>) {}
+    fn tell_apart(&self, _versions: &mut BTreeMap<Box<[ObjectId]>, Version>, _reader: &Reader<'_>) {}
 
     /// What a policy says in vain at a route that it is for, by one of its versions: reasons with sentences.
     fn in_vain(

@@ -88,7 +88,7 @@ impl PolicyKind for BackendTraffic {
         (Arc::new(traffic), findings.0)
     }
 
-    fn tell_apart(&self, versions: &mut BTreeMap<Option<ObjectId>, Version>, reader: &Reader<'_>) {
+    fn tell_apart(&self, versions: &mut BTreeMap<Box<[ObjectId]>, Version>, reader: &Reader<'_>) {
         response::tell_apart(versions, reader);
     }
 

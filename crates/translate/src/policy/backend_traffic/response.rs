@@ -56,18 +56,18 @@ pub(super) fn read(
 /// Gives each form of a policy's responses a name of its own: merged over the policies of several listeners, a policy may
 /// have as many, and the filters of all may stand on one port, where a route turns on its own by name. The first form, by
 /// the names of the policies that it comes from, keeps the policy's name, as it has where there is only one.
-pub(super) fn tell_apart(versions: &mut BTreeMap<Option<ObjectId>, Version>, reader: &Reader<'_>) {
-    let mut parents: Vec<Option<ObjectId>> = versions.keys().copied().collect();
-    parents.sort_by_cached_key(|parent| parent.map(|id| reader.object(id)));
+pub(super) fn tell_apart(versions: &mut BTreeMap<Box<[ObjectId]>, Version>, reader: &Reader<'_>) {
+    let mut chains: Vec<Box<[ObjectId]>> = versions.keys().cloned().collect();
+    chains.sort_by_cached_key(|chain| chain.iter().map(|id| reader.object(*id)).collect::<Vec<_>>());
     let mut forms: Vec<Arc<ResponseOverrides>> = Vec::new();
-    for parent in parents {
-        let Some(version) = versions.get_mut(&parent) else { continue };
+    for chain in chains {
+        let Some(version) = versions.get_mut(&chain) else { continue };
         let Some(traffic) = version.get::<Traffic>() else { continue };
         let Some(responses) = &traffic.route.responses else { continue };
-        let form = match (forms.iter().find(|form| form.rules == responses.rules), parent) {
+        let form = match (forms.iter().find(|form| form.rules == responses.rules), chain.first()) {
             (Some(form), _) => form.clone(),
             (None, Some(parent)) if !forms.is_empty() => {
-                let ObjectRef { namespace, name, .. } = reader.object(parent);
+                let ObjectRef { namespace, name, .. } = reader.object(*parent);
                 let policy = format!("{}/{namespace}/{name}", responses.policy).into();
                 Arc::new(ResponseOverrides { policy, rules: responses.rules.clone() })
             }
