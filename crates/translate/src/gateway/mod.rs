@@ -46,7 +46,7 @@ use crate::{
 pub use clients::{ClientVerdict, NoHttp3};
 pub use listener::Judged;
 pub use misdirected::Guard;
-pub use parameters::Judge;
+pub use parameters::{Judge, said};
 pub use sets::ListenerSetOutput;
 pub use socket::{Chain, Socket};
 
