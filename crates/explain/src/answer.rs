@@ -84,7 +84,7 @@ pub struct Chain {
     /// Protocols that it offers in the handshake, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
-    /// The protocol that is spoken: `HTTP/1.1`, `HTTP/2`, `HTTP/3`, `TCP`.
+    /// The protocol that is spoken: `HTTP/1.1`, `HTTP/2`, `HTTP/3`, `TCP`; empty when the handshake fails.
     pub protocol: String,
     /// What is set for its connections and their requests, with who set it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

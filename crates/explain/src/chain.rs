@@ -47,9 +47,10 @@ pub(crate) fn enter(
         let names = known_names(listener);
         told.conclude(Outcome::closed(match &server_name {
             Some(name) => format!("no filter chain takes server name {name:?}; there are {names}"),
-            None if secure => {
-                format!("no filter chain takes connections without server name; there are {names}")
-            }
+            None if secure => format!(
+                "no filter chain takes connections without server name; there are {names}. An address in a URL is no \
+                 server name: put the name there (curl: --resolve or --connect-to for the address), or use --sni"
+            ),
             None => format!("no filter chain takes connections without TLS; there are {names}"),
         }));
         return Entered::Nowhere;
@@ -64,8 +65,9 @@ pub(crate) fn enter(
     let alpn = common.map(|common| common.alpn_protocols.clone()).unwrap_or_default();
     let manager = network_filter::<HttpConnectionManager>(chain);
     let settings = said(pipeline, (listener, chain), (manager.as_ref(), tls.as_ref()), told);
-    let shown =
-        Chain { name: chain.name.clone(), chosen, certificates, alpn, protocol: "TCP".to_owned(), settings };
+    // What HTTP is spoken is known after the handshake.
+    let protocol = if manager.is_some() { String::new() } else { "TCP".to_owned() };
+    let shown = Chain { name: chain.name.clone(), chosen, certificates, alpn, protocol, settings };
     let chain_told = told.chain.insert(shown);
     let proxy = network_filter::<TcpProxy>(chain);
     let Some(manager) = manager else {

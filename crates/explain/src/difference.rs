@@ -9,7 +9,7 @@ use envoy_api::{
 use pipeline::Pipeline;
 use serde::Serialize;
 
-use crate::{backends, chain, config::Config, matching, origin::Origins, outcome, rewrite, settings};
+use crate::{backends, chain, config::Config, connection, matching, origin::Origins, rewrite, settings};
 
 /// One thing that is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -89,7 +89,7 @@ fn of_listener(
         let whole = |text: String| ((gateway.to_owned(), place.clone(), String::new(), String::new()), text);
         let Some(table) = manager.and_then(|manager| config.table(&manager)) else {
             let proxy = chain::network_filter::<envoy_api::tcp_proxy::TcpProxy>(filter_chain);
-            let targets = proxy.map(|proxy| outcome::tcp_targets(&proxy)).unwrap_or_default();
+            let targets = proxy.map(|proxy| connection::targets(&proxy)).unwrap_or_default();
             let targets: Vec<String> = (targets.into_iter())
                 .map(|(name, percent)| format!("{} {}", share(percent), cluster(config, &name)))
                 .collect();

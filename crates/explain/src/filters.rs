@@ -70,7 +70,7 @@ pub(crate) type Answers = Vec<(f64, Outcome)>;
 struct At<'a> {
     name: &'a str,
     settings: Option<&'a Any>,
-    /// The route forwards: CORS is for nothing else.
+    /// The route forwards, and does not answer by itself.
     forwards: bool,
 }
 
@@ -162,7 +162,7 @@ fn moves(sources: &Sources<'_>) -> Vec<(String, String, Setting)> {
 
 fn act(at: &At<'_>, request: &Request, told: &mut Explanation) -> Act {
     if at.name == ROUTER {
-        return Act::does("sends the request on");
+        return Act::does(if at.forwards { "sends the request on" } else { "answers as the route says" });
     }
     if let Some(policy) = at.settings.and_then(read::<CorsPolicy>) {
         if !at.forwards {

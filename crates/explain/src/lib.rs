@@ -15,6 +15,7 @@ mod answer;
 mod backends;
 mod chain;
 mod config;
+mod connection;
 mod curl;
 mod difference;
 mod filters;
@@ -102,12 +103,14 @@ pub fn explain(pipeline: &Pipeline, question: &Question) -> Result<Explanation, 
         told.notes.push(format!("{why}; the client goes on over TCP"));
         question.to_mut().protocol = None;
     }
-    let Some(listener) = socket::find(pipeline, (fleet, &sockets), &question, &mut told) else {
+    let Some(socket) = socket::find(pipeline, (fleet, &sockets), &question, &mut told) else {
         return Ok(told);
     };
-    match chain::enter(pipeline, &config, listener, &question, &mut told) {
+    match chain::enter(pipeline, &config, &socket.listener, &question, &mut told) {
         Entered::Nowhere => {}
-        Entered::Connection(proxy) => outcome::connection(&config, &proxy, &mut told),
+        Entered::Connection(proxy) => {
+            connection::follow((pipeline, &config), socket, (&question, &proxy), &mut told);
+        }
         Entered::Http { manager, protocol, server_name } => {
             let entrance = Entrance { pipeline, fleet, config: &config, manager: &manager };
             http(entrance, (&question, protocol, server_name), &mut told);

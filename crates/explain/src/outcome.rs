@@ -6,7 +6,6 @@ use envoy_api::{
         route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, RequestMirrorPolicy},
         weighted_cluster::ClusterWeight,
     },
-    tcp_proxy::{TcpProxy, tcp_proxy},
     types::{FractionalPercent, fractional_percent::DenominatorType},
 };
 use ir::{Kind, cluster::INVALID_BACKEND_CLUSTER};
@@ -20,7 +19,7 @@ use crate::{
     request::Request,
     response, rewrite, settings,
     sources::Sources,
-    upstream,
+    upstream::{self, Carries},
 };
 
 /// The status of refused requests that came over another listener's connection.
@@ -128,7 +127,7 @@ fn forward(
         let outcome = match backends::upstream(config, name, percent) {
             Ok(mut to) => {
                 if let Some(sources) = sources {
-                    upstream::complete(config, sources, &mut to, false);
+                    upstream::complete(config, sources, Carries::Requests, &mut to);
                 }
                 Outcome::Forwarded {
                     request: format!("{} {} at {}", sent.method, sent.path, sent.authority),
@@ -166,7 +165,7 @@ fn mirrored(config: &Config<'_>, action: &RouteAction, sources: &Sources<'_>, to
         let (object, field) = settings::mirror_source(&mirror.cluster, sources);
         match backends::upstream(config, &mirror.cluster, mirror_percent(mirror)) {
             Ok(mut to) => {
-                upstream::complete(config, sources, &mut to, true);
+                upstream::complete(config, sources, Carries::Copies, &mut to);
                 told.mirrors.push(Mirror { to, object, field });
             }
             Err(why) => told.notes.push(format!("copies by {object} {field} go nowhere: {why}")),
@@ -214,33 +213,4 @@ fn shown(request: &Request) -> Vec<String> {
         format!("{name}: {value}")
     });
     lines.collect()
-}
-
-/// Clusters of a proxy of connections, with their shares in percent.
-pub(crate) fn tcp_targets(proxy: &TcpProxy) -> Vec<(String, f64)> {
-    let targets: Vec<(String, f64)> = match &proxy.cluster_specifier {
-        Some(tcp_proxy::ClusterSpecifier::Cluster(name)) => vec![(name.clone(), 1.0)],
-        Some(tcp_proxy::ClusterSpecifier::WeightedClusters(targets)) => {
-            targets.clusters.iter().map(|target| (target.name.clone(), f64::from(target.weight))).collect()
-        }
-        None => Vec::new(),
-    };
-    let total: f64 = targets.iter().map(|(_, weight)| weight).sum();
-    targets.into_iter().map(|(name, weight)| (name, weight / total * 100.0)).collect()
-}
-
-/// Follows a connection whose bytes are forwarded.
-pub(crate) fn connection(config: &Config<'_>, proxy: &TcpProxy, told: &mut Explanation) {
-    told.notes.push("bytes are forwarded: the listener does not look into the request".to_owned());
-    for (name, percent) in tcp_targets(proxy) {
-        let outcome = match backends::upstream(config, &name, percent) {
-            Ok(to) => Outcome::Forwarded {
-                request: "bytes of the connection".to_owned(),
-                headers: Vec::new(),
-                to: Box::new(to),
-            },
-            Err(why) => Outcome::closed(why),
-        };
-        told.outcomes.push(Possible { percent, outcome });
-    }
 }

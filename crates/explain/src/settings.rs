@@ -278,12 +278,12 @@ fn of_manager(manager: &HttpConnectionManager, sources: &Sources<'_>, settings: 
     let most = policy("connection.connectionLimit.maxRequestsPerConnection");
     settings.said("requests of a connection", number(common.max_requests_per_connection), most);
     let action = PathWithEscapedSlashesAction::try_from(manager.path_with_escaped_slashes_action);
-    let action = action.unwrap_or_default().as_str_name().to_ascii_lowercase();
+    let action = action.unwrap_or_default().as_str_name();
     settings.said("escaped slashes", action, policy("path.escapedSlashesAction"));
     let slashes = if manager.merge_slashes { "become one" } else { "stay" };
     settings.said("slashes in a row", slashes, policy("path.disableMergeSlashes"));
     let action = HeadersWithUnderscoresAction::try_from(common.headers_with_underscores_action);
-    let action = action.unwrap_or_default().as_str_name().to_ascii_lowercase();
+    let action = action.unwrap_or_default().as_str_name();
     settings.said("headers with underscores", action, policy("headers.withUnderscoresAction"));
     if !manager.original_ip_detection_extensions.is_empty() {
         settings.said("address of the client", "from a header", policy("clientIPDetection"));

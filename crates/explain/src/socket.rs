@@ -57,12 +57,12 @@ pub(crate) fn on_port<'b, 'a>(sockets: &'b [Bound<'a>], port: u16, takes: Takes)
 }
 
 /// Finds the socket by the port of the URL.
-pub(crate) fn find<'b>(
+pub(crate) fn find<'b, 'a>(
     pipeline: &Pipeline,
-    (fleet, sockets): (&Fleet, &'b [Bound<'_>]),
+    (fleet, sockets): (&Fleet, &'b [Bound<'a>]),
     question: &Question,
     told: &mut Explanation,
-) -> Option<&'b Listener> {
+) -> Option<&'b Bound<'a>> {
     let takes = if question.protocol == Some(Protocol::Http3) { Takes::Quic } else { Takes::Connections };
     let Some(found) = on_port(sockets, question.port, takes) else {
         nowhere(pipeline, (fleet, sockets), question, told);
@@ -77,7 +77,7 @@ pub(crate) fn find<'b>(
         transport: if takes == Takes::Quic { "UDP" } else { "TCP" }.to_owned(),
         listeners: listeners.collect(),
     });
-    Some(&found.listener)
+    Some(found)
 }
 
 /// Nothing listens on the port.

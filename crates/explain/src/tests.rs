@@ -56,9 +56,13 @@ fn route(name: &str, hostnames: &str, rules: &str) -> String {
 }
 
 fn pipeline(routes: &str) -> Pipeline {
+    of_text(&format!("{GATEWAY}{routes}"))
+}
+
+fn of_text(text: &str) -> Pipeline {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.yaml");
-    std::fs::write(&file, format!("{GATEWAY}{routes}")).unwrap();
+    std::fs::write(&file, text).unwrap();
     translated(file)
 }
 

@@ -128,7 +128,12 @@ impl<'a> Sayers<'a> {
             Trust::System => ("those of the system".to_owned(), "wellKnownCACertificates"),
             Trust::Other(name) => (name.to_string(), "wellKnownCACertificates"),
             Trust::Authorities(references) => {
-                let named = |reference: &CertificateRef| format!("{} {}", reference.kind, reference.name);
+                // References have no namespace, so all lead to that of who refers.
+                let by = self.policy.as_ref().map_or(&self.backend, |(policy, _)| policy);
+                let named = |reference: &CertificateRef| match &*reference.kind {
+                    "ClusterTrustBundle" => format!("{} {}", reference.kind, reference.name),
+                    kind => format!("{kind} {}/{}", by.namespace, reference.name),
+                };
                 let all = references.iter().map(named).collect::<Vec<_>>().join(", ");
                 (all, "caCertificateRefs")
             }

@@ -29,8 +29,23 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 /// Key under which an endpoint asks for a transport socket.
 const TRANSPORT_SOCKET: &str = "envoy.transport_socket_match";
 
-/// Tells what is set of a cluster. Copies of requests are nobody's traffic: no policy has a say in a mirror's cluster.
-pub(crate) fn complete(config: &Config<'_>, sources: &Sources<'_>, upstream: &mut Upstream, mirror: bool) {
+/// What goes to a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carries {
+    Requests,
+    /// Copies of requests, which are nobody's traffic: no policy has a say in them.
+    Copies,
+    /// Bytes, of which no protocol is known.
+    Connections,
+}
+
+/// Tells what is set of a cluster and its backends.
+pub(crate) fn complete(
+    config: &Config<'_>,
+    sources: &Sources<'_>,
+    carries: Carries,
+    upstream: &mut Upstream,
+) {
     let Some(cluster) = config.cluster(&upstream.cluster) else { return };
     let mut settings = Settings::default();
     shared(&cluster, sources, &mut settings);
@@ -39,9 +54,11 @@ pub(crate) fn complete(config: &Config<'_>, sources: &Sources<'_>, upstream: &mu
     let localities = config.endpoints(&cluster).map(|endpoints| endpoints.endpoints).unwrap_or_default();
     let named: Vec<Option<Named>> =
         localities.iter().map(|locality| config::metadata(locality.metadata.as_ref())).collect();
-    let (value, source) = protocol(&options, &named, sources);
-    settings.push("protocol", value, source);
-    if !mirror {
+    if carries != Carries::Connections {
+        let (value, source) = protocol(&options, &named, sources);
+        settings.push("protocol", value, source);
+    }
+    if carries != Carries::Copies {
         of_cluster(&cluster, &options, sources, &mut settings);
     }
     upstream.settings = settings.0;

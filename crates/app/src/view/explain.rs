@@ -19,7 +19,11 @@ pub(crate) fn text(told: &Explanation) -> String {
         step("socket", format!("{transport} {address} for port {gateway_port}: {listeners}"));
     }
     if let Some(chain) = &told.chain {
-        let mut text = format!("{} speaks {}; {}", chain.name, chain.protocol, chain.chosen);
+        let speaks = match &*chain.protocol {
+            "" => String::new(),
+            protocol => format!(" speaks {protocol}"),
+        };
+        let mut text = format!("{}{speaks}; {}", chain.name, chain.chosen);
         for (what, values) in [("certificates", &chain.certificates), ("ALPN", &chain.alpn)] {
             if !values.is_empty() {
                 text.push_str(&format!("; {what} {}", values.join(", ")));

@@ -32,6 +32,16 @@ fn the_commands_work_on_files() {
     let (code, text, _) = command(&["explain", "-f", &old, "-o", "json", "--curl", curl]);
     let told: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, told["request"].as_str()), (Some(0), Some("POST http://shop.test:8080/cart")));
+    let copied =
+        ["curl", "-H", "x-quote: it's", "--data-raw", "{\"a\": 1}", "http://shop.test:8080/cart", "--odd"];
+    let (code, text, said) = command(&[&["explain", "-f", &old, "--"][..], &copied[..]].concat());
+    assert!(code == Some(0) && text.contains("POST http://shop.test:8080/cart"), "{text}{said}");
+    assert!(text.contains("x-quote: it's") && text.contains("curl's option --odd is not known"), "{text}");
+    let (_, text, _) = command(&["explain", "-f", &old, "--protocol", "h3", "https://shop.test:8080/"]);
+    assert!(
+        text.contains("port 8080 offers no HTTP/3: Gateway default/eg listener http ends no TLS"),
+        "{text}"
+    );
     let (code, _, said) = command(&["explain", "-f", &old, "--gateway", "no", "http://shop.test:8080/"]);
     assert!(code == Some(2) && said.contains("known: default/eg"), "{said}");
 

@@ -6,11 +6,8 @@ use super::*;
 
 /// A set-up with certificates and more.
 pub(super) fn set_up_with(name: &str, more: &str) -> Pipeline {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("all.yaml");
     let base = std::fs::read_to_string(set_up_file(name)).unwrap();
-    std::fs::write(&file, format!("{base}\n---\n{more}")).unwrap();
-    translated(file)
+    of_text(&format!("{base}\n---\n{more}"))
 }
 
 fn policy(section: &str, says: &str) -> String {

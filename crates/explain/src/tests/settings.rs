@@ -13,16 +13,13 @@ fn traffic_policy(name: &str, (kind, target): (&str, &str), says: &str) -> Strin
 
 /// The Gateway with an EnvoyProxy of this spec.
 fn with_proxy(routes: &str, spec: &str) -> Pipeline {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("all.yaml");
     let named = "spec:\n  infrastructure: {parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: eg}}\n  \
                  gatewayClassName:";
     let gateway = GATEWAY.replace("spec:\n  gatewayClassName:", named);
     let proxy = format!(
         "apiVersion: {EG}\nkind: EnvoyProxy\nmetadata: {{name: eg, namespace: default}}\nspec: {spec}\n---\n"
     );
-    std::fs::write(&file, format!("{gateway}{proxy}{routes}")).unwrap();
-    translated(file)
+    of_text(&format!("{gateway}{proxy}{routes}"))
 }
 
 fn set<'a>(settings: &'a [Setting], name: &str) -> (&'a str, &'a str, &'a str) {
@@ -99,10 +96,7 @@ fn listeners_of_listener_sets_have_their_policies_and_routes() {
     let all = format!("{sets}{policy}{shop}");
     let allowed =
         GATEWAY.replace("  listeners:\n", "  allowedListeners: {namespaces: {from: Same}}\n  listeners:\n");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("all.yaml");
-    std::fs::write(&file, allowed + &all).unwrap();
-    let pipeline = translated(file);
+    let pipeline = of_text(&(allowed + &all));
     let told = explain(&pipeline, &get("http://a.example.com:8080/")).unwrap();
     assert_eq!(told.socket.as_ref().unwrap().listeners, ["ListenerSet default/team listener own"]);
     assert_eq!(told.virtual_host.as_ref().unwrap().listener, "ListenerSet default/team listener own");
@@ -224,11 +218,49 @@ fn the_gateways_certificate_for_backends_is_told() {
                   {wellKnownCACertificates: System, hostname: web.internal}\n---\n";
     let base = std::fs::read_to_string(set_up_file("fg202-tls-overlap")).unwrap();
     let shows = "  gatewayClassName: eg\n  tls: {backend: {clientCertificateRef: {name: grpc}}}\n";
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("all.yaml");
-    std::fs::write(&file, format!("{}\n---\n{policy}", base.replacen("  gatewayClassName: eg\n", shows, 1)))
-        .unwrap();
-    let told = explain(&translated(file), &get("https://web.example.com/")).unwrap();
+    let all = format!("{}\n---\n{policy}", base.replacen("  gatewayClassName: eg\n", shows, 1));
+    let told = explain(&of_text(&all), &get("https://web.example.com/")).unwrap();
     let shown = set(&target(&told).backends[0].tls, "TLS client certificate");
     assert_eq!(shown, ("default/grpc", "Gateway default/eg", "spec.tls.backend.clientCertificateRef"));
+}
+
+#[test]
+fn connections_have_their_route_and_its_policy() {
+    let gateway =
+        GATEWAY.replace("port: 80}\n---", "port: 80}\n  - {name: tcp, protocol: TCP, port: 5432}\n---");
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: db, namespace: default}\n\
+                 spec:\n  parentRefs: [{name: eg, sectionName: tcp}]\n  rules: [{backendRefs: [{name: shop, port: 80}]}]\n\
+                 ---\n";
+    let policy = traffic_policy("slow", ("TCPRoute", "db"), "timeout: {tcp: {connectTimeout: 3s}}");
+    let told = explain(&of_text(&format!("{gateway}{route}{policy}")), &get("http://db:5432/")).unwrap();
+    assert_eq!(told.chain.as_ref().unwrap().protocol, "TCP");
+    assert_eq!(told.route.as_ref().unwrap().object, "TCPRoute default/db");
+    let (to, slow) = (target(&told), "BackendTrafficPolicy default/slow");
+    assert_eq!(set(&to.settings, "time to connect"), ("3s", slow, "spec.timeout.tcp.connectTimeout"));
+    assert!(to.settings.iter().all(|setting| setting.name != "protocol"), "{to:#?}");
+}
+
+#[test]
+fn merged_gateways_are_known_by_their_own_names() {
+    let class = "spec:\n  parametersRef: {group: gateway.envoyproxy.io, kind: EnvoyProxy, name: all, namespace: default}\n";
+    let one = GATEWAY.replacen(
+        "spec: {controllerName: gateway.envoyproxy.io/gatewayclass-controller}",
+        &format!("{class}  controllerName: gateway.envoyproxy.io/gatewayclass-controller"),
+        1,
+    );
+    let other = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: two, namespace: default}\nspec:\n  \
+                 gatewayClassName: ferrogate\n  listeners: [{name: http, protocol: HTTP, port: 8080}]\n---\n";
+    let proxy = format!(
+        "apiVersion: {EG}\nkind: EnvoyProxy\nmetadata: {{name: all, namespace: default}}\nspec: {{mergeGateways: true}}\n---\n"
+    );
+    let policy = traffic_policy("two", ("Gateway", "two"), "timeout: {http: {requestTimeout: 6s}}");
+    let shop = route("shop", "[a.example.com]", TO_SHOP).replace("name: eg}", "name: two}");
+    let pipeline = of_text(&format!("{one}{other}{proxy}{policy}{shop}"));
+    let mut question = get("http://a.example.com:8080/");
+    question.gateway = Some("default/two".to_owned());
+    let told = explain(&pipeline, &question).unwrap();
+    assert_eq!((&*told.gateway, set(&told.settings, "timeout").0), ("ferrogate", "6s"));
+    question.gateway = Some("three".to_owned());
+    let refused = explain(&pipeline, &question).unwrap_err().to_string();
+    assert!(refused.ends_with("known: default/eg, default/two, ferrogate"), "{refused}");
 }
