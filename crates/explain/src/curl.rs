@@ -406,10 +406,13 @@ impl Read {
 
     fn question(mut self) -> Result<Question, Unanswerable> {
         let Some(url) = self.url.take() else { return Err(refused("the curl command has no URL")) };
-        if let Some(variable) = variable(&url) {
-            return Err(refused(format!(
-                "{url:?} has {variable} in it, which the shell would replace; write its value"
-            )));
+        let of_url = url.split_once("://").map_or(&*url, |(_, rest)| rest);
+        let site = of_url.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+        if site.contains('$') {
+            return Err(refused(format!("{url:?} has a variable of the shell as its host; write its value")));
+        }
+        if let Some((user, _)) = site.rsplit_once('@') {
+            self.user.get_or_insert_with(|| user.to_owned());
         }
         let mut question = Question::get(&self.located(url))?;
         question.method = self.method();
@@ -534,19 +537,6 @@ fn takes_value(option: &str) -> bool {
     option == "--connect-to"
         || LOOKED_AT.contains(&option)
         || SHORT.iter().any(|(_, own, with_value)| *own == option && *with_value)
-}
-
-/// A variable that a shell would have replaced.
-fn variable(url: &str) -> Option<&str> {
-    let from = url.get(url.find('$')?..)?;
-    let end = match from.strip_prefix("${") {
-        Some(rest) => rest.find('}').map_or(from.len(), |end| end + 3),
-        None => {
-            let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            from.char_indices().skip(1).find(|(_, c)| !name(*c)).map_or(from.len(), |(at, _)| at)
-        }
-    };
-    from.get(..end).filter(|name| name.len() > 1)
 }
 
 /// `HOST:PORT:HOST:PORT`, whose hosts may be addresses in brackets.

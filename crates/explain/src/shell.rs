@@ -28,6 +28,10 @@ pub(crate) fn split(command: &str) -> Line {
             '$' if characters.next_if_eq(&'\'').is_some() => {
                 quoted(&mut characters, Quotes::Dollar, word.get_or_insert_default(), &mut line.notes);
             }
+            '$' => {
+                line.notes.extend(variable(&characters));
+                word.get_or_insert_default().push('$');
+            }
             // A comment, or another command behind this one.
             '#' if word.is_none() => break,
             '|' | ';' | '>' | '<' => break,
@@ -67,11 +71,23 @@ fn quoted(
                     word.push(next);
                 }
             },
+            '$' if quotes == Quotes::Double => {
+                notes.extend(variable(characters));
+                word.push('$');
+            }
             character if character == end => return,
             other => word.push(other),
         }
     }
     notes.push("a quote in the command does not end: all behind it is taken as one word".to_owned());
+}
+
+/// What is to be said of a variable, whose name comes behind `$`.
+fn variable(rest: &std::iter::Peekable<std::str::Chars<'_>>) -> Option<String> {
+    let of_name = |character: &char| character.is_ascii_alphanumeric() || *character == '_';
+    let name: String = rest.clone().skip_while(|character| *character == '{').take_while(of_name).collect();
+    let starts = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    starts.then(|| format!("${name} is a variable of the shell: nothing is put in its place"))
 }
 
 /// What stands behind a backslash in `$'…'`.

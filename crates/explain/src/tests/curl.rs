@@ -25,8 +25,8 @@ fn commands_are_understood() {
         ("wget x", "no curl command"),
         ("curl -v", "no URL"),
         ("curl ftp://x/", "no URL of http or https"),
-        ("curl http://$GATEWAY/cart", "$GATEWAY in it"),
-        ("curl \"http://${HOST}:80/\"", "${HOST} in it"),
+        ("curl http://$GATEWAY/cart", "a variable of the shell as its host"),
+        ("curl \"http://${HOST}:80/\"", "a variable of the shell as its host"),
     ] {
         let refused = parse_curl(bad).unwrap_err().to_string();
         assert!(refused.contains(why), "{bad}: {refused}");
@@ -67,11 +67,14 @@ fn what_cannot_be_followed_is_named_and_stops_nothing() {
         ("curl --digest -u a:b http://a/", "without credentials first"),
         ("curl --http2 http://a/", "by an upgrade"),
         ("curl 'http://a/ -H 'x: y'", "does not end"),
+        ("curl http://a/ -H \"x-token: $TOKEN\"", "$TOKEN is a variable of the shell"),
     ] {
         let question = parse_curl(command).unwrap();
         assert!(question.notes.iter().any(|own| own.contains(note)), "{command}: {:?}", question.notes);
         assert_eq!(question.host.split('/').next(), Some("a"), "{command}");
     }
+    let question = parse_curl("curl 'http://a/?$filter=x'").unwrap();
+    assert_eq!((&*question.path, &*question.notes), ("/?$filter=x", &[][..]));
     // The notes are told with the answer.
     let question = parse_curl("curl --frobnicate http://a.example.com/").unwrap();
     let told = ask(&route("shop", "[a.example.com]", TO_SHOP), &question);
@@ -93,6 +96,7 @@ fn options_that_change_the_request_are_followed() {
     assert_eq!(header(&asked("curl --json '{}' http://a/"), "accept"), Some("application/json"));
     assert_eq!(header(&asked("curl --oauth2-bearer t http://a/"), "authorization"), Some("Bearer t"));
     assert_eq!(header(&asked("curl -H 'accept:' http://a/"), "accept"), None);
+    assert_eq!(header(&asked("curl http://me:pw@a/"), "authorization"), Some("Basic bWU6cHc="));
     let versions = |command: &str| (asked(command).protocol, asked(command).falls_back);
     assert_eq!(versions("curl --http2-prior-knowledge http://a/"), (Some(Protocol::Http2), false));
     assert_eq!(versions("curl --http3 https://a/"), (Some(Protocol::Http3), true));

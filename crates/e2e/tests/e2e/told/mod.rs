@@ -242,8 +242,10 @@ async fn round(seed: u64, (gateway, world): (&Gateway, &World), seen: &mut Seen)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_told_is_what_happens() {
     let world = World::start().await;
-    let files =
-        [("base.yaml", &*world.manifest), ("routes.yaml", &(m::envoy_proxy("eg", "{}\n") + &markers(0)))];
+    let files = [
+        ("base.yaml", &*world.manifest),
+        ("routes.yaml", &(m::envoy_proxy("eg", random::FILTER_ORDER) + &markers(0))),
+    ];
     let gateway = Gateway::start(&files).await;
     let mut seen = Seen::default();
     if let Ok(wanted) = std::env::var(SEED) {

@@ -7,6 +7,11 @@ use e2e::manifest as m;
 use super::world::{BACKENDS, EMPTY, MIRRORS, MISSING, SET};
 use crate::listener_sets;
 
+/// Preflight requests are answered before errors are made on purpose. It stays as it is: another order of filters makes
+/// Envoy drain its listeners.
+pub(super) const FILTER_ORDER: &str =
+    "filterOrder: [{name: envoy.filters.http.cors, before: envoy.filters.http.fault}]\n";
+
 /// A generator of numbers: the same for the same seed, so that a failure comes again.
 pub(super) struct Random(pub(super) u64);
 
@@ -180,8 +185,7 @@ fn rule(random: &mut Random) -> String {
 
 /// Routes, some of which have policies by their names, and the EnvoyProxy, which may have them tried as they are written.
 pub(super) fn routes(random: &mut Random) -> String {
-    let order = format!("preserveRouteOrder: {}\n", random.one_in(4));
-    let mut text = m::envoy_proxy("eg", &order);
+    let mut text = m::envoy_proxy("eg", &format!("{FILTER_ORDER}preserveRouteOrder: {}\n", random.one_in(4)));
     for number in 0..3 + random.below(6) {
         let mut hosts: Vec<&str> = (0..random.pick(&[0, 0, 1, 2])).map(|_| random.pick(&HOSTS)).collect();
         hosts.sort_unstable();
