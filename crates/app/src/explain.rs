@@ -1,8 +1,8 @@
 //! `ferrogate explain`: what becomes of a request, and why; and the effective policy.
 
-use std::{fmt::Write, process::ExitCode};
+use std::process::ExitCode;
 
-use ::explain::{Explanation, PolicyExplanation, Protocol, Question};
+use ::explain::{Explanation, PolicyExplanation, Protocol, Question, escaped};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -106,11 +106,14 @@ impl PolicyName {
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct Asked {
     /// URL; without scheme it is http
-    #[arg(required_unless_present = "curl")]
+    #[arg(required_unless_present_any = ["curl", "command"])]
     url: Option<String>,
-    /// A whole `curl` command instead, in quotes
+    /// A whole `curl` command instead, in quotes; one that has quotes itself is better put behind `--`
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["url", "method", "headers"])]
     curl: Option<String>,
+    /// A whole `curl` command instead, as it was copied
+    #[arg(last = true, value_name = "curl …", conflicts_with_all = ["url", "curl", "method", "headers"])]
+    command: Vec<String>,
     /// The Gateway; may be left out where there is only one
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     gateway: Option<String>,
@@ -123,7 +126,7 @@ pub(crate) struct Asked {
     /// Server name of the TLS handshake; the host of the URL without it, and none when empty
     #[arg(long, value_name = "NAME")]
     sni: Option<String>,
-    /// Protocol; what client and proxy agree on without it
+    /// Protocol; what client and proxy agree on without it. h3 is asked for over QUIC, and told where it is not offered
     #[arg(long, value_name = "http1|h2|h3", value_parser = protocol)]
     protocol: Option<Protocol>,
     /// The client shows a certificate that the Gateway trusts
@@ -146,7 +149,7 @@ impl Asked {
     /// # Errors
     /// When URL, header or command cannot be understood.
     fn question(&self) -> anyhow::Result<Question> {
-        let mut question = match (&self.curl, &self.url) {
+        let mut question = match (&self.curl(), &self.url) {
             (Some(command), _) => ::explain::parse_curl(command)?,
             (None, Some(url)) => Question::get(url)?,
             (None, None) => anyhow::bail!("a URL or a curl command is needed"),
@@ -163,9 +166,19 @@ impl Asked {
             Some("") => question.server_name = None,
             Some(name) => question.server_name = Some(name.to_owned()),
         }
-        question.protocol = self.protocol.or(question.protocol);
+        if let Some(protocol) = self.protocol {
+            (question.protocol, question.falls_back) = (Some(protocol), false);
+        }
         question.client_certificate |= self.client_certificate;
         Ok(question)
+    }
+
+    /// The command of `curl`. A shell has split what stands behind `--`, so each word gets quotes again.
+    fn curl(&self) -> Option<String> {
+        let quoted = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
+        let command =
+            (!self.command.is_empty()).then(|| self.command.iter().map(quoted).collect::<Vec<_>>().join(" "));
+        self.curl.clone().or(command)
     }
 
     /// As the query of the admin port's `/explain`.
@@ -178,7 +191,7 @@ impl Asked {
         let certificate = self.client_certificate.then(|| "true".to_owned());
         let named = [
             ("url", &self.url),
-            ("curl", &self.curl),
+            ("curl", &self.curl()),
             ("gateway", &self.gateway),
             ("method", &self.method),
             ("sni", &self.sni),
@@ -268,17 +281,4 @@ fn show<T: Serialize>(told: &T, shape: Shape, text: fn(&T) -> String) -> anyhow:
         Shape::Yaml => view::print(told, view::Format::Yaml)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Percent-encoding for a query (RFC 3986 §2.1): all but unreserved characters.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }

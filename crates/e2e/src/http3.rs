@@ -56,9 +56,15 @@ impl Http3 {
         parts.uri = format!("https{}", parts.uri.to_string().trim_start_matches("http")).parse()?;
         parts.version = Version::HTTP_3;
         let mut stream = self.requests.send_request(http::Request::from_parts(parts, ())).await?;
-        stream.send_data(body.collect().await?.to_bytes()).await?;
-        stream.finish().await?;
-        let (parts, ()) = stream.recv_response().await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        // A server that has answered before the end of the request stops reading it (RFC 9114 §4.1); one that is gone
+        // gives no answer either.
+        let sent = match stream.send_data(body).await {
+            Ok(()) => stream.finish().await,
+            refused => refused,
+        };
+        let response = stream.recv_response().await.map_err(|error| sent.err().unwrap_or(error));
+        let (parts, ()) = response?.into_parts();
         let mut body = BytesMut::new();
         while let Some(mut data) = stream.recv_data().await? {
             body.extend_from_slice(&data.copy_to_bytes(data.remaining()));

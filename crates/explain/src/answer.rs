@@ -37,7 +37,7 @@ pub struct Explanation {
     pub outcomes: Vec<Possible>,
     /// Where copies of the request go, each with its share.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub mirrors: Vec<Upstream>,
+    pub mirrors: Vec<Mirror>,
     /// Other routes that take the request as well, and why they do not get it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<Lost>,
@@ -64,6 +64,8 @@ pub struct Socket {
     pub port: u16,
     /// Port of the Gateway's listener.
     pub gateway_port: u16,
+    /// `TCP`, or `UDP` for HTTP/3.
+    pub transport: String,
     /// Listeners of Gateway API on it, such as `Gateway default/eg listener https`.
     pub listeners: Vec<String>,
 }
@@ -82,8 +84,11 @@ pub struct Chain {
     /// Protocols that it offers in the handshake, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
-    /// The protocol that is spoken: `HTTP/1.1`, `HTTP/2`, `HTTP/3`, `TCP`.
+    /// The protocol that is spoken: `HTTP/1.1`, `HTTP/2`, `HTTP/3`, `TCP`; empty when the handshake fails.
     pub protocol: String,
+    /// What is set for its connections and their requests, with who set it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
 }
 
 /// A virtual host.
@@ -128,6 +133,12 @@ pub struct Filter {
     pub name: String,
     /// What it does with this request.
     pub does: String,
+    /// The status with which it may answer, by what cannot be foreseen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_answer: Option<u16>,
+    /// Who has put it in its place in the order, and where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Setting>,
 }
 
 /// Something that is set for a route.
@@ -230,6 +241,22 @@ pub struct Upstream {
     pub discovery: String,
     /// Its backends, with shares of what the cluster gets.
     pub backends: Vec<Backend>,
+    /// What is set of it, with who set it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
+}
+
+/// Where copies of a request go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// The target; its percent is the share of requests that are copied.
+    #[serde(flatten)]
+    pub to: Upstream,
+    /// The object that asks for them.
+    pub object: String,
+    /// The filter of that object.
+    pub field: String,
 }
 
 /// A backend of a cluster.
@@ -244,6 +271,9 @@ pub struct Backend {
     pub priority: u32,
     /// Its endpoints.
     pub endpoints: Vec<Endpoint>,
+    /// TLS towards them, with who says what of it; empty for plain text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls: Vec<Setting>,
 }
 
 /// An endpoint.
@@ -283,7 +313,12 @@ pub struct Trouble {
 impl Explanation {
     /// An answer that knows nothing yet.
     pub(crate) fn of(question: &Question, gateway: &str) -> Explanation {
-        Explanation { request: question.to_string(), gateway: gateway.to_owned(), ..Explanation::default() }
+        Explanation {
+            request: question.to_string(),
+            gateway: gateway.to_owned(),
+            notes: question.notes.clone(),
+            ..Explanation::default()
+        }
     }
 
     /// Ends with something certain.

@@ -42,8 +42,12 @@ pub(crate) fn upstream(config: &Config<'_>, name: &str, percent: f64) -> Result<
         }
         _ => "as written",
     };
-    let mut upstream =
-        Upstream { cluster: name.to_owned(), percent, discovery: discovery.to_owned(), backends: Vec::new() };
+    let mut upstream = Upstream {
+        cluster: name.to_owned(),
+        percent,
+        discovery: discovery.to_owned(),
+        ..Upstream::default()
+    };
     if discovery == "host of the request" {
         return Ok(upstream);
     }
@@ -103,6 +107,7 @@ fn backends(cluster: &Cluster, localities: &[LocalityLbEndpoints]) -> Vec<Backen
         percent: if total > 0.0 { share(c) / total * 100.0 } else { 0.0 },
         priority: c.locality.priority,
         endpoints: c.locality.lb_endpoints.iter().map(endpoint).collect(),
+        tls: Vec::new(),
     });
     backends.collect()
 }

@@ -3,18 +3,20 @@
 use envoy_api::{
     core::transport_socket::ConfigType,
     hcm::HttpConnectionManager,
-    listener::{FilterChain, Listener, filter, listener_filter},
+    listener::{FilterChain, Listener, filter},
     quic::QuicDownstreamTransport,
     tcp_proxy::TcpProxy,
     tls::DownstreamTlsContext,
-    udp_proxy::UdpProxyConfig,
     unpack,
 };
 use ir::{Kind, ObjectRef};
 use pipeline::Pipeline;
 use store::{Fact, dns_name_matches};
 
-use crate::{Chain, Explanation, Outcome, Protocol, Question, Scheme, config::Config};
+use crate::{
+    Chain, Explanation, Outcome, Protocol, Question, Scheme, Setting, config::Config, host, origin, settings,
+    sources::Sources,
+};
 
 /// What a connection has come to.
 pub(crate) enum Entered {
@@ -43,13 +45,13 @@ pub(crate) fn enter(
     let server_name = question.server_name.as_deref().filter(|_| secure).map(str::to_ascii_lowercase);
     let Some((chain, chosen)) = choose(listener, server_name.as_deref(), secure) else {
         let names = known_names(listener);
-        told.conclude(Outcome::closed(match (&server_name, takes_datagrams(listener)) {
-            (_, true) => "the socket takes datagrams, no HTTP".to_owned(),
-            (Some(name), _) => format!("no filter chain takes server name {name:?}; there are {names}"),
-            (None, _) if secure => {
-                format!("no filter chain takes connections without server name; there are {names}")
-            }
-            (None, _) => format!("no filter chain takes connections without TLS; there are {names}"),
+        told.conclude(Outcome::closed(match &server_name {
+            Some(name) => format!("no filter chain takes server name {name:?}; there are {names}"),
+            None if secure => format!(
+                "no filter chain takes connections without server name; there are {names}. An address in a URL is no \
+                 server name: put the name there (curl: --resolve or --connect-to for the address), or use --sni"
+            ),
+            None => format!("no filter chain takes connections without TLS; there are {names}"),
         }));
         return Entered::Nowhere;
     };
@@ -61,10 +63,14 @@ pub(crate) fn enter(
         .map(|secret| secret.name.clone())
         .collect();
     let alpn = common.map(|common| common.alpn_protocols.clone()).unwrap_or_default();
-    let shown = Chain { name: chain.name.clone(), chosen, certificates, alpn, protocol: "TCP".to_owned() };
+    let manager = network_filter::<HttpConnectionManager>(chain);
+    let settings = said(pipeline, (listener, chain), (manager.as_ref(), tls.as_ref()), told);
+    // What HTTP is spoken is known after the handshake.
+    let protocol = if manager.is_some() { String::new() } else { "TCP".to_owned() };
+    let shown = Chain { name: chain.name.clone(), chosen, certificates, alpn, protocol, settings };
     let chain_told = told.chain.insert(shown);
     let proxy = network_filter::<TcpProxy>(chain);
-    let Some(manager) = network_filter::<HttpConnectionManager>(chain) else {
+    let Some(manager) = manager else {
         return match proxy {
             Some(proxy) => Entered::Connection(Box::new(proxy)),
             None => {
@@ -105,9 +111,23 @@ pub(crate) fn enter(
     }
 }
 
+/// What is set for the connections of a chain; also tells the policy of its listener.
+fn said(
+    pipeline: &Pipeline,
+    (listener, chain): (&Listener, &FilterChain),
+    speaks: (Option<&HttpConnectionManager>, Option<&DownstreamTlsContext>),
+    told: &mut Explanation,
+) -> Vec<Setting> {
+    let Some(gateway) = host::gateway_of(&chain.name) else { return Vec::new() };
+    let mut policies = pipeline.policies_of_listener((&gateway, &chain.name));
+    policies.retain(|policy| policy.policy.kind == Kind::ClientTrafficPolicy);
+    told.policies = origin::told(&policies);
+    settings::of_chain(listener, chain, speaks, &Sources { pipeline, gateway, rule: None, policies })
+}
+
 /// The chain for a server name, and why: the name itself, then the longest wildcard, then chains without names, then the
 /// default chain (Envoy, `FilterChainMatch`). What names nothing else is looked at in that order too.
-fn choose<'a>(
+pub(crate) fn choose<'a>(
     listener: &'a Listener,
     server_name: Option<&str>,
     secure: bool,
@@ -227,15 +247,5 @@ pub(crate) fn network_filter<M: prost::Name + Default>(chain: &FilterChain) -> O
     chain.filters.iter().find_map(|filter| match filter.config_type.as_ref()? {
         filter::ConfigType::TypedConfig(any) => unpack::<M>(any).ok().flatten(),
         filter::ConfigType::ConfigDiscovery(_) => None,
-    })
-}
-
-/// True for a socket that forwards datagrams.
-fn takes_datagrams(listener: &Listener) -> bool {
-    listener.listener_filters.iter().any(|filter| match &filter.config_type {
-        Some(listener_filter::ConfigType::TypedConfig(any)) => {
-            unpack::<UdpProxyConfig>(any).is_ok_and(|proxy| proxy.is_some())
-        }
-        Some(listener_filter::ConfigType::ConfigDiscovery(_)) | None => false,
     })
 }

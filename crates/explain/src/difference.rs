@@ -9,7 +9,7 @@ use envoy_api::{
 use pipeline::Pipeline;
 use serde::Serialize;
 
-use crate::{backends, chain, config::Config, host, matching, origin::Origins, outcome, rewrite};
+use crate::{backends, chain, config::Config, connection, matching, origin::Origins, rewrite, settings};
 
 /// One thing that is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -89,7 +89,7 @@ fn of_listener(
         let whole = |text: String| ((gateway.to_owned(), place.clone(), String::new(), String::new()), text);
         let Some(table) = manager.and_then(|manager| config.table(&manager)) else {
             let proxy = chain::network_filter::<envoy_api::tcp_proxy::TcpProxy>(filter_chain);
-            let targets = proxy.map(|proxy| outcome::tcp_targets(&proxy)).unwrap_or_default();
+            let targets = proxy.map(|proxy| connection::targets(&proxy)).unwrap_or_default();
             let targets: Vec<String> = (targets.into_iter())
                 .map(|(name, percent)| format!("{} {}", share(percent), cluster(config, &name)))
                 .collect();
@@ -98,11 +98,7 @@ fn of_listener(
         };
         all.extend([whole(format!("{tls}; HTTP"))]);
         for virtual_host in &table.virtual_hosts {
-            let origins = Origins {
-                pipeline,
-                gateway: gateway.to_owned(),
-                listener: host::listener(&virtual_host.name).to_owned(),
-            };
+            let origins = Origins::of(pipeline, &virtual_host.name);
             for domain in &virtual_host.domains {
                 of_host(config, (&table, virtual_host), &origins, &mut |requests, does| {
                     let place = (gateway.to_owned(), place.clone(), domain.clone(), requests);
@@ -127,8 +123,8 @@ fn of_host(
     for route in &host.routes {
         let requests = route.r#match.as_ref().map(matching::words).unwrap_or_default();
         let mut does = vec![action(config, (table, host, route))];
-        let policies = origins.origin(route).map(|origin| origins.policies(&origin)).unwrap_or_default();
-        let settings = origins.settings(route, &policies).into_iter();
+        let settings = origins.sources(route).map(|sources| settings::of_route(config, route, &sources));
+        let settings = settings.into_iter().flatten();
         does.extend(settings.map(|setting| format!("{} {}", setting.name, setting.value)));
         does.extend(route.typed_per_filter_config.keys().map(|filter| format!("filter {filter}")));
         does[1..].sort();

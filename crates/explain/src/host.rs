@@ -1,6 +1,7 @@
 //! The virtual host that takes a request.
 
 use envoy_api::route::{RouteConfiguration, VirtualHost};
+use ir::{Kind, ObjectRef};
 
 use crate::{
     Explanation, Host, matching,
@@ -86,8 +87,15 @@ pub(crate) fn listener(virtual_host: &str) -> &str {
     name.strip_suffix("/misdirected").unwrap_or(name)
 }
 
+/// The Gateway of a listener that is named as in xDS.
+pub(crate) fn gateway_of(listener: &str) -> Option<ObjectRef> {
+    let mut parts = listener.split('/');
+    let (namespace, name) = (parts.next()?, parts.next()?);
+    Some(ObjectRef::new(Kind::Gateway, namespace, name))
+}
+
 /// `Gateway default/eg listener https`.
-fn listener_in_words(name: &str) -> String {
+pub(crate) fn listener_in_words(name: &str) -> String {
     match name.split('/').collect::<Vec<_>>()[..] {
         [namespace, gateway, listener] => format!("Gateway {namespace}/{gateway} listener {listener}"),
         [_, _, namespace, set, listener] => format!("ListenerSet {namespace}/{set} listener {listener}"),

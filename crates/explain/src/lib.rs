@@ -15,10 +15,12 @@ mod answer;
 mod backends;
 mod chain;
 mod config;
+mod connection;
 mod curl;
 mod difference;
 mod filters;
 mod host;
+mod http3;
 mod matching;
 mod origin;
 mod outcome;
@@ -28,23 +30,32 @@ mod precedence;
 mod question;
 mod refused;
 mod request;
+mod response;
 mod rewrite;
+mod settings;
+mod shell;
 mod socket;
+mod sources;
+mod tls;
+mod upstream;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+
+use envoy_api::hcm::HttpConnectionManager;
 use pipeline::{Fleet, Pipeline};
 
 pub use answer::{
-    Backend, Chain, Endpoint, Explanation, Filter, Host, Lost, Outcome, Policy, Possible, Route, Setting,
-    Socket, Trouble, Upstream,
+    Backend, Chain, Endpoint, Explanation, Filter, Host, Lost, Mirror, Outcome, Policy, Possible, Route,
+    Setting, Socket, Trouble, Upstream,
 };
 pub use curl::parse as parse_curl;
 pub use difference::{Change, difference};
 pub use policy::{Other, Place, PolicyExplanation, Said, policy};
-pub use question::{Protocol, Question, Scheme};
+pub use question::{Protocol, Question, Scheme, escaped};
 
 use chain::Entered;
 use config::Config;
@@ -80,21 +91,45 @@ pub fn explain(pipeline: &Pipeline, question: &Question) -> Result<Explanation, 
     let (name, fleet) = fleet(pipeline, question)?;
     let config = Config::new(fleet);
     let mut told = Explanation::of(question, name);
-    let Some(socket) = socket::find(pipeline, fleet, &config, question, &mut told) else { return Ok(told) };
-    match chain::enter(pipeline, &config, &socket, question, &mut told) {
+    let sockets = socket::all(pipeline, fleet, &config);
+    let mut question = Cow::Borrowed(question);
+    if question.protocol == Some(Protocol::Http3)
+        && let Some(why) = http3::refused(pipeline, &sockets, &question)
+    {
+        if !question.falls_back {
+            told.conclude(Outcome::closed(why));
+            return Ok(told);
+        }
+        told.notes.push(format!("{why}; the client goes on over TCP"));
+        question.to_mut().protocol = None;
+    }
+    let Some(socket) = socket::find(pipeline, (fleet, &sockets), &question, &mut told) else {
+        return Ok(told);
+    };
+    match chain::enter(pipeline, &config, &socket.listener, &question, &mut told) {
         Entered::Nowhere => {}
-        Entered::Connection(proxy) => outcome::connection(&config, &proxy, &mut told),
+        Entered::Connection(proxy) => {
+            connection::follow((pipeline, &config), socket, (&question, &proxy), &mut told);
+        }
         Entered::Http { manager, protocol, server_name } => {
-            http(pipeline, &config, &manager, (question, protocol, server_name), &mut told);
+            let entrance = Entrance { pipeline, fleet, config: &config, manager: &manager };
+            http(entrance, (&question, protocol, server_name), &mut told);
         }
     }
     Ok(told)
 }
 
-/// The proxies that are asked about.
+/// The proxies that are asked about: by their own name, or by that of a Gateway that they serve.
 fn fleet<'a>(pipeline: &'a Pipeline, question: &Question) -> Result<(&'a str, &'a Fleet), Unanswerable> {
     let fleets = pipeline.fleets();
-    let known = || fleets.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+    let gateways = |fleet: &'a Fleet| fleet.spec.gateways.iter();
+    let known = || {
+        let of_fleet = |(name, fleet): (&'a Arc<str>, &'a Fleet)| {
+            let merged = gateways(fleet).map(|gateway| format!("{}/{}", gateway.namespace, gateway.name));
+            merged.chain([name.to_string()]).collect::<BTreeSet<_>>()
+        };
+        fleets.iter().flat_map(of_fleet).collect::<Vec<_>>().join(", ")
+    };
     let Some(wanted) = &question.gateway else {
         let mut all = fleets.iter();
         return match (all.next(), all.next()) {
@@ -105,24 +140,35 @@ fn fleet<'a>(pipeline: &'a Pipeline, question: &Question) -> Result<(&'a str, &'
             _ => Err(Unanswerable::Ambiguous(known())),
         };
     };
-    let named = |name: &str| name == wanted || name.split_once('/').is_some_and(|(_, name)| name == wanted);
+    let full = |fleet: &'a Fleet| {
+        gateways(fleet).any(|gateway| wanted.split_once('/') == Some((&*gateway.namespace, &*gateway.name)))
+    };
+    let named = |fleet: &'a Fleet| gateways(fleet).any(|gateway| *gateway.name == **wanted);
     // A full name before the same name in whichever namespace comes first.
-    let exact = fleets.iter().find(|(name, _)| ***name == **wanted);
-    let found = exact.or_else(|| fleets.iter().find(|(name, _)| named(name)));
+    let exact = fleets.iter().find(|(name, fleet)| ***name == **wanted || full(fleet));
+    let found = exact.or_else(|| fleets.iter().find(|(_, fleet)| named(fleet)));
     match found {
         Some((name, fleet)) => Ok((name, fleet)),
         None => Err(Unanswerable::Unknown { name: wanted.clone(), known: known() }),
     }
 }
 
+/// The proxies and the connection manager that a request has come to.
+#[derive(Clone, Copy)]
+pub(crate) struct Entrance<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) config: &'a Config<'a>,
+    pub(crate) manager: &'a HttpConnectionManager,
+}
+
 /// A request on a connection whose chain speaks HTTP.
 fn http(
-    pipeline: &Pipeline,
-    config: &Config<'_>,
-    manager: &envoy_api::hcm::HttpConnectionManager,
+    entrance: Entrance<'_>,
     (question, protocol, server_name): (&Question, Protocol, Option<String>),
     told: &mut Explanation,
 ) {
+    let Entrance { pipeline, config, manager, .. } = entrance;
     let mut request = match request::received(question, protocol, server_name.as_deref(), manager) {
         Ok(request) => request,
         Err(outcome) => return told.conclude(outcome),
@@ -130,16 +176,17 @@ fn http(
     if let Some(outcome) = path::normalize(&mut request, manager) {
         return told.conclude(outcome);
     }
+    if let Some(outcome) = filters::own_answer(manager, &request) {
+        return told.conclude(outcome);
+    }
     let Some(table) = config.table(manager) else {
         return told.conclude(Outcome::answer(404, "the proxy has no route configuration for this listener"));
     };
     let Some(found) = host::find(&table, &request.authority) else {
-        refused::without_host(pipeline, &table, &request, told);
-        return;
+        return refused::without_host(entrance, &table, &request, told);
     };
     told.virtual_host = Some(host::told(&table, &found));
-    let listener = host::listener(&found.host.name).to_owned();
-    let origins = Origins { pipeline, gateway: told.gateway.clone(), listener };
+    let origins = Origins::of(pipeline, &found.host.name);
     let mut chosen = None;
     for route in &found.host.routes {
         let wanted = route.r#match.as_ref();
@@ -159,10 +206,10 @@ fn http(
         told.notes.push(format!("{more} more routes take the request as well"));
     }
     match chosen {
-        None => refused::without_route(pipeline, &found, &request, told),
+        None => refused::without_route(entrance, &found, &request, told),
         Some(route) => {
             told.missed.clear();
-            outcome::of_route(config, manager, &table, (route, found.host), (&request, &origins), told);
+            outcome::of_route(entrance, (&table, found.host, route), (&request, &origins), told);
         }
     }
 }

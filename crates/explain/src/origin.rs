@@ -1,28 +1,27 @@
 //! From resources back to the objects of users.
 
-use envoy_api::route::{
-    Route as Message, RouteAction, VirtualHost, route, route_action::HostRewriteSpecifier,
-};
-use ir::{
-    Kind, ObjectRef,
-    secret::{REDACTED, is_credential_header},
-};
+use envoy_api::route::{Route as Message, VirtualHost};
+use ir::{Kind, ObjectRef};
 use pipeline::{AppliedField, AppliedPolicy, Pipeline};
+use serde_json::Value;
 use store::{Fact, facts};
 
 use crate::{
     Lost, Policy, Route, Setting,
     config::{self, Named},
-    matching, precedence,
+    host, matching, precedence,
+    sources::{self, Source, Sources},
 };
 
 /// Where routes come from.
 pub(crate) struct Origins<'a> {
     pub(crate) pipeline: &'a Pipeline,
-    /// The Gateway, as `namespace/name`.
-    pub(crate) gateway: String,
+    /// The Gateway of the listener.
+    pub(crate) gateway: ObjectRef,
     /// The listener that the virtual host belongs to, as it is named in xDS.
     pub(crate) listener: String,
+    /// Who has routes tried in the order in which they are written.
+    order: Option<Source>,
 }
 
 /// What a route was made from.
@@ -53,6 +52,15 @@ fn indexes(name: &str) -> Option<(usize, Option<usize>)> {
 }
 
 impl<'a> Origins<'a> {
+    /// Those of the routes of a virtual host.
+    pub(crate) fn of(pipeline: &'a Pipeline, virtual_host: &str) -> Origins<'a> {
+        let listener = host::listener(virtual_host).to_owned();
+        let gateway = host::gateway_of(&listener).unwrap_or_else(|| ObjectRef::new(Kind::Gateway, "", ""));
+        let order = sources::parameter(pipeline, &gateway, "preserveRouteOrder");
+        let order = order.filter(|(value, _)| *value == Value::Bool(true)).map(|(_, source)| source);
+        Origins { pipeline, gateway, listener, order }
+    }
+
     /// What a route was made from; `None` for one that nobody has written.
     pub(crate) fn origin(&self, route: &Message) -> Option<Origin> {
         let named = config::metadata(route.metadata.as_ref())?;
@@ -96,9 +104,13 @@ impl<'a> Origins<'a> {
     /// A route that takes the request as well, but stands after the winner.
     pub(crate) fn lost(&self, route: &Message, winner: &Message, host: &VirtualHost) -> Lost {
         let why = match (&winner.r#match, &route.r#match, self.origin(winner), self.origin(route)) {
-            (Some(first), Some(second), Some(of_first), Some(of_second)) => {
-                precedence::why((first, &of_first), (second, &of_second))
-            }
+            (Some(first), Some(second), Some(of_first), Some(of_second)) => match &self.order {
+                None => precedence::why((first, &of_first), (second, &of_second)),
+                Some((object, field)) => format!(
+                    "{}; {object} {field} has routes tried in the order in which they are written, whatever they match",
+                    precedence::by_origin(&of_first, &of_second)
+                ),
+            },
             _ => format!("{} stands before it in {}", winner.name, host.name),
         };
         self.with_reason(route, why)
@@ -115,144 +127,32 @@ impl<'a> Origins<'a> {
     }
 
     /// The policies that apply to a rule.
-    pub(crate) fn policies(&self, origin: &Origin) -> Vec<AppliedPolicy> {
+    fn policies(&self, origin: &Origin) -> Vec<AppliedPolicy> {
         let Some(route) = object(&origin.named) else { return Vec::new() };
-        let Some((namespace, name)) = self.gateway.split_once('/') else { return Vec::new() };
-        let gateway = ObjectRef::new(Kind::Gateway, namespace, name);
-        self.pipeline.policies_of_rule((&route, origin.named.section.as_deref()), (&gateway, &self.listener))
+        let rule = (&route, origin.named.section.as_deref());
+        self.pipeline.policies_of_rule(rule, (&self.gateway, &self.listener))
     }
 
-    /// What is set for a route, with who set it.
-    pub(crate) fn settings(&self, route: &Message, policies: &[AppliedPolicy]) -> Vec<Setting> {
-        let Some(origin) = self.origin(route) else { return Vec::new() };
-        let sources = Sources { rule: self.rule(&origin), origin: &origin, policies };
-        let mut settings = Vec::new();
-        let headers = |add: &[envoy_api::core::HeaderValueOption], remove: &[String]| {
-            let added = add.iter().filter_map(|option| {
-                let header = option.header.as_ref()?;
-                let value = if is_credential_header(&header.key) { REDACTED } else { &*header.value };
-                let verb = if option.append_action == 0 { "add" } else { "set" };
-                Some(format!("{verb} {}: {value}", header.key))
-            });
-            added.chain(remove.iter().map(|name| format!("remove {name}"))).collect::<Vec<_>>().join("; ")
-        };
-        let mut push = |name: &str, value: String, (object, field): Source| {
-            if !value.is_empty() {
-                settings.push(Setting { name: name.to_owned(), value, object, field });
-            }
-        };
-        push(
-            "request headers",
-            headers(&route.request_headers_to_add, &route.request_headers_to_remove),
-            sources.filter("RequestHeaderModifier"),
-        );
-        push(
-            "response headers",
-            headers(&route.response_headers_to_add, &route.response_headers_to_remove),
-            sources.filter("ResponseHeaderModifier"),
-        );
-        if let Some(route::Action::Route(action)) = &route.action {
-            of_action(action, &sources, &mut push);
-        }
-        settings
-    }
-}
-
-/// An object and a field of it.
-type Source = (String, String);
-
-fn of_action(action: &RouteAction, sources: &Sources<'_>, push: &mut dyn FnMut(&str, String, Source)) {
-    let rewrite = sources.filter("URLRewrite");
-    if !action.prefix_rewrite.is_empty() {
-        push(
-            "path rewrite",
-            format!("the matched prefix becomes {}", action.prefix_rewrite),
-            rewrite.clone(),
-        );
-    }
-    if let Some(regex) = &action.regex_rewrite {
-        let pattern = regex.pattern.as_ref().map(|pattern| &*pattern.regex).unwrap_or_default();
-        push("path rewrite", format!("{pattern} becomes {}", regex.substitution), rewrite.clone());
-    }
-    if let Some(HostRewriteSpecifier::HostRewriteLiteral(host)) = &action.host_rewrite_specifier {
-        push("host rewrite", host.clone(), rewrite);
-    }
-    let timeout = sources.timeout();
-    match &action.timeout {
-        Some(time) if time.seconds == 0 && time.nanos == 0 => push("timeout", "none".to_owned(), timeout),
-        Some(time) => push("timeout", config::duration(time), timeout),
-        None => push("timeout", "15s".to_owned(), ("default".to_owned(), String::new())),
-    }
-    if let Some(time) = action.max_stream_duration.as_ref().and_then(|max| max.max_stream_duration.as_ref()) {
-        push("longest stream", config::duration(time), sources.policy("timeout.http.maxStreamDuration"));
-    }
-    if let Some(retry) = &action.retry_policy {
-        let number = retry.num_retries.map_or(1, |number| number.value);
-        push("retries", format!("{number} on {}", retry.retry_on), sources.retry());
-    }
-    for mirror in &action.request_mirror_policies {
-        push("mirror", mirror.cluster.clone(), sources.filter("RequestMirror"));
-    }
-    for upgrade in &action.upgrade_configs {
-        push("upgrade", upgrade.upgrade_type.clone(), ("default".to_owned(), String::new()));
-    }
-}
-
-/// Who may have set something: the rule itself goes before policies.
-struct Sources<'a> {
-    rule: Option<&'a facts::Rule>,
-    origin: &'a Origin,
-    policies: &'a [AppliedPolicy],
-}
-
-impl Sources<'_> {
-    fn of_rule(&self, field: &str) -> Source {
-        (self.origin.named.object(), format!("{}.{field}", self.origin.rule_field()))
-    }
-
-    /// The filter of a type; the rule itself when a backend's filter says it.
-    fn filter(&self, kind: &str) -> Source {
-        let filters = self.rule.map_or(&[][..], |rule| &rule.filters);
-        match filters.iter().position(|filter| filter.kind() == kind) {
-            Some(index) => self.of_rule(&format!("filters[{index}]")),
-            None => (self.origin.named.object(), self.origin.rule_field()),
-        }
-    }
-
-    fn timeout(&self) -> Source {
-        match self.rule.and_then(|rule| rule.timeouts.request) {
-            Some(_) => self.of_rule("timeouts.request"),
-            None => self.policy("timeout.http.requestTimeout"),
-        }
-    }
-
-    fn retry(&self) -> Source {
-        match self.rule.and_then(|rule| rule.retry.as_ref()) {
-            Some(_) => self.of_rule("retry"),
-            None => self.policy("retry"),
-        }
-    }
-
-    /// The policy that says a field below `spec`.
-    fn policy(&self, path: &str) -> Source {
-        let says = |field: &str| {
-            field.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let mut fields = self.policies.iter().flat_map(|policy| policy.fields.iter());
-        match fields.find(|field| says(&field.path)) {
-            Some(field) => (field.policy.to_string(), format!("spec.{path}")),
-            None => ("default".to_owned(), String::new()),
-        }
+    /// Who may have set something on a route; `None` for one that nobody has written.
+    pub(crate) fn sources(&self, route: &Message) -> Option<Sources<'a>> {
+        let origin = self.origin(route)?;
+        let (fact, policies) = (self.rule(&origin), self.policies(&origin));
+        Some(Sources {
+            pipeline: self.pipeline,
+            gateway: self.gateway.clone(),
+            rule: Some((origin, fact)),
+            policies,
+        })
     }
 }
 
 /// Policies in the answer.
-pub(crate) fn told(policies: Vec<AppliedPolicy>) -> Vec<Policy> {
-    let told = policies.into_iter().map(|applied| Policy {
+pub(crate) fn told(policies: &[AppliedPolicy]) -> Vec<Policy> {
+    let told = policies.iter().map(|applied| Policy {
         object: applied.policy.to_string(),
         merged_over: applied.parents.iter().map(ToString::to_string).collect(),
-        settings: settings(applied.fields),
-        invalid: applied.invalid,
+        settings: settings(applied.fields.clone()),
+        invalid: applied.invalid.clone(),
     });
     told.collect()
 }

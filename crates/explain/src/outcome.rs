@@ -1,24 +1,25 @@
 //! What a route does with a request.
 
 use envoy_api::{
-    hcm::HttpConnectionManager,
     route::{
         Route, RouteAction, RouteConfiguration, VirtualHost, route,
         route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, RequestMirrorPolicy},
         weighted_cluster::ClusterWeight,
     },
-    tcp_proxy::{TcpProxy, tcp_proxy},
     types::{FractionalPercent, fractional_percent::DenominatorType},
 };
 use ir::{Kind, cluster::INVALID_BACKEND_CLUSTER};
+use store::facts::Filter;
 
 use crate::{
-    Explanation, Outcome, Possible, backends,
+    Entrance, Explanation, Mirror, Outcome, Possible, backends,
     config::Config,
     filters,
     origin::{self, Origin, Origins},
     request::Request,
-    rewrite,
+    response, rewrite, settings,
+    sources::Sources,
+    upstream::{self, Carries},
 };
 
 /// The status of refused requests that came over another listener's connection.
@@ -26,26 +27,41 @@ const MISDIRECTED: u32 = 421;
 
 /// Follows a request through the route that has it.
 pub(crate) fn of_route(
-    config: &Config<'_>,
-    manager: &HttpConnectionManager,
-    table: &RouteConfiguration,
-    (route, host): (&Route, &VirtualHost),
+    entrance: Entrance<'_>,
+    place: (&RouteConfiguration, &VirtualHost, &Route),
     (request, origins): (&Request, &Origins<'_>),
     told: &mut Explanation,
 ) {
+    let Entrance { config, manager, .. } = entrance;
+    let (.., route) = place;
     told.route = Some(origins.route(route));
-    let origin = origins.origin(route);
-    if let Some(origin) = &origin {
-        let policies = origins.policies(origin);
-        told.settings = origins.settings(route, &policies);
-        told.policies = origin::told(policies);
-        troubles(origins, origin, told);
+    let sources = origins.sources(route);
+    if let Some(sources) = &sources {
+        told.settings = settings::of_route(config, route, sources);
+        told.policies = origin::told(&sources.policies);
+        if let Some((origin, _)) = &sources.rule {
+            troubles(origins, origin, told);
+        }
     }
-    let place = (table, host, route);
-    if let Some(answer) = filters::pass(manager, place, request, told) {
-        told.conclude(answer);
-        return;
+    let answers = filters::pass(manager, place, (request, sources.as_ref()), told);
+    let left = 100.0 - answers.iter().map(|(percent, _)| percent).sum::<f64>();
+    if left > 0.0 {
+        act((entrance, place), (request, origins, sources.as_ref()), told);
     }
+    let early = answers.into_iter().map(|(percent, outcome)| Possible { percent, outcome });
+    let later = std::mem::take(&mut told.outcomes).into_iter();
+    let later = later.map(|possible| Possible { percent: possible.percent * left / 100.0, ..possible });
+    told.outcomes = early.chain(later).collect();
+    response::replace(manager, route, sources.as_ref(), told);
+}
+
+/// Does what the route says.
+fn act(
+    (entrance, place): (Entrance<'_>, (&RouteConfiguration, &VirtualHost, &Route)),
+    (request, origins, sources): (&Request, &Origins<'_>, Option<&Sources<'_>>),
+    told: &mut Explanation,
+) {
+    let (.., route) = place;
     match &route.action {
         Some(route::Action::DirectResponse(answer)) => {
             let why = direct(answer.status, told);
@@ -59,7 +75,9 @@ pub(crate) fn of_route(
         Some(route::Action::Redirect(redirect)) => {
             told.conclude(rewrite::redirected(request, route.r#match.as_ref(), redirect));
         }
-        Some(route::Action::Route(action)) => forward(config, place, action, request, told),
+        Some(route::Action::Route(action)) => {
+            forward(entrance.config, (place, action), (request, sources), told);
+        }
         Some(_) | None => told.conclude(Outcome::closed("the route has no action that is known here")),
     }
 }
@@ -95,9 +113,8 @@ fn troubles(origins: &Origins<'_>, origin: &Origin, told: &mut Explanation) {
 /// Sends a request on, by chance where clusters have weights.
 fn forward(
     config: &Config<'_>,
-    place: (&RouteConfiguration, &VirtualHost, &Route),
-    action: &RouteAction,
-    request: &Request,
+    (place, action): ((&RouteConfiguration, &VirtualHost, &Route), &RouteAction),
+    (request, sources): (&Request, Option<&Sources<'_>>),
     told: &mut Explanation,
 ) {
     let missing = match ClusterNotFoundResponseCode::try_from(action.cluster_not_found_response_code) {
@@ -108,11 +125,16 @@ fn forward(
     let mut possible = |name: &str, percent: f64, weighted: Option<&ClusterWeight>| {
         let sent = rewrite::forwarded(request, place, action, weighted);
         let outcome = match backends::upstream(config, name, percent) {
-            Ok(to) => Outcome::Forwarded {
-                request: format!("{} {} at {}", sent.method, sent.path, sent.authority),
-                headers: shown(&sent),
-                to: Box::new(to),
-            },
+            Ok(mut to) => {
+                if let Some(sources) = sources {
+                    upstream::complete(config, sources, Carries::Requests, &mut to);
+                }
+                Outcome::Forwarded {
+                    request: format!("{} {} at {}", sent.method, sent.path, sent.authority),
+                    headers: shown(&sent),
+                    to: Box::new(to),
+                }
+            }
             Err(_) if name == INVALID_BACKEND_CLUSTER => {
                 Outcome::answer(missing, "the share of backends that cannot be used")
             }
@@ -132,21 +154,50 @@ fn forward(
         }
         Some(_) | None => told.conclude(Outcome::closed("an extension of Envoy chooses the cluster")),
     }
-    for mirror in &action.request_mirror_policies {
-        let percent = mirror_percent(mirror);
-        match backends::upstream(config, &mirror.cluster, percent) {
-            Ok(to) => told.mirrors.push(to),
-            Err(why) => told.notes.push(format!("copies of the request go nowhere: {why}")),
-        }
+    if let Some(sources) = sources {
+        mirrored(config, action, sources, told);
     }
 }
 
-fn mirror_percent(mirror: &RequestMirrorPolicy) -> f64 {
+/// Tells where copies of the request go, and which mirrors of the rule get none.
+fn mirrored(config: &Config<'_>, action: &RouteAction, sources: &Sources<'_>, told: &mut Explanation) {
+    for mirror in &action.request_mirror_policies {
+        let (object, field) = settings::mirror_source(&mirror.cluster, sources);
+        match backends::upstream(config, &mirror.cluster, mirror_percent(mirror)) {
+            Ok(mut to) => {
+                upstream::complete(config, sources, Carries::Copies, &mut to);
+                told.mirrors.push(Mirror { to, object, field });
+            }
+            Err(why) => told.notes.push(format!("copies by {object} {field} go nowhere: {why}")),
+        }
+    }
+    let filters = sources.fact().map_or(&[][..], |rule| &rule.filters);
+    for (index, filter) in filters.iter().enumerate() {
+        let Filter::Mirror { fraction, .. } = filter else { continue };
+        let (object, field) = sources.of_rule(&format!("filters[{index}]"));
+        let served = action.request_mirror_policies.iter();
+        if served.map(|mirror| settings::mirror_source(&mirror.cluster, sources)).any(|(_, own)| own == field)
+        {
+            continue;
+        }
+        let problem = told.troubles.iter().find(|trouble| trouble.field.starts_with(&field));
+        let why = match (fraction, problem) {
+            (Some((0, _)), _) => "their share is 0",
+            (_, Some(problem)) => &problem.message,
+            (_, None) => "their backend cannot be used",
+        };
+        let note = format!("no copies are made by {object} {field}: {why}");
+        told.notes.push(note);
+    }
+}
+
+pub(crate) fn mirror_percent(mirror: &RequestMirrorPolicy) -> f64 {
     let share = mirror.runtime_fraction.as_ref().and_then(|fraction| fraction.default_value.as_ref());
     share.map_or(100.0, percent)
 }
 
-fn percent(share: &FractionalPercent) -> f64 {
+/// A share in percent.
+pub(crate) fn percent(share: &FractionalPercent) -> f64 {
     let whole = match DenominatorType::try_from(share.denominator) {
         Ok(DenominatorType::TenThousand) => 10_000.0,
         Ok(DenominatorType::Million) => 1_000_000.0,
@@ -162,33 +213,4 @@ fn shown(request: &Request) -> Vec<String> {
         format!("{name}: {value}")
     });
     lines.collect()
-}
-
-/// Clusters of a proxy of connections, with their shares in percent.
-pub(crate) fn tcp_targets(proxy: &TcpProxy) -> Vec<(String, f64)> {
-    let targets: Vec<(String, f64)> = match &proxy.cluster_specifier {
-        Some(tcp_proxy::ClusterSpecifier::Cluster(name)) => vec![(name.clone(), 1.0)],
-        Some(tcp_proxy::ClusterSpecifier::WeightedClusters(targets)) => {
-            targets.clusters.iter().map(|target| (target.name.clone(), f64::from(target.weight))).collect()
-        }
-        None => Vec::new(),
-    };
-    let total: f64 = targets.iter().map(|(_, weight)| weight).sum();
-    targets.into_iter().map(|(name, weight)| (name, weight / total * 100.0)).collect()
-}
-
-/// Follows a connection whose bytes are forwarded.
-pub(crate) fn connection(config: &Config<'_>, proxy: &TcpProxy, told: &mut Explanation) {
-    told.notes.push("bytes are forwarded: the listener does not look into the request".to_owned());
-    for (name, percent) in tcp_targets(proxy) {
-        let outcome = match backends::upstream(config, &name, percent) {
-            Ok(to) => Outcome::Forwarded {
-                request: "bytes of the connection".to_owned(),
-                headers: Vec::new(),
-                to: Box::new(to),
-            },
-            Err(why) => Outcome::closed(why),
-        };
-        told.outcomes.push(Possible { percent, outcome });
-    }
 }

@@ -122,7 +122,8 @@ fn by_path(winner: Path, loser: Path) -> String {
     reason(winner > loser, &text)
 }
 
-fn by_origin(winner: &Origin, loser: &Origin) -> String {
+/// Why one goes before the other whatever they match: by age, name and place.
+pub(crate) fn by_origin(winner: &Origin, loser: &Origin) -> String {
     let same_object = (&winner.named.kind, &winner.named.namespace, &winner.named.name)
         == (&loser.named.kind, &loser.named.namespace, &loser.named.name);
     if same_object {

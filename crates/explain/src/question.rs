@@ -29,8 +29,16 @@ pub struct Question {
     pub server_name: Option<String>,
     /// Protocol; `None` for what client and proxy agree on.
     pub protocol: Option<Protocol>,
+    /// Whether the client speaks what else it can where HTTP/3 is not offered, as `curl --http3` does.
+    pub falls_back: bool,
     /// Whether the client shows a certificate that the Gateway trusts.
     pub client_certificate: bool,
+    /// Length of the body in bytes.
+    pub body: u64,
+    /// HTTP/1.0 is spoken, where HTTP/1 is.
+    pub http10: bool,
+    /// What of a command could not be followed.
+    pub notes: Vec<String>,
 }
 
 /// Scheme of a URL.
@@ -123,7 +131,11 @@ impl Question {
             headers: Vec::new(),
             server_name: is_name(host).then(|| host.to_owned()),
             protocol: None,
+            falls_back: false,
             client_certificate: false,
+            body: 0,
+            http10: false,
+            notes: Vec::new(),
         })
     }
 
@@ -154,4 +166,17 @@ impl fmt::Display for Question {
 /// True for a name; addresses are no server names (RFC 6066 §3).
 fn is_name(host: &str) -> bool {
     !host.starts_with('[') && host.parse::<IpAddr>().is_err()
+}
+
+/// Percent-encoding for a query (RFC 3986 §2.1): all but unreserved characters.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use envoy_api::route::RouteConfiguration;
-use ir::{Kind, ObjectRef};
-use pipeline::Pipeline;
+use ir::ObjectRef;
 use store::{Fact, NameId, ObjectId, Store, facts};
 
 use crate::{
-    Explanation, Outcome, config,
+    Entrance, Explanation, Outcome, config,
     host::{self, Found},
     request::Request,
 };
@@ -20,7 +19,7 @@ const MOST_HOSTS: usize = 20;
 
 /// No virtual host takes the request.
 pub(crate) fn without_host(
-    pipeline: &Pipeline,
+    entrance: Entrance<'_>,
     table: &RouteConfiguration,
     request: &Request,
     told: &mut Explanation,
@@ -39,12 +38,12 @@ pub(crate) fn without_host(
     }
     let why = format!("no route of the listener is for host {:?}: {known}", request.authority);
     told.conclude(Outcome::answer(404, why));
-    absent(pipeline, table, request, told);
+    absent(entrance, table, request, told);
 }
 
 /// The virtual host has no route that takes the request.
 pub(crate) fn without_route(
-    pipeline: &Pipeline,
+    entrance: Entrance<'_>,
     found: &Found<'_>,
     request: &Request,
     told: &mut Explanation,
@@ -63,14 +62,13 @@ pub(crate) fn without_route(
         told.notes.push(format!("{more} more routes do not take the request"));
     }
     let table = RouteConfiguration { virtual_hosts: vec![found.host.clone()], ..Default::default() };
-    absent(pipeline, &table, request, told);
+    absent(entrance, &table, request, told);
 }
 
 /// Tells routes of the Gateway that name the host but are not in the table, and what is wrong with them.
-fn absent(pipeline: &Pipeline, table: &RouteConfiguration, request: &Request, told: &mut Explanation) {
-    let store = pipeline.store();
-    let Some((namespace, name)) = told.gateway.split_once('/') else { return };
-    let gateway = store.find(&ObjectRef::new(Kind::Gateway, namespace, name));
+fn absent(entrance: Entrance<'_>, table: &RouteConfiguration, request: &Request, told: &mut Explanation) {
+    let (pipeline, store) = (entrance.pipeline, entrance.pipeline.store());
+    let gateways: Vec<ObjectId> = entrance.fleet.spec.gateways.iter().filter_map(|g| store.find(g)).collect();
     let present: BTreeSet<String> = (table.virtual_hosts.iter())
         .flat_map(|host| host.routes.iter())
         .filter_map(|route| Some(config::metadata(route.metadata.as_ref())?.object()))
@@ -79,7 +77,7 @@ fn absent(pipeline: &Pipeline, table: &RouteConfiguration, request: &Request, to
         .facts()
         .filter_map(|fact| {
             let (meta, parents, hostnames) = route(fact)?;
-            let ours = parents.iter().any(|parent| is_of(store, parent.target, gateway));
+            let ours = parents.iter().any(|parent| is_of(store, parent.target, &gateways));
             let object = store.object(meta.id)?;
             let named = names(store, hostnames, &request.authority);
             (ours && named && !present.contains(&object.to_string())).then_some((object, meta.id))
@@ -105,11 +103,11 @@ fn route(fact: &Fact) -> Option<Parts<'_>> {
     }
 }
 
-/// Whether a parent is the Gateway or a ListenerSet of it.
-fn is_of(store: &Store, parent: Option<ObjectId>, gateway: Option<ObjectId>) -> bool {
+/// Whether a parent is one of the Gateways or a ListenerSet of one.
+fn is_of(store: &Store, parent: Option<ObjectId>, gateways: &[ObjectId]) -> bool {
     let Some(parent) = parent else { return false };
-    Some(parent) == gateway
-        || store.fact(parent).and_then(Fact::listener_set_of).is_some_and(|of| Some(of) == gateway)
+    gateways.contains(&parent)
+        || store.fact(parent).and_then(Fact::listener_set_of).is_some_and(|of| gateways.contains(&of))
 }
 
 fn names(store: &Store, hostnames: &[NameId], authority: &str) -> bool {

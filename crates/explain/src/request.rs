@@ -23,6 +23,9 @@ pub(crate) struct Request {
     /// Path with query.
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
+    /// Length of the body in bytes.
+    pub(crate) body: u64,
+    pub(crate) protocol: Protocol,
 }
 
 impl Request {
@@ -102,7 +105,16 @@ pub(crate) fn received(
         authority: question.authority.clone(),
         path: question.path.clone(),
         headers: question.headers.clone(),
+        body: question.body,
+        protocol,
     };
+    let takes_http10 = manager.http_protocol_options.as_ref().is_some_and(|options| options.accept_http_10);
+    if question.http10 && protocol == Protocol::Http1 && !takes_http10 {
+        return Err(Outcome::answer(
+            426,
+            "the listener takes no HTTP/1.0 (ClientTrafficPolicy, spec.http1.http10)",
+        ));
+    }
     if request.authority.is_empty() {
         return Err(Outcome::answer(400, "the request names no host"));
     }

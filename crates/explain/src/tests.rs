@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod curl;
+mod http3;
+mod settings;
+
 use std::sync::Arc;
 
 use admission::{Admission, UnknownFields};
@@ -52,23 +56,34 @@ fn route(name: &str, hostnames: &str, rules: &str) -> String {
 }
 
 fn pipeline(routes: &str) -> Pipeline {
+    of_text(&format!("{GATEWAY}{routes}"))
+}
+
+fn of_text(text: &str) -> Pipeline {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.yaml");
-    std::fs::write(&file, format!("{GATEWAY}{routes}")).unwrap();
+    std::fs::write(&file, text).unwrap();
     translated(file)
 }
 
 /// One of the set-ups of crate `check`, which have certificates.
 fn set_up(name: &str) -> Pipeline {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../checks");
-    translated(root.join(name).join("in.yaml"))
+    translated(set_up_file(name))
+}
+
+fn set_up_file(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../checks").join(name).join("in.yaml")
 }
 
 fn translated(file: std::path::PathBuf) -> Pipeline {
     let loaded = provider::file::load(Arc::new(Admission::new()), &[file], UnknownFields::Refuse);
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-    let settings =
-        Settings { implicit_namespaces: true, implicit_gateway_class: true, ..Settings::default() };
+    let settings = Settings {
+        implicit_namespaces: true,
+        implicit_gateway_class: true,
+        enable_backend: true,
+        ..Settings::default()
+    };
     let mut pipeline = Pipeline::new(settings);
     pipeline.commit(ChangeSet { apply: loaded.objects, now: Some(1_800_000_000), ..ChangeSet::default() });
     pipeline
@@ -374,34 +389,6 @@ fn credentials_in_policies_are_not_told() {
     let told = ask(&(route("shop", "[a.example.com]", TO_SHOP) + policy), &get("http://a.example.com/"));
     let value = &*told.policies[0].settings[0].value;
     assert!(value.contains("X-Token") && value.contains("shop") && !value.contains("abc"), "{value}");
-}
-
-#[test]
-fn commands_of_curl_are_understood() {
-    let command = "curl -sS -XPUT 'https://a.example.com:8443/x?y=1' \\\n  -H 'X-A: b c' --data-raw $'{\\'a\\': 1}' \
-                   --resolve a.example.com:8443:127.0.0.1 -k --http1.1 -u me:pw";
-    let question = parse_curl(command).unwrap();
-    assert_eq!(question.to_string(), "PUT https://a.example.com:8443/x?y=1");
-    assert_eq!((question.port, question.protocol), (8443, Some(Protocol::Http1)));
-    assert_eq!(question.server_name.as_deref(), Some("a.example.com"));
-    let header = |name: &str| question.headers.iter().find(|(own, _)| own == name).map(|(_, value)| &**value);
-    assert_eq!(header("x-a"), Some("b c"));
-    assert_eq!(header("authorization"), Some("Basic bWU6cHc="));
-    assert_eq!(header("content-type"), Some("application/x-www-form-urlencoded"));
-    let question = parse_curl("curl -G -d a=1 -d b=2 http://[::1]/x -H Host:shop").unwrap();
-    assert_eq!(question.to_string(), "GET http://shop/x?a=1&b=2");
-    assert_eq!(question.server_name, None);
-    for (bad, why) in [
-        ("wget x", "no curl command"),
-        ("curl 'x", "does not end"),
-        ("curl a b", "two URLs"),
-        ("curl -v", "no URL"),
-        ("curl -H", "lacks its value"),
-        ("curl ftp://x/", "no URL of http or https"),
-    ] {
-        let refused = parse_curl(bad).unwrap_err().to_string();
-        assert!(refused.contains(why), "{bad}: {refused}");
-    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ use store::{Fact, FactKey, Store};
 pub use audit::Difference;
 pub use fleet::{Fleet, FleetSpec, SocketSpec};
 use stages::Stages;
-pub use stages::{AppliedField, AppliedPolicy, Explanation, HostView, Part, PolicyPlace};
+pub use stages::{AppliedField, AppliedPolicy, Explanation, HostView, Parameter, Part, PolicyPlace};
 
 /// What one commit changed.
 #[derive(Debug, Default)]
@@ -127,6 +127,22 @@ impl Pipeline {
         listener: (&ir::ObjectRef, &str),
     ) -> Vec<AppliedPolicy> {
         self.stages.policies_of_rule(&self.store, route, listener)
+    }
+
+    /// The policies of all kinds that apply to a listener of a Gateway, which is named as in xDS.
+    pub fn policies_of_listener(&self, listener: (&ir::ObjectRef, &str)) -> Vec<AppliedPolicy> {
+        self.stages.policies_of_listener(&self.store, listener)
+    }
+
+    /// What the parameters of a Gateway's proxies say, and who says it: an EnvoyProxy or the configuration file. `field` is
+    /// a path below `spec`, such as `backendTLS.minVersion`.
+    pub fn parameter(&self, gateway: &ir::ObjectRef, field: &str) -> Option<Parameter> {
+        stages::parameter(&self.store, gateway, field)
+    }
+
+    /// The BackendTLSPolicy for a backend; `section` is the name of the port, for a Backend its number.
+    pub fn policy_of_backend(&self, backend: &ir::ObjectRef, section: Option<&str>) -> Option<ir::ObjectRef> {
+        stages::policy_of_backend(&self.store, backend, section)
     }
 
     /// Where a policy acts, with what it says there and what it has to do with other policies. None for what is no policy,

@@ -37,7 +37,8 @@ use crate::{
     Commit, Fleet, isolation,
     order::{HostIndex, HostPlace, Layer4Index, RouteHosts, TableIndex},
 };
-pub use applied::{AppliedField, AppliedPolicy};
+pub use applied::{AppliedField, AppliedPolicy, Parameter};
+pub(crate) use applied::{parameter, policy_of_backend};
 pub use explain::{Explanation, HostView};
 use features::FeatureIndex;
 pub use policy_places::{Part, PolicyPlace};

@@ -126,7 +126,7 @@ pub(crate) fn of(
 }
 
 /// The policy for a backend: the oldest for the port, else the oldest for all of it.
-fn policy_of<'a>(
+pub fn policy_of<'a>(
     target: ObjectId,
     section: Option<&str>,
     reader: &mut Reader<'a>,

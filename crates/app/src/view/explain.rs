@@ -1,6 +1,6 @@
 //! The way of a request as text.
 
-use explain::{Backend, Change, Explanation, Lost, Outcome, Possible, Upstream};
+use explain::{Backend, Change, Explanation, Lost, Outcome, Possible, Setting, Socket, Upstream};
 
 /// Endpoints shown for a backend; the rest is counted.
 const MOST_ENDPOINTS: usize = 5;
@@ -15,16 +15,22 @@ pub(crate) fn text(told: &Explanation) -> String {
     step("gateway", told.gateway.clone());
     if let Some(socket) = &told.socket {
         let listeners = socket.listeners.join(", ");
-        step("socket", format!("{} for port {}: {listeners}", socket.address, socket.gateway_port));
+        let Socket { address, transport, gateway_port, .. } = socket;
+        step("socket", format!("{transport} {address} for port {gateway_port}: {listeners}"));
     }
     if let Some(chain) = &told.chain {
-        let mut text = format!("{} speaks {}; {}", chain.name, chain.protocol, chain.chosen);
+        let speaks = match &*chain.protocol {
+            "" => String::new(),
+            protocol => format!(" speaks {protocol}"),
+        };
+        let mut text = format!("{}{speaks}; {}", chain.name, chain.chosen);
         for (what, values) in [("certificates", &chain.certificates), ("ALPN", &chain.alpn)] {
             if !values.is_empty() {
                 text.push_str(&format!("; {what} {}", values.join(", ")));
             }
         }
         step("filter chain", text);
+        chain.settings.iter().for_each(|setting| step("", set(setting)));
     }
     if let Some(host) = &told.virtual_host {
         let mut text = format!("{} of {}", host.domain, host.listener);
@@ -38,10 +44,11 @@ pub(crate) fn text(told: &Explanation) -> String {
         step("route", format!("{} {}{rule}: {}", route.object, route.field, route.wants));
     }
     for filter in &told.filters {
-        step("filter", format!("{}: {}", filter.name, filter.does));
+        let moved = filter.moved.as_ref().map(|moved| format!("; put {} [{}]", moved.value, source(moved)));
+        step("filter", format!("{}: {}{}", filter.name, filter.does, moved.unwrap_or_default()));
     }
     for setting in &told.settings {
-        step("setting", format!("{}: {} [{}]", setting.name, setting.value, source(setting)));
+        step("setting", set(setting));
     }
     for policy in &told.policies {
         let over: String = policy.merged_over.iter().map(|over| format!(" merged over {over}")).collect();
@@ -59,11 +66,11 @@ pub(crate) fn text(told: &Explanation) -> String {
         }
     }
     for mirror in &told.mirrors {
-        for (index, line) in upstream(mirror).into_iter().enumerate() {
-            let line =
-                if index == 0 { format!("{} a copy to {line}", percent(mirror.percent)) } else { line };
-            step(if index == 0 { "mirror" } else { "" }, line);
-        }
+        let mut lines = upstream(&mirror.to).into_iter();
+        let first = lines.next().unwrap_or_default();
+        let asked = format!("{} {}", mirror.object, mirror.field);
+        step("mirror", format!("{} a copy to {first} [{asked}]", percent(mirror.to.percent)));
+        lines.for_each(|line| step("", line));
     }
     for lost in &told.lost {
         step("lost", not_chosen(lost));
@@ -81,7 +88,12 @@ pub(crate) fn text(told: &Explanation) -> String {
     out
 }
 
-fn source(setting: &explain::Setting) -> String {
+/// A setting with who set it.
+fn set(setting: &Setting) -> String {
+    format!("{}: {} [{}]", setting.name, setting.value, source(setting))
+}
+
+fn source(setting: &Setting) -> String {
     if setting.field.is_empty() {
         setting.object.clone()
     } else {
@@ -114,7 +126,11 @@ fn outcome(possible: &Possible) -> Vec<String> {
 
 fn upstream(upstream: &Upstream) -> Vec<String> {
     let mut lines = vec![format!("cluster {} ({})", upstream.cluster, upstream.discovery)];
-    lines.extend(upstream.backends.iter().map(backend));
+    lines.extend(upstream.settings.iter().map(|setting| format!("    {}", set(setting))));
+    for own in &upstream.backends {
+        lines.push(backend(own));
+        lines.extend(own.tls.iter().map(|setting| format!("      {}", set(setting))));
+    }
     lines
 }
 

@@ -27,5 +27,6 @@ mod retries;
 mod stage;
 mod surface;
 mod telemetry;
+mod told;
 mod traffic_policies;
 mod upstream;

@@ -11,8 +11,8 @@ use ir::{
 use serde_json::Value;
 use store::{Fact, ObjectId, Store};
 use translate::{
-    ListenerId, Policies, Reader,
-    gateway::Chain,
+    AttachListener, ListenerId, Policies, Reader, backend_tls,
+    gateway::{self, Chain},
     policy::{self, Applied},
 };
 
@@ -42,26 +42,79 @@ pub struct AppliedField {
     pub policy: ObjectRef,
 }
 
+/// What the parameters of proxies say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// The value.
+    pub value: Value,
+    /// The EnvoyProxy that says it; `None` for the configuration file.
+    pub proxy: Option<ObjectRef>,
+}
+
 impl Stages {
     /// The policies of all kinds that apply to a rule of a route on a listener of a Gateway, which is named as in xDS.
     pub(crate) fn policies_of_rule(
         &self,
         store: &Store,
         (route, rule): (&ObjectRef, Option<&str>),
-        (gateway, listener): (&ObjectRef, &str),
+        listener: (&ObjectRef, &str),
     ) -> Vec<AppliedPolicy> {
-        let Some((route, gateway)) = store.find(route).zip(store.find(gateway)) else { return Vec::new() };
+        let Some((route, listener)) = store.find(route).zip(self.listener_named(store, listener)) else {
+            return Vec::new();
+        };
+        self.applied(store, |kind, reader| {
+            Policies(&self.policies).of_rule(kind, (route, rule), listener, reader)
+        })
+    }
+
+    /// The policies of all kinds that apply to a listener of a Gateway, which is named as in xDS.
+    pub(crate) fn policies_of_listener(
+        &self,
+        store: &Store,
+        listener: (&ObjectRef, &str),
+    ) -> Vec<AppliedPolicy> {
+        let Some(listener) = self.listener_named(store, listener) else { return Vec::new() };
+        self.applied(store, |kind, reader| Policies(&self.policies).of_listener(kind, listener, reader))
+    }
+
+    fn listener_named(&self, store: &Store, (gateway, name): (&ObjectRef, &str)) -> Option<&AttachListener> {
+        let gateway = store.find(gateway)?;
         let mut listeners = self.gateways.fleets.iter().flat_map(|(_, fleet)| fleet.all_listeners());
-        let named = listeners.find(|known| known.gateway == gateway && *known.xds_name == *listener);
-        let Some(listener) = named else { return Vec::new() };
+        listeners.find(|known| known.gateway == gateway && *known.xds_name == *name)
+    }
+
+    fn applied<'a>(
+        &'a self,
+        store: &Store,
+        of_kind: impl Fn(Kind, &mut Reader<'_>) -> Option<Applied<'a>>,
+    ) -> Vec<AppliedPolicy> {
         // Whoever asks now asks again later: nothing is recorded.
         let mut reads = Reads::default();
         let reader = &mut Reader::new(store, &mut reads);
         let kinds = Kind::ALL.iter().copied().filter(|kind| policy::of(*kind).is_some());
-        let applied =
-            kinds.filter_map(|kind| Policies(&self.policies).of_rule(kind, (route, rule), listener, reader));
+        let applied = kinds.filter_map(|kind| of_kind(kind, reader));
         applied.filter_map(|applied| told(store, &applied)).collect()
     }
+}
+
+/// What the parameters of a Gateway's proxies say of a field below `spec`; `None` where nobody says anything.
+pub(crate) fn parameter(store: &Store, gateway: &ObjectRef, field: &str) -> Option<Parameter> {
+    let mut reads = Reads::default();
+    let (value, by) = gateway::said(store.find(gateway)?, field, &mut Reader::new(store, &mut reads))?;
+    Some(Parameter { value, proxy: by.and_then(|id| store.object(id)).cloned() })
+}
+
+/// The BackendTLSPolicy for a Service, ServiceImport or Backend; `section` is the name of the port, for a Backend its
+/// number.
+pub(crate) fn policy_of_backend(
+    store: &Store,
+    backend: &ObjectRef,
+    section: Option<&str>,
+) -> Option<ObjectRef> {
+    let mut reads = Reads::default();
+    let reader = &mut Reader::new(store, &mut reads);
+    let policy = backend_tls::policy_of(store.find(backend)?, section, reader)?;
+    store.object(policy.meta.id).cloned()
 }
 
 impl Stages {

@@ -42,7 +42,7 @@ pub use clients::{ClientVerdict, NoHttp3};
 pub use conditions::{GatewayConditions, ListenerConditions};
 pub use listener::Judged;
 pub use misdirected::Guard;
-pub use parameters::Judge;
+pub use parameters::{Judge, said};
 pub use sets::ListenerSetOutput;
 pub use socket::{Chain, Socket};
 

@@ -18,6 +18,9 @@ pub type Judge = fn(&Arc<Value>, &Installation) -> Result<(), String>;
 /// Reason of `Accepted` when parameters cannot be used.
 pub(crate) const INVALID_PARAMETERS: &str = "InvalidParameters";
 
+/// The field that has rules share clusters.
+const MERGE_BACKENDS: &str = "mergeBackends";
+
 /// Merged parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters {
@@ -77,13 +80,12 @@ impl Parameters {
     /// What is said of clusters that rules share; `None` where they share none. No `mergeType` keeps a broader level from
     /// saying it where narrower ones do not (as with Envoy Gateway).
     pub(super) fn merging(&self, class: ObjectId, reader: &mut Reader<'_>) -> Option<Merging> {
-        const FIELD: &str = "mergeBackends";
         let settings = reader.settings();
         let reference = reader.gateway_class(class).and_then(|class| class.parameters.as_ref());
         let of_class = reference.and_then(|reference| reader.envoy_proxy(reference.target?));
         let base = settings.installation.base.as_deref();
         let levels = [Some(&*self.spec), of_class.map(|proxy| &*proxy.spec), base];
-        let said = levels.into_iter().flatten().find_map(|spec| spec.get(FIELD));
+        let said = levels.into_iter().flatten().find_map(|spec| spec.get(MERGE_BACKENDS));
         said.map(Merging::of).or_else(|| settings.merge_backends.then(Merging::default))
     }
 
@@ -149,6 +151,35 @@ pub(super) fn of_fleet(
         check(&parameters, FIELD, reader, judge)?;
     }
     Ok(parameters)
+}
+
+/// What the parameters of a Gateway's proxies say, and who says it: for people who ask. `None` where nobody says it.
+///
+/// `field` is a path below `spec`, such as `backendTLS.minVersion`. The second part is the EnvoyProxy, `None` for the
+/// configuration file.
+pub fn said(gateway: ObjectId, field: &str, reader: &mut Reader<'_>) -> Option<(Value, Option<ObjectId>)> {
+    let fact = reader.gateway(gateway)?;
+    let class = fact.class;
+    let own = fact.parameters.as_ref().filter(|_| !merge_gateways(class, reader));
+    let of_class = reader.gateway_class(class).and_then(|class| class.parameters.as_ref());
+    let pointer = format!("/{}", field.replace('.', "/"));
+    let (own, of_class) = (level(own, "", reader).ok()?, level(of_class, "", reader).ok()?);
+    let mut parameters = merged(own, of_class, reader).ok()?;
+    let says = |spec: &Value| spec.pointer(&pointer).cloned();
+    let mut value = says(&parameters.spec);
+    if field == MERGE_BACKENDS && value.is_none() {
+        // No `mergeType` keeps a broader level from saying it.
+        let reference = reader.gateway_class(class).and_then(|class| class.parameters.as_ref());
+        parameters.proxies.extend(reference.and_then(|reference| reference.target));
+        let base = reader.settings().installation.base.as_deref();
+        value = parameters.proxies.iter().find_map(|id| says(&reader.envoy_proxy(*id)?.spec));
+        value = value.or_else(|| base.and_then(says));
+    }
+    let by = parameters
+        .proxies
+        .into_iter()
+        .find(|id| reader.envoy_proxy(*id).is_some_and(|proxy| proxy.spec.pointer(&pointer).is_some()));
+    Some((value?, by))
 }
 
 /// Whether all Gateways of a class share one fleet of proxies: what the EnvoyProxy of the class says of it, else what the
