@@ -7,6 +7,7 @@ mod backend_tls;
 mod balancing;
 mod breakers;
 mod browser;
+mod certificate_kinds;
 mod client_certificates;
 mod client_traffic;
 mod explain;
