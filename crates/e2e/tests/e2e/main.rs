@@ -23,6 +23,8 @@ mod live;
 mod merged_backends;
 mod merged_gateways;
 mod misdirected;
+mod neighbours;
+mod overlaps;
 mod protocols;
 mod retries;
 mod stage;
