@@ -56,8 +56,15 @@ impl Http3 {
         parts.uri = format!("https{}", parts.uri.to_string().trim_start_matches("http")).parse()?;
         parts.version = Version::HTTP_3;
         let mut stream = self.requests.send_request(http::Request::from_parts(parts, ())).await?;
-        stream.send_data(body.collect().await?.to_bytes()).await?;
-        stream.finish().await?;
+        let body = body.collect().await?.to_bytes();
+        // A server may answer before it has read all, and wants no more of the request then (RFC 9114 §4.1).
+        let _ = async {
+            if !body.is_empty() {
+                stream.send_data(body).await?;
+            }
+            stream.finish().await
+        }
+        .await;
         let (parts, ()) = stream.recv_response().await?.into_parts();
         let mut body = BytesMut::new();
         while let Some(mut data) = stream.recv_data().await? {
