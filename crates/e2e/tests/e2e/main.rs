@@ -8,6 +8,7 @@ mod balancing;
 mod breakers;
 mod browser;
 mod certificate_kinds;
+mod client_certificate_neighbours;
 mod client_certificates;
 mod client_traffic;
 mod explain;
