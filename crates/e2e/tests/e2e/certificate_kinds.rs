@@ -54,12 +54,16 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 
 /// An OCSP response (RFC 6960) that finds the certificate with this number good, and is valid until 2099.
 fn staple(serial: u8) -> Vec<u8> {
+    staple_until("20991231000000Z", serial)
+}
+
+fn staple_until(end: &str, serial: u8) -> Vec<u8> {
     const SHA1: &[u8] = &[0x30, 9, 6, 5, 0x2b, 0x0e, 3, 2, 0x1a, 5, 0];
     const BASIC: &[u8] = &[6, 9, 0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1];
     let time = |text: &str| element(0x18, text.as_bytes());
     let hash = |byte: u8| element(4, &[byte; 20]);
     let id = element(0x30, &[SHA1, &hash(1), &hash(2), &[2, 1, serial]].concat());
-    let next = element(0xa0, &time("20991231000000Z"));
+    let next = element(0xa0, &time(end));
     let single = element(0x30, &[&id[..], &[0x80, 0], &time("20260101000000Z"), &next].concat());
     let responder = element(0xa2, &hash(3));
     let data = [responder, time("20260101000000Z"), element(0x30, &single)].concat();
@@ -146,7 +150,7 @@ async fn what_envoy_takes_is_shown_and_what_it_would_refuse_harms_no_other_liste
         with(&params, &p256())
     };
     let plain = |host: &str| with(&named(&[host]), &p256());
-    let (good, stale) = (plain("staple.example.com"), plain("stale.example.com"));
+    let [good, stale, late] = ["staple", "stale", "late"].map(|name| plain(&format!("{name}.example.com")));
     let anonymous = with(&nameless(&[]), &p256());
     let mail =
         with(&nameless(&[(ALTERNATIVE_NAMES, &alternative_names(&[(0x81, "a@example.com")]))]), &p256());
@@ -155,6 +159,7 @@ async fn what_envoy_takes_is_shown_and_what_it_would_refuse_harms_no_other_liste
     secrets.extend([
         ("staple", stapled(&good, "staple", &staple(SERIAL))),
         ("stale", stapled(&stale, "stale", &staple(SERIAL + 1))),
+        ("late", stapled(&late, "late", &staple_until("20260102000000Z", SERIAL))),
         ("must", stapled(&must, "must", &staple(SERIAL))),
         ("without", must.secret("without")),
         ("anonymous", anonymous.secret("anonymous")),
@@ -188,9 +193,12 @@ async fn what_envoy_takes_is_shown_and_what_it_would_refuse_harms_no_other_liste
         assert!(of(name).contains(told), "{name}: {}", of(name));
     }
     assert_eq!(Shown::to(port, &host("chain"), &[]).await.unwrap().chain.len(), 3, "as it is written");
-    for (name, certificate, expected) in
-        [("staple", &good, staple(SERIAL)), ("stale", &stale, Vec::new()), ("must", &must, staple(SERIAL))]
-    {
+    for (name, certificate, expected) in [
+        ("staple", &good, staple(SERIAL)),
+        ("stale", &stale, Vec::new()),
+        ("late", &late, Vec::new()),
+        ("must", &must, staple(SERIAL)),
+    ] {
         let shown =
             Shown::to(port, &host(name), &[]).await.unwrap_or_else(|| panic!("no handshake for {name}"));
         assert!(shown.chain[0] == certificate.der, "{name}");

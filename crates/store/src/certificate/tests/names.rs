@@ -209,7 +209,7 @@ fn names_are_those_of_the_first_certificate_whatever_follows() {
     let (leaf, key) = pair(&["a.example.com"]);
     let (other, _) = pair(&["b.example.com"]);
     let (third, _) = pair(&["c.example.com"]);
-    for chain in [format!("{leaf}{other}{third}"), format!("{leaf}{third}{other}"), leaf.clone()] {
+    for chain in [format!("{leaf}{other}{third}"), format!("{leaf}{third}{other}"), leaf] {
         let certificate = read(&chain, &key);
         assert_eq!(sought(&certificate), ["a.example.com"]);
         assert_eq!(certificate.chain, chain);
