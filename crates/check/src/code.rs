@@ -125,8 +125,8 @@ codes! {
         "Clients that verify certificates refuse every connection to the listener";
         "Use a certificate for the listener's hostname".
     CERTIFICATE_WEAK = "FG207" "certificate-weak" Warning:
-        "Clients refuse the certificate although it is served";
-        "Issue a new certificate".
+        "Clients, or some of them, refuse the certificate although it is served, or expect a staple that is left out";
+        "Issue a new certificate, or mend what the message names".
     CERTIFICATE_UNGRANTED = "FG208" "certificate-not-granted" Error:
         "A Secret of another namespace may be used with its owner's consent alone: the listener is not served";
         "Add a ReferenceGrant in the namespace of the Secret".

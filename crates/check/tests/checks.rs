@@ -43,6 +43,11 @@ fn findings(path: &Path, standalone: bool) -> Vec<Finding> {
 }
 
 fn findings_of(paths: &[PathBuf], standalone: bool) -> Vec<Finding> {
+    findings_at(paths, standalone, (NOW, MARGIN))
+}
+
+/// The findings of files at a moment, with how long certificates must be valid after it; both in seconds.
+fn findings_at(paths: &[PathBuf], standalone: bool, (now, margin): (i64, i64)) -> Vec<Finding> {
     let path = &paths[0];
     let text = if path.is_file() { fs::read_to_string(path).unwrap() } else { String::new() };
     let cluster = text.lines().any(|line| line == "# settings: cluster");
@@ -61,10 +66,10 @@ fn findings_of(paths: &[PathBuf], standalone: bool) -> Vec<Finding> {
         implicit_namespaces: true,
         ..Settings::default()
     });
-    pipeline.commit(ChangeSet { apply: loaded.objects, now: Some(NOW), ..ChangeSet::default() });
+    pipeline.commit(ChangeSet { apply: loaded.objects, now: Some(now), ..ChangeSet::default() });
     let foreign: Vec<_> = loaded.foreign.into_iter().map(|(_, document)| document).collect();
     let loading = [loaded.problems, refused_bootstraps(&pipeline)].concat();
-    let input = Input { pipeline: &pipeline, loading: &loading, foreign: &foreign, margin: MARGIN };
+    let input = Input { pipeline: &pipeline, loading: &loading, foreign: &foreign, margin };
     check::check(&input)
 }
 
@@ -145,6 +150,25 @@ fn each_set_up_has_what_its_name_says_and_nothing_else() {
         }
     }
     assert!(report.is_empty(), "{report}");
+}
+
+/// A certificate is told of when it ends within the margin, that second included; it is valid in its last second.
+#[test]
+fn the_margin_of_a_certificate_ends_with_a_second() {
+    let path = [root("checks/fg205-certificate-expiring/in.yaml")];
+    let codes = |now: i64, margin: i64| {
+        let findings = findings_at(&path, false, (now, margin));
+        findings.iter().map(|finding| finding.code.id).collect::<Vec<_>>()
+    };
+    let (mut untold, mut told) = (0, MARGIN);
+    while told - untold > 1 {
+        let middle = untold + (told - untold) / 2;
+        *(if codes(NOW, middle).is_empty() { &mut untold } else { &mut told }) = middle;
+    }
+    assert_eq!((codes(NOW, told - 1), codes(NOW, told)), (vec![], vec!["FG205"]));
+    assert_eq!((codes(NOW - 1, told), codes(NOW + 1, told - 1)), (vec![], vec!["FG205"]));
+    assert_eq!(codes(NOW + told, 0), ["FG205"], "the last second");
+    assert_eq!(codes(NOW + told + 1, 0), ["FG204"]);
 }
 
 #[test]

@@ -1,26 +1,22 @@
 //! HTTP clients that make one connection and say everything about an answer.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{
-    DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use crate::{Certificate, SOON, http3::Http3};
+use crate::{
+    Certificate, SOON,
+    http3::Http3,
+    tls::{any_certificate, handshake},
+};
 
 /// Why there is no answer.
 pub type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -100,7 +96,7 @@ impl Reply {
 
 /// Where to connect to: a port of 127.0.0.1, or any address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At(SocketAddr);
+pub struct At(pub(crate) SocketAddr);
 
 impl From<u16> for At {
     fn from(port: u16) -> At {
@@ -201,13 +197,28 @@ impl Client {
         Some((client?, shown))
     }
 
-    async fn over_http1(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Option<Client> {
+    /// TLS as with [`Client::tls`], but none when another protocol is agreed on, or none where it is needed.
+    pub async fn tls_if_agreed(at: impl Into<At>, name: &str, alpn: &str) -> Option<Client> {
+        let stream = handshake(at.into(), name, &[alpn], None).await?;
+        let agreed = stream.get_ref().1.alpn_protocol() == Some(alpn.as_bytes());
+        match alpn {
+            _ if !agreed => None,
+            "h2" => Client::over_http2(stream).await,
+            _ => Client::over_http1(stream).await,
+        }
+    }
+
+    pub(crate) async fn over_http1(
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Option<Client> {
         let (sender, connection) = http1::handshake(TokioIo::new(io)).await.ok()?;
         tokio::spawn(connection);
         Some(Client::Http1(sender))
     }
 
-    async fn over_http2(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Option<Client> {
+    pub(crate) async fn over_http2(
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Option<Client> {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.ok()?;
         tokio::spawn(connection);
         Some(Client::Http2(sender))
@@ -262,77 +273,5 @@ impl Client {
             Client::Http2(sender) => !sender.is_closed(),
             Client::Http3(client) => client.is_open(),
         }
-    }
-}
-
-async fn handshake(
-    at: At,
-    name: &str,
-    alpn: &[&str],
-    own: Option<&Certificate>,
-) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(at.0).await.ok()?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(any_certificate(alpn, own)));
-    let name = ServerName::try_from(name.to_owned()).expect("a server name");
-    tokio::time::timeout(SOON, connector.connect(name, stream)).await.ok()?.ok()
-}
-
-fn any_certificate(alpn: &[&str], own: Option<&Certificate>) -> rustls::ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .expect("protocol versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
-    let mut config = match own {
-        None => config.with_no_client_auth(),
-        Some(own) => {
-            let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
-            let chain = vec![CertificateDer::from(own.der.clone())];
-            config.with_client_auth_cert(chain, key).expect("a certificate with its key")
-        }
-    };
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    // Every handshake shows the certificate again.
-    config.resumption = rustls::client::Resumption::disabled();
-    config
-}
-
-/// Takes any certificate: tests compare it with the one that they made.
-#[derive(Debug)]
-struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

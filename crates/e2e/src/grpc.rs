@@ -12,9 +12,13 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+};
 
-use crate::SOON;
+use crate::{SOON, tls::handshake};
 
 /// Messages that may wait to be sent.
 const WAITING: usize = 64;
@@ -37,21 +41,33 @@ impl Ended {
     }
 }
 
-/// A connection for calls: HTTP/2 without TLS.
+/// A connection for calls: HTTP/2.
 #[derive(Debug)]
 pub struct Channel(http2::SendRequest<UnsyncBoxBody<Bytes, Infallible>>);
 
 impl Channel {
-    /// Connects to a port of 127.0.0.1.
+    /// Connects to a port of 127.0.0.1 without TLS.
     ///
     /// # Panics
     /// When nothing listens.
     pub async fn connect(port: u16) -> Channel {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
-        let (sender, connection) =
-            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+        Channel::over(stream).await.expect("HTTP/2")
+    }
+
+    /// Connects with TLS and this server name; none when there is no HTTP/2.
+    pub async fn tls(port: u16, name: &str) -> Option<Channel> {
+        let stream = handshake(port.into(), name, &["h2"], None).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return None;
+        }
+        Channel::over(stream).await
+    }
+
+    async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Option<Channel> {
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.ok()?;
         tokio::spawn(connection);
-        Channel(sender)
+        Some(Channel(sender))
     }
 
     /// Begins a call with these messages; more can be sent until [`Call::done`].

@@ -19,6 +19,7 @@ mod gateway;
 mod grpc;
 mod http3;
 pub mod manifest;
+mod tls;
 mod traffic;
 mod websocket;
 
@@ -30,6 +31,7 @@ pub use echoes::{Echoes, tcp_echo, udp_echo};
 pub use gateway::{Gateway, binary, envoy, free_port};
 pub use grpc::{Call, Channel, Ended};
 pub use http3::Http3;
+pub use tls::{Resuming, Shown};
 pub use traffic::{Loop, Report};
 pub use websocket::websocket_echo;
 

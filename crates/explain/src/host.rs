@@ -16,6 +16,10 @@ pub(crate) struct Found<'a> {
     pub(crate) domain: &'a str,
 }
 
+/// How names end of virtual hosts, but for their last part, that refuse what is for listeners which ask for other
+/// certificates.
+const GUARDED: &str = "/client-certificate";
+
 /// Kinds of domains, from the most specific one (Envoy, `VirtualHost.domains`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -84,7 +88,12 @@ pub(crate) fn told(table: &RouteConfiguration, found: &Found<'_>) -> Host {
 /// misdirected requests two.
 pub(crate) fn listener(virtual_host: &str) -> &str {
     let name = virtual_host.rsplit_once('/').map_or(virtual_host, |(name, _)| name);
-    name.strip_suffix("/misdirected").unwrap_or(name)
+    name.strip_suffix("/misdirected").or_else(|| name.strip_suffix(GUARDED)).unwrap_or(name)
+}
+
+/// True for the virtual host of a listener that refuses whatever is for listeners which ask for other certificates.
+pub(crate) fn guards(virtual_host: &str) -> bool {
+    virtual_host.rsplit_once('/').is_some_and(|(name, _)| name.ends_with(GUARDED))
 }
 
 /// The Gateway of a listener that is named as in xDS.

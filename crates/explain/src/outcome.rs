@@ -14,7 +14,7 @@ use store::facts::Filter;
 use crate::{
     Entrance, Explanation, Mirror, Outcome, Possible, backends,
     config::Config,
-    filters,
+    filters, host,
     origin::{self, Origin, Origins},
     request::Request,
     response, rewrite, settings,
@@ -64,7 +64,7 @@ fn act(
     let (.., route) = place;
     match &route.action {
         Some(route::Action::DirectResponse(answer)) => {
-            let why = direct(answer.status, told);
+            let why = direct(answer.status, host, told);
             if answer.status == 503 && origins.pipeline.store().of_kind(Kind::EndpointSlice).next().is_none()
             {
                 let note = "there is no EndpointSlice among the objects; a cluster makes them, files seldom have them";
@@ -83,8 +83,12 @@ fn act(
 }
 
 /// Why a rule answers by itself.
-fn direct(status: u32, told: &Explanation) -> &'static str {
+fn direct(status: u32, host: &VirtualHost, told: &Explanation) -> &'static str {
     match status {
+        MISDIRECTED if host::guards(&host.name) => {
+            "the host belongs to another listener of the port, which asks clients for certificates: the client shall \
+             use a connection of its own; where it has, that listener is not served, and its hosts are nobody else's"
+        }
         MISDIRECTED => {
             "the host belongs to another listener of the port, and the connection was made for this one: the client \
              shall use a connection of its own"

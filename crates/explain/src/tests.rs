@@ -308,6 +308,13 @@ fn handshakes_choose_listener_and_protocol() {
     assert_eq!(told.chain.as_ref().unwrap().protocol, "HTTP/1.1");
     assert!(told.notes[0].starts_with("the listener does not offer HTTP/2"), "{told:#?}");
 
+    // One that asks for certificates and is not served leaves its hosts to nobody.
+    let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases");
+    let closed = translated(cases.join("misdirected-certificates-closed/in.yaml"));
+    let told = explain(&closed, &get("https://shop.example.com/")).unwrap();
+    assert!(matches!(outcome(&told), Outcome::Answered { status: 421, why } if why.contains("certificates")));
+    assert_eq!(told.virtual_host.as_ref().unwrap().listener, "Gateway default/eg listener wild");
+
     let told =
         explain(&set_up("fg206-certificate-for-other-names"), &get("https://shop.example.com/")).unwrap();
     assert!(told.notes[0].starts_with("no certificate of the listener is for"), "{told:#?}");

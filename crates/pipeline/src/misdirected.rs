@@ -85,9 +85,15 @@ pub(crate) fn unit(
         }
         owners.sort_unstable();
         let domains = names.iter().filter(|name| !broader(name).any(|other| names.contains(&*other)));
+        // A host may be written with a dot at its end. Only a virtual host for all hosts would take it.
+        let dotted = group == Refusing::Always && own.contains_key("*");
+        let domains = domains.flat_map(|name| {
+            let absolute = (dotted && *name != "*").then(|| Arc::from(format!("{name}.")));
+            [Some(Arc::from(*name)), absolute].into_iter().flatten()
+        });
         let host = VirtualHost {
             name: name.clone(),
-            domains: domains.map(|name| Arc::from(*name)).collect(),
+            domains: domains.collect(),
             metadata: listener.metadata.clone(),
             counted: false,
         };

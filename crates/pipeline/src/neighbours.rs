@@ -31,8 +31,9 @@ pub(crate) struct Neighbourhood<'a> {
     port: Arc<Port<'a>>,
 }
 
-/// The ready listeners of a port that connections choose by server name, by hostname with its labels from the last to
-/// the first, so that what lies below a name stands in a row; those without hostname under nothing.
+/// The listeners of a port that connections choose by server name, those that are ready and those that are closed, by
+/// hostname with its labels from the last to the first, so that what lies below a name stands in a row; those without
+/// hostname under nothing.
 #[derive(Default)]
 struct Port<'a>(BTreeMap<String, Vec<&'a AttachListener>>);
 
@@ -55,7 +56,8 @@ impl<'a> Ports<'a> {
     fn tables(&self, fleet: ObjectId) -> Tables<'a> {
         let mut ports: BTreeMap<u16, Port<'a>> = BTreeMap::new();
         let mut own: BTreeMap<u16, BTreeMap<TableKey, Vec<&'a AttachListener>>> = BTreeMap::new();
-        for listener in self.gateways.all(fleet).filter(|listener| listener.by_name && listener.ready) {
+        let named = |listener: &&AttachListener| listener.by_name && (listener.ready || listener.closed);
+        for listener in self.gateways.all(fleet).filter(named) {
             let name = listener.hostname.map(|name| &**self.store.name(name));
             ports.entry(listener.port).or_default().0.entry(row(name)).or_default().push(listener);
             if let Some(table) = listener.table {
@@ -102,12 +104,20 @@ impl<'a> Neighbourhood<'a> {
 
     /// Whether requests for another listener are refused, and if so, whether all of them: whoever connected may not
     /// have shown what that listener asks for.
+    /// Requests for one that is closed can go nowhere else, so those of clients that have shown what it asks for are the
+    /// own listener's.
     fn refuses(&self, other: &AttachListener) -> Option<bool> {
         let own = self.own.iter().find(|own| own.id == self.table.listener)?;
         if own.guard == Guard::Open || other.table == Some(self.table) {
             return None;
         }
-        let always = other.client.is_some() && other.client != own.client;
+        let always = match &other.client {
+            None => other.closed,
+            asked => *asked != own.client,
+        };
+        if other.closed && !always {
+            return None;
+        }
         (always || own.guard == Guard::Shared).then_some(always)
     }
 }

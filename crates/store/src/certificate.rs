@@ -7,10 +7,12 @@
 //! **Invariant:** no byte of a private key reaches a message or a `Debug` output. Errors are made of fixed words, of
 //! positions and of what the (public) certificate says.
 
+mod der;
 mod error;
 mod key;
 mod names;
 pub(crate) mod pem;
+mod staple;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +22,7 @@ use bytes::{Bytes, BytesMut};
 use ir::SecretBytes;
 use rustc_hash::FxHashSet;
 use x509_parser::{
-    asn1_rs::{Any, Tag},
+    asn1_rs::{Oid, oid},
     oid_registry::{OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA},
     prelude::{FromDer, GeneralName, X509Certificate},
 };
@@ -32,6 +34,13 @@ use self::pem::Label;
 const CERTIFICATE: &str = "tls.crt";
 const PRIVATE_KEY: &str = "tls.key";
 const OCSP_STAPLE: &str = "tls.ocsp-staple";
+
+/// `id-pe-tlsfeature` (RFC 7633 §4), and its value for staples alone, in DER: a sequence of the number 5.
+const TLS_FEATURE: Oid<'static> = oid!(1.3.6.1.5.5.7.1.24);
+const STATUS_REQUEST: &[u8] = &[0x30, 3, 2, 1, 5];
+
+/// Names that a warning lists before it says how many more there are.
+const MOST_NAMES: usize = 3;
 
 /// Envoy refuses to load a certificate with a shorter one (tried with 1.40).
 const MIN_RSA_BITS: u32 = 2048;
@@ -46,19 +55,31 @@ pub struct Certificate {
     pub chain: Bytes,
     /// PEM as it goes to Envoy: the key block of `tls.key` written anew.
     pub key: SecretBytes,
-    /// DER of `tls.ocsp-staple`, if there is one.
+    /// DER of `tls.ocsp-staple`, if there is one that Envoy takes.
     pub ocsp_staple: Option<Bytes>,
+    /// Why the staple was left out.
+    pub staple_problem: Option<&'static str>,
+    /// The certificate may be shown together with a staple only (RFC 7633).
+    pub must_staple: bool,
     /// DNS names of the leaf in lower case: its subject alternative names, or else its common name.
     pub dns_names: Box<[Arc<str>]>,
-    /// `dns_names` is the common name, for want of alternative names. See [`Certificate::alternative_names`].
+    /// `dns_names` is the common name, for want of alternative names.
     pub named_by_common_name: bool,
+    /// The DNS names in the subject alternative names that clients find hosts by, without the dot that may end them.
+    /// Clients and overlap checks look at no others.
+    pub alternative_names: Box<[Arc<str>]>,
+    /// The subject alternative names hold IP addresses.
+    pub names_addresses: bool,
+    /// Neither a common name nor an alternative name that is a DNS name, an IP address or a URI.
+    pub nameless: bool,
     /// Latest start of validity over all members of the chain, in seconds since 1970.
     pub not_before: i64,
     /// Earliest end of validity over all members of the chain, in seconds since 1970. This second is still valid.
     pub not_after: i64,
     /// Kind of the leaf's public key.
     pub key_algorithm: KeyAlgorithm,
-    /// Hash that the leaf was signed with, when it is one that clients refuse: `MD5` or `SHA-1`.
+    /// Hash that the leaf was signed with, or else one of its issuers in the chain, when it is one that clients refuse:
+    /// `MD5` or `SHA-1`. What an authority has signed itself does not count below the leaf.
     pub weak_signature: Option<&'static str>,
     /// Damaged PEM blocks of `tls.crt` that were left out (no END line, no base64), as Envoy Gateway leaves them out.
     pub damaged_blocks: u32,
@@ -137,10 +158,8 @@ pub fn parse(data: &BTreeMap<Arc<str>, SecretBytes>) -> Result<Certificate, Cert
     let public = key::of_certificate(leaf.public_key())?;
     let key = key::read(key_text)?;
     check_pair(&key, &public, &members)?;
-    let ocsp_staple = entry(OCSP_STAPLE).cloned();
-    if let Some(staple) = &ocsp_staple {
-        check_staple(staple)?;
-    }
+    let staple = entry(OCSP_STAPLE).cloned();
+    let staple_problem = staple.as_ref().and_then(|der| staple::check(der, leaf.raw_serial()).err());
 
     let mut chain = BytesMut::with_capacity(text.len());
     for block in &pem.blocks {
@@ -153,13 +172,18 @@ pub fn parse(data: &BTreeMap<Arc<str>, SecretBytes>) -> Result<Certificate, Cert
     Ok(Certificate {
         chain: chain.freeze(),
         key: key.pem,
-        ocsp_staple,
+        ocsp_staple: staple.filter(|_| staple_problem.is_none()),
+        staple_problem,
+        must_staple: must_staple(leaf),
+        alternative_names: names.sought(),
         dns_names: names.names,
         named_by_common_name: names.by_common_name,
+        names_addresses: names.addresses,
+        nameless: names.none,
         not_before: starts.max().unwrap_or(i64::MAX),
         not_after: ends.min().unwrap_or(i64::MIN),
         key_algorithm: public.algorithm(),
-        weak_signature: weak_signature(leaf),
+        weak_signature: weak_signature(&members),
         damaged_blocks: pem.damaged,
         fingerprint,
     })
@@ -196,11 +220,6 @@ impl Certificate {
         self.dns_names.iter().find(|name| others.contains(&***name))
     }
 
-    /// The DNS names in the subject alternative names alone. Clients and overlap checks look at no others.
-    pub fn alternative_names(&self) -> &[Arc<str>] {
-        if self.named_by_common_name { &[] } else { &self.dns_names }
-    }
-
     /// Why Envoy would refuse this pair though it is sound, if it would. Such a Secret must not be sent: the listener
     /// that waits for it would keep its whole port waiting.
     pub fn refused_by_envoy(&self) -> Option<String> {
@@ -212,19 +231,54 @@ impl Certificate {
         }
     }
 
+    /// Why Envoy would refuse it for a listener, if it would: more is asked of those than of what a proxy shows to
+    /// backends.
+    pub fn refused_for_listeners(&self) -> Option<String> {
+        let own = || {
+            match (&self.ocsp_staple, self.staple_problem) {
+            _ if self.nameless => Some(
+                "the certificate has neither a common name nor a DNS name, IP address or URI among its alternative names; Envoy takes none without: issue a new one"
+                    .to_owned(),
+            ),
+            (None, problem) if self.must_staple => Some(format!(
+                "the certificate must be shown with an OCSP staple, and tls.ocsp-staple {}: fetch one (openssl ocsp -respout)",
+                problem.unwrap_or("is not there")
+            )),
+            _ => None,
+        }
+        };
+        self.refused_by_envoy().or_else(own)
+    }
+
     /// What a person should know about a pair that is served all the same, if there is anything.
     pub fn weakness(&self) -> Option<String> {
         let mut found = Vec::new();
         if let Some(hash) = self.weak_signature {
-            found.push(format!("the certificate is signed with {hash}, which clients refuse"));
+            found.push(format!("the certificate or an issuer is signed with {hash}, which clients refuse"));
         }
-        if self.dns_names.is_empty() {
+        match self.key_algorithm {
+            KeyAlgorithm::Ed25519 => {
+                found.push("the key is Ed25519, which browsers refuse: use ECDSA on P-256".to_owned());
+            }
+            KeyAlgorithm::Ecdsa { curve: Curve::P521 } => {
+                found.push("the key is ECDSA on P-521, which Chrome refuses: use P-256".to_owned());
+            }
+            _ => {}
+        }
+        if self.names_addresses {
+            // Clients that connect to an address find it.
+        } else if self.dns_names.is_empty() {
             found.push("the certificate names no DNS name".to_owned());
         } else if self.named_by_common_name {
             found.push(
-                "the certificate has a common name but no subject alternative name, so browsers refuse it"
+                "the certificate has a common name but no DNS name among its alternative names, so browsers refuse it"
                     .to_owned(),
             );
+        }
+        found.extend(self.unsought());
+        if let Some(problem) = self.staple_problem {
+            found
+                .push(format!("tls.ocsp-staple {problem}, so it is left out: fetch a new one, or remove it"));
         }
         if self.damaged_blocks > 0 {
             found.push(format!(
@@ -233,6 +287,24 @@ impl Certificate {
             ));
         }
         (!found.is_empty()).then(|| found.join("; "))
+    }
+
+    /// Alternative names that no client, or not every client, finds a host by.
+    fn unsought(&self) -> Option<String> {
+        if self.named_by_common_name {
+            return None;
+        }
+        let mut odd = self.dns_names.iter().filter_map(|name| match names::sought(name) {
+            Err(problem) => Some(format!("{name:?} {problem}")),
+            Ok(found) if found.len() < name.len() => {
+                Some(format!("{name:?} ends with a dot, which not every client takes"))
+            }
+            Ok(_) => None,
+        });
+        let first: Vec<String> = odd.by_ref().take(MOST_NAMES).collect();
+        let more = odd.count();
+        let end = if more > 0 { format!(", and {more} more like that") } else { String::new() };
+        (!first.is_empty()).then(|| format!("of the certificate's DNS names {}{end}", first.join(", ")))
     }
 }
 
@@ -322,6 +394,22 @@ fn members(blocks: &[pem::Block]) -> Result<Vec<X509Certificate<'_>>, Certificat
 struct Names {
     names: Box<[Arc<str>]>,
     by_common_name: bool,
+    /// There are IP addresses.
+    addresses: bool,
+    /// There is nothing that Envoy takes for a name.
+    none: bool,
+}
+
+impl Names {
+    /// Those that clients compare hosts with.
+    fn sought(&self) -> Box<[Arc<str>]> {
+        let alternative = self.names.iter().filter(|_| !self.by_common_name);
+        let sought = |name: &Arc<str>| {
+            let sought = names::sought(name).ok()?;
+            Some(if sought.len() == name.len() { name.clone() } else { sought.into() })
+        };
+        alternative.filter_map(sought).collect()
+    }
 }
 
 /// Reads the leaf's DNS names. The last common name counts, as in Go.
@@ -330,26 +418,30 @@ fn names(leaf: &X509Certificate<'_>) -> Result<Names, CertificateError> {
         entry: CERTIFICATE,
         problem: "certificate 1: the subject alternative names cannot be read".into(),
     };
-    let mut names = Vec::new();
+    let (mut names, mut addresses, mut none) = (Vec::new(), false, true);
     if let Some(extension) = leaf.subject_alternative_name().map_err(|_| malformed())? {
         for name in &extension.value.general_names {
             match name {
                 GeneralName::DNSName(name) => names.push(name.to_ascii_lowercase().into()),
+                GeneralName::IPAddress(_) => addresses = true,
+                GeneralName::URI(_) => none = false,
                 GeneralName::Invalid(..) => return Err(malformed()),
                 _ => {}
             }
         }
     }
+    let mut common_names = leaf.subject().iter_common_name().peekable();
+    none &= names.is_empty() && !addresses && common_names.peek().is_none();
     if !names.is_empty() {
-        return Ok(Names { names: names.into(), by_common_name: false });
+        return Ok(Names { names: names.into(), by_common_name: false, addresses, none });
     }
-    let common = leaf.subject().iter_common_name().last().and_then(|name| name.as_str().ok());
+    let common = common_names.last().and_then(|name| name.as_str().ok());
     let names: Box<[Arc<str>]> = common
         .filter(|name| !name.is_empty())
         .map(|name| name.to_ascii_lowercase().into())
         .into_iter()
         .collect();
-    Ok(Names { by_common_name: !names.is_empty(), names })
+    Ok(Names { by_common_name: !names.is_empty(), names, addresses, none })
 }
 
 /// Compares the derived public key with the leaf's; looks further down only to tell a mixed pair from a mixed order.
@@ -369,29 +461,26 @@ fn check_pair(
     }))
 }
 
-/// Refuses a staple that Envoy would refuse at once: it takes only a successful response (RFC 6960 §4.2.1).
-fn check_staple(staple: &[u8]) -> Result<(), CertificateError> {
-    let successful = Any::from_der(staple).is_ok_and(|(rest, response)| {
-        let status = Any::from_der(response.data).map(|(_, status)| (status.tag(), status.data));
-        rest.is_empty() && response.tag() == Tag::Sequence && status == Ok((Tag::Enumerated, &[0]))
-    });
-    if successful {
-        return Ok(());
-    }
-    Err(CertificateError::Malformed {
-        entry: OCSP_STAPLE,
-        problem: "not a successful OCSP response in DER; fetch it again (openssl ocsp -respout) or remove the entry".into(),
-    })
+/// Whether Envoy takes a certificate for one that must be stapled.
+fn must_staple(leaf: &X509Certificate<'_>) -> bool {
+    leaf.extensions()
+        .iter()
+        .any(|extension| extension.oid == TLS_FEATURE && extension.value == STATUS_REQUEST)
 }
 
-/// The hash of the leaf's signature, if clients refuse it.
-fn weak_signature(leaf: &X509Certificate<'_>) -> Option<&'static str> {
-    let algorithm = &leaf.signature_algorithm.algorithm;
-    if *algorithm == OID_PKCS1_MD5WITHRSAENC {
-        Some("MD5")
-    } else if *algorithm == OID_PKCS1_SHA1WITHRSA || algorithm.as_bytes() == ECDSA_WITH_SHA1 {
-        Some("SHA-1")
-    } else {
-        None
-    }
+/// The hash of a signature that clients refuse, of the leaf or else of an issuer. A root is trusted for its key, so
+/// nobody looks at how it signed itself.
+fn weak_signature(members: &[X509Certificate<'_>]) -> Option<&'static str> {
+    let (leaf, issuers) = members.split_first()?;
+    let issuers = issuers.iter().filter(|issuer| issuer.subject() != issuer.issuer());
+    std::iter::once(leaf).chain(issuers).find_map(|member| {
+        let algorithm = &member.signature_algorithm.algorithm;
+        if *algorithm == OID_PKCS1_MD5WITHRSAENC {
+            Some("MD5")
+        } else if *algorithm == OID_PKCS1_SHA1WITHRSA || algorithm.as_bytes() == ECDSA_WITH_SHA1 {
+            Some("SHA-1")
+        } else {
+            None
+        }
+    })
 }

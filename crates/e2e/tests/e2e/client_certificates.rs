@@ -155,7 +155,8 @@ async fn no_connection_carries_requests_to_a_listener_that_asks_for_more() {
     let backends = Backends::start(&["a"]).await;
     let port = free_port();
     let (one, two) = (Authority::new("one"), Authority::new("two"));
-    let listeners = m::https("wild", port, "*.example.com", &["cert"])
+    let listeners = m::https("any", port, "", &["cert"])
+        + &m::https("wild", port, "*.example.com", &["cert"])
         + &m::https("shop", port, HOST, &["cert"])
         + &m::https("pay", port, "pay.example.com", &["cert"]);
     let asks = |name: &str, map: &str| {
@@ -197,6 +198,10 @@ async fn no_connection_carries_requests_to_a_listener_that_asks_for_more() {
                 (WIDE, Some(&of_one), HOST, 421),
                 (WIDE, None, "SHOP.example.com:443", 421),
                 (WIDE, None, "pay.example.com", 421),
+                ("any.example.net", None, HOST, 421),
+                ("any.example.net", None, "shop.example.com.", 421),
+                ("any.example.net", None, "Pay.example.com.:443", 421),
+                ("any.example.net", None, "any.example.net", 200),
                 (HOST, Some(&of_one), HOST, 200),
                 (HOST, Some(&of_one), "pay.example.com", 421),
                 ("pay.example.com", Some(&of_two), HOST, 421),
@@ -211,5 +216,71 @@ async fn no_connection_carries_requests_to_a_listener_that_asks_for_more() {
             assert_eq!(own, None, "{mode} {alpn}: without a certificate");
         }
         assert_eq!(gateway.json("/audit").await, serde_json::json!([]), "{mode}");
+    }
+}
+
+/// A listener without a certificate of its own, or without authorities, is not served. A broader one that asks for
+/// nothing takes the connections for its hosts then, and one route is for both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_serves_the_hosts_of_a_listener_that_asks_for_certificates_and_is_not_served() {
+    const WIDE: &str = "other.example.com";
+    let backends = Backends::start(&["a"]).await;
+    let port = free_port();
+    let authority = Authority::new("clients");
+    let own = authority.issue(&["client"]);
+    let listeners =
+        m::https("wild", port, "*.example.com", &["cert"]) + &m::https("shop", port, HOST, &["shop"]);
+    let asks = "tls: {clientValidation: {caCertificateRefs: [{kind: ConfigMap, name: ca}]}}";
+    let files = backends.manifest()
+        + &Certificate::new(&["*.example.com"]).secret("cert")
+        + &m::gateway("eg", &listeners)
+        + &m::client_policy("shop", "eg", "shop", asks)
+        + &m::route("all", "eg", &[], &m::to("a"))
+        + &m::route("named", "eg", &[HOST], &m::prefix_to("/named", "a"));
+    let (secret, ca) =
+        (Certificate::new(&[HOST]).secret("shop"), m::authorities("ca", &authority.certificate));
+    let gateway = Gateway::start(&[("all.yaml", &files), ("shop.yaml", &secret), ("ca.yaml", &ca)]).await;
+    // The status for the host, and for one that is the broader listener's, as anybody.
+    let over = async |name: &str, host: &str, path: &str, alpn: &str| {
+        let (mut client, _) = Client::tls(port, name, alpn).await?;
+        Some(client.try_send(get(host, path)).await?.status)
+    };
+    let served = async || {
+        eventually("the listener is served", async || {
+            (answer(port, "h2", Some(&own)).await == Some(200)).then_some(())
+        })
+        .await;
+    };
+    for _ in 0..2 {
+        served().await;
+        for alpn in ["h2", "http/1.1"] {
+            assert_eq!(answer(port, alpn, None).await, None, "{alpn}");
+        }
+        gateway.remove("shop.yaml");
+        eventually("the broader listener takes its connections", async || {
+            over(HOST, WIDE, "/", "h2").await.is_some_and(|status| status == 200).then_some(())
+        })
+        .await;
+        for alpn in ["h2", "http/1.1"] {
+            for path in ["/", "/named"] {
+                assert_eq!(over(HOST, HOST, path, alpn).await, Some(421), "{alpn} {path}");
+                assert_eq!(over(WIDE, HOST, path, alpn).await, Some(421), "{alpn} {path}");
+                assert_eq!(over(WIDE, WIDE, path, alpn).await, Some(200), "{alpn} {path}");
+            }
+        }
+        assert_eq!(gateway.json("/audit").await, serde_json::json!([]));
+        gateway.write("shop.yaml", &secret);
+        served().await;
+        // Without authorities the policy is broken: clients are not asked, and get an error.
+        gateway.remove("ca.yaml");
+        eventually("requests get an error", async || {
+            (answer(port, "h2", Some(&own)).await == Some(500)).then_some(())
+        })
+        .await;
+        for alpn in ["h2", "http/1.1"] {
+            assert!([None, Some(500)].contains(&answer(port, alpn, None).await), "{alpn}");
+            assert_eq!(over(WIDE, HOST, "/", alpn).await, Some(421), "{alpn}");
+        }
+        gateway.write("ca.yaml", &ca);
     }
 }

@@ -33,7 +33,7 @@ pub enum CertificateError {
     /// The PEM is sound, what it holds is not.
     #[error("{entry} is malformed: {problem}")]
     Malformed {
-        /// `tls.crt`, `tls.key` or `tls.ocsp-staple`.
+        /// `tls.crt` or `tls.key`.
         entry: &'static str,
         /// What is wrong.
         problem: Box<str>,

@@ -11,7 +11,7 @@ use p256::elliptic_curve::{
 };
 use ring::signature::KeyPair as _;
 use x509_parser::{
-    asn1_rs::{Any, Class, FromDer, Oid, Tag},
+    asn1_rs::{Any, Class, Oid, Tag},
     num_bigint::BigUint,
     oid_registry::{
         OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
@@ -20,7 +20,12 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use super::{CERTIFICATE, CertificateError, Curve, KeyAlgorithm, PRIVATE_KEY, pem, pem::Label};
+use super::{
+    CERTIFICATE, CertificateError, Curve, KeyAlgorithm, PRIVATE_KEY,
+    der::{self, Fields},
+    pem,
+    pem::Label,
+};
 
 /// Longest RSA modulus. BoringSSL, and so Envoy, refuses more; it also bounds what the arithmetic here can cost.
 const MAX_RSA_BITS: u64 = 16 * 1024;
@@ -132,9 +137,20 @@ pub(super) fn read(text: &[u8]) -> Result<PrivateKey, CertificateError> {
         Label::EcPrivateKey => sec1(&block.der, None)?,
         label => return Err(CertificateError::WrongBlock { entry: PRIVATE_KEY, found: label.text() }),
     };
+    let older = (block.label == Label::PrivateKey).then(|| first_version(&block.der)).flatten();
     let mut out = BytesMut::new();
-    pem::write(&mut out, block.label, &block.der);
+    pem::write(&mut out, block.label, older.as_deref().unwrap_or(&block.der));
     Ok(PrivateKey { pem: SecretBytes::new(out), public })
+}
+
+/// PKCS#8 of the second version, which has the public key beside the private one, or with attributes, written as the
+/// first version without any: BoringSSL, and so Envoy, reads no other. `None` when it is that already.
+fn first_version(der: &[u8]) -> Option<Vec<u8>> {
+    const FIRST: &[u8] = &[2, 1, 0];
+    let mut fields = Fields::of_sequence(der)?;
+    let [version, algorithm, key] = [fields.raw()?, fields.raw()?, fields.raw()?];
+    let plain = version == FIRST && fields.0.is_empty();
+    (!plain).then(|| der::sequence(&[FIRST, algorithm, key]))
 }
 
 /// `OneAsymmetricKey` (RFC 5958 §2).
@@ -275,28 +291,7 @@ fn curve(parameters: Option<&Any<'_>>) -> Result<Curve, &'static str> {
     }
 }
 
-/// The elements of a DER structure, one after the other.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    /// The elements of a SEQUENCE that is all of `der`.
-    fn of_sequence(der: &'a [u8]) -> Option<Self> {
-        let (rest, any) = Any::from_der(der).ok()?;
-        (rest.is_empty() && any.class() == Class::Universal && any.tag() == Tag::Sequence)
-            .then_some(Fields(any.data))
-    }
-
-    fn next(&mut self) -> Option<Any<'a>> {
-        let (rest, any) = Any::from_der(self.0).ok()?;
-        self.0 = rest;
-        Some(any)
-    }
-
-    /// The content of the next element, if it is of this kind.
-    fn take(&mut self, class: Class, tag: Tag) -> Option<&'a [u8]> {
-        self.next().filter(|any| any.class() == class && any.tag() == tag).map(|any| any.data)
-    }
-
+impl Fields<'_> {
     /// The next element as a natural number. The inner error is for one too large to be of use.
     fn natural(&mut self) -> Option<Result<BigUint, &'static str>> {
         let bytes = self.take(Class::Universal, Tag::Integer)?;

@@ -11,7 +11,7 @@ pub fn dns_name_matches(pattern: &str, name: &str) -> bool {
     let (Some(parent), Some((label, rest))) = (pattern.strip_prefix("*."), name.split_once('.')) else {
         return false;
     };
-    !label.is_empty() && label != "*" && rest.eq_ignore_ascii_case(parent)
+    !label.is_empty() && !label.contains('*') && rest.eq_ignore_ascii_case(parent)
 }
 
 /// Whether two names, each plain or with a wildcard in front, have a host name in common: the overlap of Gateway API's
@@ -53,5 +53,38 @@ impl<'a> NameIndex<'a> {
 
 /// What a plain name has after its first label.
 fn parent(name: &str) -> Option<&str> {
-    name.split_once('.').filter(|(label, _)| !label.is_empty() && *label != "*").map(|(_, parent)| parent)
+    name.split_once('.')
+        .filter(|(label, _)| !label.is_empty() && !label.contains('*'))
+        .map(|(_, parent)| parent)
+}
+
+/// The name that clients compare a host with, for a DNS name of a certificate in lower case: a dot at its end does not
+/// count, as in Chrome and curl.
+///
+/// # Errors
+/// In words that follow the name, when clients find no host by it (RFC 5280 §4.2.1.6, RFC 9525 §6.3).
+pub(super) fn sought(name: &str) -> Result<&str, &'static str> {
+    const MOST: usize = 253;
+    const MOST_OF_LABEL: usize = 63;
+    const NO_NAME: &str = "is no DNS name";
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let plain = name.strip_prefix("*.").unwrap_or(name);
+    if !name.is_ascii() {
+        return Err("is not ASCII: certificates hold the A-label (xn--)");
+    }
+    if plain.contains('*') {
+        return Err("has a wildcard that is not the whole first label");
+    }
+    let letters =
+        |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let label = |label: &str| (1..=MOST_OF_LABEL).contains(&label.len()) && letters(label);
+    if name.len() > MOST || !plain.split('.').all(label) {
+        return Err(NO_NAME);
+    }
+    // No top-level domain is a number (RFC 3696 §2).
+    let last = plain.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("is an IP address, or part of one, which clients look for among the IP addresses alone");
+    }
+    Ok(name)
 }

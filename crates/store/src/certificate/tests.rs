@@ -1,6 +1,9 @@
 //! Tests of reading certificates.
 
 mod make;
+mod names;
+mod staples;
+mod weak;
 
 use std::time::{Duration, Instant};
 
@@ -74,7 +77,7 @@ fn reads_what_rcgen_makes() {
         let made = params.self_signed(&key).unwrap();
         let certificate = read(&made.pem(), &key.serialize_pem());
         assert_eq!(*certificate.dns_names, ["a.example.com".into(), "*.b.example.com".into()]);
-        assert_eq!(certificate.alternative_names().len(), 2);
+        assert_eq!(certificate.alternative_names.len(), 2);
         let expected = if *algorithm == rcgen::PKCS_ED25519 {
             KeyAlgorithm::Ed25519
         } else if *algorithm == rcgen::PKCS_ECDSA_P256_SHA256 {
@@ -85,11 +88,37 @@ fn reads_what_rcgen_makes() {
         assert_eq!(certificate.key_algorithm, expected);
         let digest = ring::digest::digest(&ring::digest::SHA256, made.der());
         assert_eq!(certificate.fingerprint, digest.as_ref());
-        assert_eq!(certificate.weakness(), None);
+        let by_browsers = certificate.weakness().is_none();
+        assert_eq!(by_browsers, *algorithm != rcgen::PKCS_ED25519, "browsers take no Ed25519");
         assert_eq!(certificate.refused_by_envoy(), None);
         let other = KeyPair::generate_for(algorithm).unwrap();
         assert_eq!(parse(&tls(&made.pem(), &other.serialize_pem())), Err(CertificateError::KeyMismatch));
     }
+}
+
+/// BoringSSL reads PKCS#8 of the first version only, without attributes.
+#[test]
+fn keys_of_the_second_version_are_written_as_the_first() {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let chain =
+        CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+    let second = key.serialize_der();
+    let algorithm = make::sequence(&[&make::oid(&[0x2b, 0x65, 0x70])]);
+    let seed = make::octets(&make::octets(&second[16..48]));
+    let first = make::sequence(&[&[2, 1, 0], &algorithm, &seed]);
+    assert_ne!(first, second, "rcgen writes the second version");
+    let with_attributes = make::sequence(&[&[2, 1, 0], &algorithm, &seed, &[0xa0, 0]]);
+    for written in [&first, &second, &with_attributes] {
+        let read = read(&chain, &pem("PRIVATE KEY", written));
+        assert_eq!(read.key.expose_secret(), pem("PRIVATE KEY", &first).as_bytes());
+    }
+    // A long one, whose length takes more than a byte.
+    let rsa = rsa_2048();
+    let mut second = rsa.pkcs8.clone();
+    assert_eq!(second[4..7], [2, 1, 0], "the version");
+    second[6] = 1;
+    let read = read(&LEAF.pem(&rsa.spki), &pem("PRIVATE KEY", &second));
+    assert_eq!(read.key.expose_secret(), pem("PRIVATE KEY", &rsa.pkcs8).as_bytes());
 }
 
 #[test]
@@ -315,15 +344,21 @@ fn a_damaged_block_is_left_out_and_told() {
 fn names_come_from_the_common_name_for_want_of_others() {
     let key = rsa_2048();
     let text = pem("PRIVATE KEY", &key.pkcs8);
-    let leaf =
-        Leaf { common_names: &["first", "Last.example.com"], dns_names: &[], signature: make::SHA1_RSA };
+    let leaf = Leaf {
+        common_names: &["first", "Last.example.com"],
+        dns_names: &[],
+        signature: make::SHA1_RSA,
+        ..LEAF
+    };
     let certificate = read(&leaf.pem(&key.spki), &text);
     assert_eq!(*certificate.dns_names, ["last.example.com".into()]);
-    assert!(certificate.alternative_names().is_empty());
+    assert!(certificate.alternative_names.is_empty());
     let weakness = certificate.weakness().unwrap();
     assert!(weakness.contains("SHA-1") && weakness.contains("common name"));
-    let nameless =
-        read(&Leaf { common_names: &[], dns_names: &[], signature: make::MD5_RSA }.pem(&key.spki), &text);
+    let nameless = read(
+        &Leaf { common_names: &[], dns_names: &[], signature: make::MD5_RSA, ..LEAF }.pem(&key.spki),
+        &text,
+    );
     assert!(nameless.dns_names.is_empty());
     assert!(nameless.weakness().unwrap().contains("MD5"));
     assert!(!nameless.conflicts_with(&nameless));
@@ -353,24 +388,6 @@ fn two_certificates_conflict_when_they_share_algorithm_and_name() {
 }
 
 #[test]
-fn staples_are_taken_when_envoy_could() {
-    let (chain, key) = pair(&["a.example.com"]);
-    let with = |staple: &[u8]| {
-        parse(&secret(&[
-            ("tls.crt", chain.as_bytes()),
-            ("tls.key", key.as_bytes()),
-            ("tls.ocsp-staple", staple),
-        ]))
-    };
-    let staple = [0x30, 3, 0x0a, 1, 0];
-    assert_eq!(with(&staple).unwrap().ocsp_staple.unwrap(), &staple[..]);
-    assert_eq!(with(b"").unwrap().ocsp_staple, None);
-    for staple in [&[0x30, 3, 0x0a, 1, 6][..], b"junk", &[0x30, 0], &[0x30, 3, 0x0a, 1, 0, 0]] {
-        assert!(with(staple).unwrap_err().to_string().contains("tls.ocsp-staple"));
-    }
-}
-
-#[test]
 fn debug_shows_no_key() {
     let (chain, key) = pair(&["a.example.com"]);
     let text = format!("{:?}", read(&chain, &key));
@@ -392,6 +409,9 @@ fn wildcards_cover_one_label() {
         ("*.com", "*.com", true),
         ("a.example.com", "*.example.com", false),
         ("*", "a", false),
+        ("*.example.com", "f*.example.com", false),
+        ("f*.example.com", "foo.example.com", false),
+        ("*.*.example.com", "a.b.example.com", false),
     ] {
         assert_eq!(dns_name_matches(pattern, name), expected, "{pattern} {name}");
         assert_eq!(names_overlap(name, pattern), expected || dns_name_matches(name, pattern));
@@ -417,6 +437,18 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(chain in any::<Vec<u8>>(), key in any::<Vec<u8>>(), staple in any::<Vec<u8>>()) {
         let _ = parse(&secret(&[("tls.crt", &chain), ("tls.key", &key), ("tls.ocsp-staple", &staple)]));
+    }
+
+    #[test]
+    fn no_change_of_a_staple_makes_it_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut staple = make::Staple::GOOD.der();
+        for (index, byte) in changes {
+            let index = index.index(staple.len());
+            staple[index] = byte;
+        }
+        let _ = super::staple::check(&staple, &[1]);
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub struct AttachListener {
     pub reach: Option<Box<[Arc<str>]>>,
     /// What clients must show when they connect; `None` when they are not asked for a certificate.
     pub client: Option<Arc<ClientValidation>>,
+    /// It is not served, and its hosts are closed to clients that have not shown what it asks for: to all, when it
+    /// has nothing to check certificates by.
+    pub closed: bool,
     /// What its ClientTrafficPolicy and the EnvoyProxy mean for routes.
     pub on_routes: OnRoutes,
     /// Its routes are tried in the order in which they are written, whatever they match.
@@ -79,7 +82,7 @@ impl AttachListener {
 
     /// The part that its virtual hosts and its route configuration are made from.
     pub fn shown(&self) -> impl PartialEq + use<'_> {
-        let protocol = (self.port, self.tls, self.by_name);
+        let protocol = (self.port, self.tls, self.by_name, self.closed);
         let table = (self.table, protocol, self.hostname, self.ready, self.guard, self.keeps_order);
         (table, &self.reach, &self.client, &self.on_routes, &self.place, &self.xds_name, &self.metadata)
     }
@@ -156,6 +159,7 @@ pub(super) fn attach_listeners(
                 guard: door.guard,
                 reach: door.crowded.then(|| own.names_of_certificates()),
                 client: own.client.as_ref().map(|asked| asked.validation.clone()),
+                closed: own.closed,
                 on_routes: clients::on_routes(own, &http3, (merging, counted), reader),
                 keeps_order: parameters.keeps_route_order(),
                 xds_name: own.xds_name.clone(),

@@ -22,7 +22,7 @@ pub struct Certificate {
     pub reference: usize,
     /// What a person should know about it although it is served.
     pub weakness: Option<String>,
-    /// DNS names among its alternative names, lower case.
+    /// DNS names among its alternative names that clients find hosts by, lower case.
     pub alternative_names: Box<[Arc<str>]>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn resolve(
                     reference: i,
                     weakness: certificate.weakness().map(|text| format!("{secret}: {text}")),
                     xds_name: format!("{}/{}", secret.namespace, secret.name).into(),
-                    alternative_names: certificate.alternative_names().into(),
+                    alternative_names: certificate.alternative_names.clone(),
                 });
             }
             Err((reason, message)) => problems.push((reason, format!("certificateRefs[{i}]: {message}"))),
@@ -113,7 +113,7 @@ fn resolve_one<'a>(
     };
     match &secret.certificate {
         Some(Ok(certificate)) => match certificate.validity(reader.now()) {
-            store::Validity::Valid => match certificate.refused_by_envoy() {
+            store::Validity::Valid => match certificate.refused_for_listeners() {
                 None => Ok((target.id, certificate)),
                 Some(reason) => Err((
                     "InvalidCertificateRef",

@@ -23,7 +23,7 @@ use crate::{
     Finding, ListenerId, Reader,
     policy::{
         Scope, around_listener,
-        client_traffic::{Client, KIND},
+        client_traffic::{Client, ClientCheck, KIND},
         holder, parents,
     },
     shared::Merging,
@@ -192,24 +192,42 @@ pub(super) fn default_host_of(listener: &Judged<'_>, reader: &Reader<'_>) -> Opt
 /// authorities that it leaves open are the Gateway's.
 fn apply(listener: &mut Judged<'_>, covered: Covered) {
     if let Some(check) = covered.settings.tls.client.as_ref().filter(|_| !listener.certificates.is_empty()) {
-        let of_gateway = listener.client.take();
-        let mut validation = check.validation.clone();
-        let mut authorities = check.authorities;
-        if let (None, Some(asked)) = (authorities, of_gateway) {
-            authorities = asked.authorities;
-            validation.authorities.clone_from(&asked.validation.authorities);
-        }
-        if authorities.is_none() {
-            // Envoy refuses what only authorities can vouch for.
-            validation.names = [].into();
-            validation.expired = false;
-        }
-        listener.client = Some(Asked { authorities, validation: Arc::new(validation) });
+        listener.client = Some(asked(check, listener.client.as_ref()));
     }
     if let Some(mode) = covered.settings.tls.misdirected {
         listener.mode = mode;
     }
     listener.policy = Some(covered);
+}
+
+/// What a policy asks of clients, over what the Gateway asks.
+fn asked(check: &ClientCheck, of_gateway: Option<&Asked>) -> Asked {
+    let mut validation = check.validation.clone();
+    let mut authorities = check.authorities;
+    if let (None, Some(asked)) = (authorities, of_gateway) {
+        authorities = asked.authorities;
+        validation.authorities.clone_from(&asked.validation.authorities);
+    }
+    if authorities.is_none() {
+        // Envoy refuses what only authorities can vouch for.
+        validation.names = [].into();
+        validation.expired = false;
+    }
+    Asked { authorities, validation: Arc::new(validation) }
+}
+
+/// What an HTTPS listener that is not served would ask of clients by its policy; `None` when the policy does not say, or
+/// there is none.
+pub(super) fn asked_unserved(listener: &Judged<'_>, reader: &mut Reader<'_>) -> Option<Asked> {
+    let scopes = around(listener);
+    let (nth, policy) = (scopes.iter().enumerate()).find_map(|(nth, scope)| {
+        Some((nth, holder(KIND, scope.object, scope.section.as_deref(), reader)?))
+    })?;
+    let broader = parents(KIND, policy, &scopes[nth + 1..], reader);
+    let broader: Vec<ObjectId> = broader.into_iter().map(|(policy, _)| policy).collect();
+    let fact = reader.policy(policy).cloned()?;
+    let settings = Client::of(&fact, &broader, reader);
+    Some(asked(settings.tls.client.as_ref()?, listener.client.as_ref()))
 }
 
 /// Why a listener does not offer HTTP/3; `None` when it does, and when nobody asks for it.

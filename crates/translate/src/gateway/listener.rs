@@ -98,6 +98,9 @@ pub struct Judged<'a> {
     pub policy: Option<Covered>,
     /// Why no certificate of a client can be checked, although it must be.
     pub unchecked: Option<Finding>,
+    /// It is not served, and asks clients for certificates: no broader listener may serve its hosts to clients that have
+    /// not shown one.
+    pub closed: bool,
     /// Why it is not accepted.
     pub not_accepted: Option<Finding>,
     /// Why it is not programmed.
@@ -150,6 +153,11 @@ impl Judged<'_> {
     /// What clients must show; `None` when they are not asked.
     pub fn validation(&self) -> Option<&ClientValidation> {
         self.client.as_ref().map(|asked| &*asked.validation)
+    }
+
+    /// True when it is closed to those who connect to a listener that asks clients for this.
+    pub fn closed_to(&self, asked: Option<&ClientValidation>) -> bool {
+        self.closed && (self.client.is_none() || self.validation() != asked)
     }
 
     /// True when it is part of a ListenerSet.
@@ -285,6 +293,7 @@ pub(super) fn judge<'a>(
         client: None,
         policy: None,
         unchecked: None,
+        closed: false,
         not_accepted: None,
         not_programmed: None,
         unresolved: None,

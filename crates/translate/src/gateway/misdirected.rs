@@ -111,8 +111,11 @@ pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
     let mut tables: Vec<usize> = (0..judged.len()).collect();
     // Tables of listeners that connections choose by server name, by port.
     let mut chosen: FxHashMap<u16, FxHashSet<usize>> = FxHashMap::default();
-    // What these ask of clients, by port.
-    let mut asked: FxHashMap<u16, FxHashSet<&ClientValidation>> = FxHashMap::default();
+    // What these ask of clients, by port, and those that are closed; `None` where nothing that clients show would do.
+    let mut asked: FxHashMap<u16, FxHashSet<Option<&ClientValidation>>> = FxHashMap::default();
+    for closed in judged.iter().filter(|listener| listener.closed) {
+        asked.entry(closed.fact.port).or_default().insert(closed.validation());
+    }
     for (i, own) in judged.iter().enumerate().filter(|(_, listener)| listener.ready()) {
         // Plain HTTP listeners of a port are told apart by host only.
         let shared = match own.protocol {
@@ -126,7 +129,7 @@ pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
         }
         if by_name(own) {
             chosen.entry(own.fact.port).or_default().insert(tables[i]);
-            asked.entry(own.fact.port).or_default().extend(own.validation());
+            asked.entry(own.fact.port).or_default().extend(own.validation().map(Some));
         }
     }
     let guard = |i: usize| {
@@ -138,7 +141,7 @@ pub(super) fn doors(judged: &[Judged<'_>]) -> Vec<Door> {
             return Guard::Shared;
         }
         let others = asked.get(&port).into_iter().flatten();
-        if others.into_iter().any(|other| Some(*other) != own.validation()) {
+        if others.into_iter().any(|other| other.is_none() || *other != own.validation()) {
             return Guard::Certificates;
         }
         Guard::Open

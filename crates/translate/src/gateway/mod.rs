@@ -7,6 +7,7 @@ mod attach_listener;
 mod certificates;
 mod client_side;
 mod clients;
+mod closed;
 mod conditions;
 mod conflict;
 pub(crate) mod frontend;
@@ -216,6 +217,7 @@ fn judged<'a>(
     }
     conflict::mark(&mut judged, reader);
     let mut verdicts = clients::cover(&mut judged, reader);
+    closed::mark(&mut judged, reader);
     let mut overlapping = overlap::mark(&mut judged, reader);
     let doors = misdirected::doors(&judged);
     let merging = merging(fleet, &members, &parameters, reader);

@@ -21,6 +21,10 @@ pub(super) const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]
 pub(super) const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 pub(super) const P224: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x21];
 
+const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
+const FEATURES: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x18];
+pub(super) const OCSP_BASIC: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
+
 /// One DER element.
 pub(super) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
@@ -131,34 +135,60 @@ pub(super) fn p521(scalar: &[u8; 66], compressed: bool) -> Key {
 pub(super) struct Leaf<'a> {
     pub common_names: &'a [&'a str],
     pub dns_names: &'a [&'a str],
+    /// Alternative names of other kinds: the tag in DER, and the bytes.
+    pub others: &'a [(u8, &'a [u8])],
+    /// TLS features that servers must have (RFC 7633): none when empty, 5 is a staple.
+    pub features: &'a [u8],
     pub signature: &'a [u8],
 }
 
 impl Leaf<'_> {
-    /// DER with a signature that nobody could verify: nobody asks.
+    /// DER without an issuer.
     pub(super) fn der(&self, spki: &[u8]) -> Vec<u8> {
+        self.written(&[], spki)
+    }
+
+    /// PEM with an issuer of this common name.
+    pub(super) fn issued_by(&self, issuer: &str, spki: &[u8]) -> String {
+        pem("CERTIFICATE", &self.written(&[issuer], spki))
+    }
+
+    /// DER with a signature that nobody could verify: nobody asks.
+    fn written(&self, issuer: &[&str], spki: &[u8]) -> Vec<u8> {
         let signature = sequence(&[&oid(self.signature), &[5, 0]]);
         let attribute = |name: &str| {
             let value = der(0x0c, &[name.as_bytes()]);
             der(0x31, &[&sequence(&[&oid(&[0x55, 4, 3]), &value])])
         };
-        let subject: Vec<Vec<u8>> = self.common_names.iter().map(|name| attribute(name)).collect();
-        let subject = sequence(&subject.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let named = |common_names: &[&str]| {
+            let names: Vec<Vec<u8>> = common_names.iter().map(|name| attribute(name)).collect();
+            sequence(&names.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        };
         let validity = sequence(&[&der(0x17, &[b"240101000000Z"]), &der(0x17, &[b"340101000000Z"])]);
         let mut tbs = vec![
             der(0xa0, &[&[2, 1, 2]]),
             vec![2, 1, 1],
             signature.clone(),
-            sequence(&[]),
+            named(issuer),
             validity,
-            subject,
+            named(self.common_names),
             spki.to_vec(),
         ];
-        if !self.dns_names.is_empty() {
-            let names: Vec<Vec<u8>> =
-                self.dns_names.iter().map(|name| der(0x82, &[name.as_bytes()])).collect();
-            let names = sequence(&names.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            tbs.push(der(0xa3, &[&sequence(&[&sequence(&[&oid(&[0x55, 0x1d, 0x11]), &octets(&names)])])]));
+        let dns_names = self.dns_names.iter().map(|name| der(0x82, &[name.as_bytes()]));
+        let names: Vec<Vec<u8>> =
+            self.others.iter().map(|(tag, bytes)| der(*tag, &[bytes])).chain(dns_names).collect();
+        let features: Vec<Vec<u8>> = self.features.iter().map(|feature| vec![2, 1, *feature]).collect();
+        let extension = |id: &[u8], list: &[Vec<u8>]| {
+            let list = sequence(&list.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            sequence(&[&oid(id), &octets(&list)])
+        };
+        let lists = [(ALTERNATIVE_NAMES, names), (FEATURES, features)];
+        let extensions: Vec<Vec<u8>> = (lists.iter().filter(|(_, list)| !list.is_empty()))
+            .map(|(id, list)| extension(id, list))
+            .collect();
+        if !extensions.is_empty() {
+            let extensions = sequence(&extensions.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            tbs.push(der(0xa3, &[&extensions]));
         }
         let tbs = sequence(&tbs.iter().map(Vec::as_slice).collect::<Vec<_>>());
         sequence(&[&tbs, &signature, &bits(b"unsigned")])
@@ -170,8 +200,52 @@ impl Leaf<'_> {
 }
 
 /// A leaf for `a.example.com`.
-pub(super) const LEAF: Leaf<'static> =
-    Leaf { common_names: &["cn.example.com"], dns_names: &["a.example.com"], signature: SHA256_RSA };
+pub(super) const LEAF: Leaf<'static> = Leaf {
+    common_names: &["cn.example.com"],
+    dns_names: &["a.example.com"],
+    others: &[],
+    features: &[],
+    signature: SHA256_RSA,
+};
+
+/// An OCSP response (RFC 6960), to be spoilt before it is written.
+#[derive(Clone)]
+pub(super) struct Staple<'a> {
+    pub status: u8,
+    pub kind: &'a [u8],
+    /// Elements before the time of its making: the version, and who made it.
+    pub head: &'a [u8],
+    /// Of the certificates that it is for.
+    pub serials: &'a [&'a [u8]],
+    pub times: [&'a [u8]; 2],
+}
+
+impl Staple<'_> {
+    /// For the certificate with number 1, made by the one with this key.
+    pub(super) const GOOD: Staple<'static> = Staple {
+        status: 0,
+        kind: OCSP_BASIC,
+        head: &[0xa2, 3, 4, 1, 7],
+        serials: &[&[1]],
+        times: [b"20260101000000Z", b"20260108000000Z"],
+    };
+
+    pub(super) fn der(&self) -> Vec<u8> {
+        let time = |text: &[u8]| der(0x18, &[text]);
+        let hash = sequence(&[&oid(&[0x2b, 0x0e, 3, 2, 0x1a]), &[5, 0]]);
+        let single = |serial: &&[u8]| {
+            let id = sequence(&[&hash, &octets(&[1; 20]), &octets(&[2; 20]), &der(2, &[serial])]);
+            let [this, next] = self.times;
+            sequence(&[&id, &[0x80, 0], &time(this), &der(0xa0, &[&time(next)])])
+        };
+        let singles: Vec<Vec<u8>> = self.serials.iter().map(single).collect();
+        let singles = sequence(&singles.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let data = sequence(&[self.head, &time(b"20260101000000Z"), &singles]);
+        let basic = sequence(&[&data, &sequence(&[&oid(SHA256_RSA), &[5, 0]]), &bits(b"unsigned")]);
+        let body = sequence(&[&oid(self.kind), &octets(&basic)]);
+        sequence(&[&[0x0a, 1, self.status], &der(0xa0, &[&body])])
+    }
+}
 
 /// The data of a Secret.
 pub(super) fn secret(entries: &[(&str, &[u8])]) -> BTreeMap<Arc<str>, SecretBytes> {

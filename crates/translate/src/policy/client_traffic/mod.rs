@@ -21,7 +21,7 @@ use store::{ObjectId, facts};
 
 use super::{AtGateway, PolicyKind, Scope, Settings, Source, backend_traffic::Findings};
 use crate::{DefaultHosts, Finding, GatewayTable, Reader, gateway::NoHttp3};
-pub use tls::Tls;
+pub use tls::{ClientCheck, Tls};
 pub(crate) use tls::{authorities, name_of_authorities};
 
 /// The kind.
