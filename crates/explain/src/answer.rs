@@ -200,6 +200,9 @@ pub enum Outcome {
     Answered {
         /// HTTP status.
         status: u16,
+        /// What clients of gRPC get instead: this `grpc-status`, with HTTP status 200.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grpc_status: Option<u8>,
         /// Why.
         why: String,
     },
@@ -221,7 +224,7 @@ pub enum Outcome {
 
 impl Outcome {
     pub(crate) fn answer(status: u16, why: impl Into<String>) -> Outcome {
-        Outcome::Answered { status, why: why.into() }
+        Outcome::Answered { status, grpc_status: None, why: why.into() }
     }
 
     pub(crate) fn closed(why: impl Into<String>) -> Outcome {

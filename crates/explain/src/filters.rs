@@ -42,6 +42,8 @@ pub(crate) const SESSION: &str = "envoy.filters.http.stateful_session";
 pub(crate) const COMPRESSOR: &str = "envoy.filters.http.compressor";
 /// What names of filters that replace responses begin with.
 pub(crate) const CUSTOM_RESPONSE: &str = "envoy.filters.http.custom_response";
+/// What the filter for CORS does with preflight requests.
+pub(crate) const PREFLIGHT: &str = "answers the preflight request";
 const LOCAL_LIMIT: &str = "envoy.filters.http.local_ratelimit";
 const LOOPBACK: &str = "envoy.filters.http.rbac.dfp_loopback_deny";
 const ROUTER: &str = "envoy.filters.http.router";
@@ -169,7 +171,7 @@ fn act(at: &At<'_>, request: &Request, told: &mut Explanation) -> Act {
             return Act::does("nothing: the route answers by itself");
         }
         return match preflight(&policy, request) {
-            Some(answer) => Act::answers("answers the preflight request", 100.0, answer),
+            Some(answer) => Act::answers(PREFLIGHT, 100.0, answer),
             None => Act::does("adds CORS headers to responses, for origins that are allowed"),
         };
     }

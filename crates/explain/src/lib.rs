@@ -114,6 +114,9 @@ pub fn explain(pipeline: &Pipeline, question: &Question) -> Result<Explanation, 
         Entered::Http { manager, protocol, server_name } => {
             let entrance = Entrance { pipeline, fleet, config: &config, manager: &manager };
             http(entrance, (&question, protocol, server_name), &mut told);
+            if question.is_grpc() {
+                response::for_grpc(&mut told);
+            }
         }
     }
     Ok(told)

@@ -139,6 +139,13 @@ impl Question {
         })
     }
 
+    /// True for calls of gRPC.
+    pub(crate) fn is_grpc(&self) -> bool {
+        let kind = self.headers.iter().find(|(name, _)| name == "content-type");
+        let rest = kind.and_then(|(_, kind)| kind.strip_prefix("application/grpc"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+    }
+
     /// Adds a header line, `Name: value`. `Host` replaces the host of the request, not that of the connection.
     ///
     /// # Errors

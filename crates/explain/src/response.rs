@@ -66,7 +66,7 @@ pub(crate) fn replace(
         told.settings.extend(settings.0);
     }
     for possible in &mut told.outcomes {
-        let Outcome::Answered { status, why } = &mut possible.outcome else { continue };
+        let Outcome::Answered { status, why, .. } = &mut possible.outcome else { continue };
         let response = Response { status: *status, local: true };
         let holds = |rule: &FieldMatcher| rule.predicate.as_ref().map_or(Some(false), |p| holds(p, response));
         // A rule that goes by headers of the response may take it before those behind it.
@@ -79,6 +79,32 @@ pub(crate) fn replace(
             }
             _ => told.notes.push(format!("a response override may replace the answer with {status}")),
         }
+    }
+}
+
+/// Tells what clients of gRPC get in the place of HTTP statuses: Envoy answers them in their own way, be it a success. What
+/// is refused before there is a request for it to look at is answered as ever, and so are preflight requests.
+pub(crate) fn for_grpc(told: &mut Explanation) {
+    if told.filters.iter().any(|filter| filter.does == filters::PREFLIGHT) {
+        return;
+    }
+    for possible in &mut told.outcomes {
+        if let Outcome::Answered { status, grpc_status, .. } = &mut possible.outcome
+            && !matches!(*status, 400 | 426)
+        {
+            *grpc_status = Some(of_http(*status));
+        }
+    }
+}
+
+/// The gRPC status that Envoy has for an HTTP status (gRPC, HTTP to gRPC status code mapping).
+fn of_http(status: u16) -> u8 {
+    match status {
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
     }
 }
 

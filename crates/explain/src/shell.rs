@@ -122,9 +122,9 @@ fn escape(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<c
     })
 }
 
-/// `cmd` of Windows escapes with carets, and browsers escape every quote.
+/// `cmd` of Windows escapes with carets, and browsers escape every quote, from that before the URL on.
 fn is_for_windows(command: &str) -> bool {
-    command.contains("^\"") || command.lines().any(|line| line.trim_end().ends_with(" ^"))
+    command.contains(" ^\"http") || command.lines().any(|line| line.trim_end().ends_with(" ^"))
 }
 
 fn without_carets(command: &str) -> String {

@@ -189,8 +189,12 @@ fn a_404_says_what_the_request_lacks() {
     assert_eq!(status(&told), 404);
     assert_eq!(told.missed[0].why, "header x-canary is absent");
     let told = ask(&route("shop", "[shop.example.com]", rules), &get("http://other.example.com/cart"));
-    let Outcome::Answered { status: 404, why } = outcome(&told) else { panic!("{told:#?}") };
+    let Outcome::Answered { status: 404, why, .. } = outcome(&told) else { panic!("{told:#?}") };
     assert!(why.ends_with("it has shop.example.com"), "{why}");
+    let mut call = get("http://other.example.com/cart");
+    call.header("content-type: application/grpc+proto").unwrap();
+    let told = ask(&route("shop", "[shop.example.com]", rules), &call);
+    assert!(matches!(outcome(&told), Outcome::Answered { grpc_status: Some(12), .. }), "{told:#?}");
 }
 
 #[test]
@@ -212,7 +216,7 @@ fn failures_have_their_status_and_their_reason() {
     assert_eq!(status(&told), 500);
     assert!(told.troubles.iter().any(|t| t.field.starts_with("spec.rules[0].backendRefs[0]")), "{told:#?}");
     let told = at("[{name: empty, port: 80}]");
-    let Outcome::Answered { status: 503, why } = outcome(&told) else { panic!("{told:#?}") };
+    let Outcome::Answered { status: 503, why, .. } = outcome(&told) else { panic!("{told:#?}") };
     assert_eq!((&**why, told.notes.len()), ("the rule's backends have no endpoints", 0));
     let told = at("[{name: shop, port: 80, weight: 3}, {name: nowhere, port: 80, weight: 1}]");
     let shares: Vec<f64> = told.outcomes.iter().map(|possible| possible.percent).collect();

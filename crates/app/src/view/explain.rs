@@ -116,7 +116,10 @@ fn outcome(possible: &Possible) -> Vec<String> {
             lines.extend(to);
             lines
         }
-        Outcome::Answered { status, why } => vec![format!("{share} answered with {status}: {why}")],
+        Outcome::Answered { status, grpc_status, why } => {
+            let of_grpc = grpc_status.map(|status| format!(" (to gRPC: 200 with grpc-status {status})"));
+            vec![format!("{share} answered with {status}{}: {why}", of_grpc.unwrap_or_default())]
+        }
         Outcome::Redirected { status, location, why } => {
             vec![format!("{share} redirected with {status} to {location}: {why}")]
         }

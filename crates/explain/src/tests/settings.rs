@@ -107,7 +107,7 @@ fn listeners_of_listener_sets_have_their_policies_and_routes() {
     assert!(matches!(outcome(&told), Outcome::Forwarded { .. }), "{told:#?}");
     let told = explain(&pipeline, &get("http://nowhere.example.com:8080/healthz")).unwrap();
     assert!(
-        matches!(outcome(&told), Outcome::Answered { status: 200, why } if why.contains("/healthz")),
+        matches!(outcome(&told), Outcome::Answered { status: 200, why, .. } if why.contains("/healthz")),
         "{told:#?}"
     );
     // The Gateway's own listener has neither.

@@ -69,7 +69,10 @@ fn done(reply: &Reply) -> String {
         return format!("{} {location}", reply.status);
     }
     if reply.backend().is_empty() {
-        return reply.status.to_string();
+        return match reply.header("grpc-status") {
+            "" => reply.status.to_string(),
+            status => format!("{} grpc {status}", reply.status),
+        };
     }
     let answer = reply.answer();
     let query = answer.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
@@ -102,14 +105,22 @@ fn possible(told: &Value, way: &Way, names: &BTreeMap<String, &'static str>) -> 
     let mut all = Vec::new();
     for outcome in list(&told["outcomes"]) {
         match &*text(&outcome["result"]) {
-            "answered" => all.push(outcome["status"].to_string()),
+            "answered" => all.push(match outcome["grpcStatus"].as_u64() {
+                None => outcome["status"].to_string(),
+                Some(status) => format!("200 grpc {status}"),
+            }),
             "redirected" => all.push(format!("{} {}", outcome["status"], text(&outcome["location"]))),
             "closed" => all.push("closed".to_owned()),
             _ => all.extend(forwarded(outcome, way, names)),
         }
     }
+    let grpc = list(&told["outcomes"]).iter().any(|outcome| outcome["grpcStatus"].is_u64());
     let may_answer = list(&told["filters"]).iter().filter_map(|filter| filter["mayAnswer"].as_u64());
-    all.extend(may_answer.map(|status| status.to_string()));
+    all.extend(may_answer.map(|status| match (grpc, status) {
+        (false, _) => status.to_string(),
+        (true, 429) => "200 grpc 14".to_owned(),
+        (true, _) => "200 grpc 2".to_owned(),
+    }));
     all
 }
 
@@ -169,7 +180,12 @@ struct Seen {
 impl Seen {
     fn note(&mut self, reply: &Reply, way: &Way, number: &str, mirrors: Vec<(&'static str, f64)>) {
         let forwarded = !reply.backend().is_empty();
-        let sort = if forwarded { "backend".to_owned() } else { reply.status.to_string() };
+        let did = done(reply);
+        let sort = match did.split_once(' ') {
+            _ if forwarded => "backend".to_owned(),
+            Some((status, rest)) if !rest.starts_with("grpc") => status.to_owned(),
+            _ => did,
+        };
         *self.sorts.entry(format!("{sort} over {}", way.protocol)).or_default() += 1;
         *self.sorts.entry(sort).or_default() += 1;
         // What is not forwarded is not copied.
@@ -198,8 +214,13 @@ async fn round(seed: u64, (gateway, world): (&Gateway, &World), seen: &mut Seen)
     }
     for number in 0..REQUESTS {
         let way = &world.ways[random.below(world.ways.len())];
-        let asked = Asked::random(way.name, &mut random);
-        let told = gateway.json(&query(&asked, way)).await;
+        let mut asked = Asked::random(way.name, &mut random);
+        let mut told = gateway.json(&query(&asked, way)).await;
+        // A backend would take it for a call, so only what it does not get becomes one.
+        if random.one_in(4) && list(&told["outcomes"]).iter().all(|outcome| outcome["result"] == "answered") {
+            asked.headers.push(("content-type", "application/grpc"));
+            told = gateway.json(&query(&asked, way)).await;
+        }
         let may = possible(&told, way, &world.names);
         let number = format!("{seed}-{number}");
         let mut headers = asked.headers.clone();
