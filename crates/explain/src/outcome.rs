@@ -61,7 +61,7 @@ fn act(
     (request, origins, sources): (&Request, &Origins<'_>, Option<&Sources<'_>>),
     told: &mut Explanation,
 ) {
-    let (.., route) = place;
+    let (_, host, route) = place;
     match &route.action {
         Some(route::Action::DirectResponse(answer)) => {
             let why = direct(answer.status, host, told);
