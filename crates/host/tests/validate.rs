@@ -16,9 +16,10 @@ fn validator(program: PathBuf) -> Validator {
 /// A bootstrap with one field changed.
 fn changed(pointer: &str, value: Value) -> Value {
     let mut bootstrap = Fixture::new().bootstrap().to_json();
-    match pointer.rsplit_once('/') {
-        Some((parent, field)) => bootstrap.pointer_mut(parent).unwrap()[field] = value,
-        None => panic!("{pointer} is no pointer"),
+    let (parent, field) = pointer.rsplit_once('/').unwrap_or_default();
+    match bootstrap.pointer_mut(parent) {
+        Some(parent) => parent[field] = value,
+        None => panic!("a bootstrap has no {parent}"),
     }
     bootstrap
 }
