@@ -71,7 +71,6 @@ fn code_of(problem: &Problem) -> Option<&'static Code> {
             code::LISTENER_SET_REFUSED
         }
         bootstrap::REASON => code::BOOTSTRAP_REFUSED,
-        "WithoutEffect" => code::FIELD_DROPPED,
         "InvalidAnnotation" => code::MODE_UNKNOWN,
         "InvalidCertificateRef" => code::CERTIFICATE_UNUSABLE,
         "PartiallyInvalidCertificateRef" => code::CERTIFICATE_PARTLY,

@@ -316,7 +316,9 @@ fn handshakes_choose_listener_and_protocol() {
     let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases");
     let closed = translated(cases.join("misdirected-certificates-closed/in.yaml"));
     let told = explain(&closed, &get("https://shop.example.com/")).unwrap();
-    assert!(matches!(outcome(&told), Outcome::Answered { status: 421, why, .. } if why.contains("certificates")));
+    assert!(
+        matches!(outcome(&told), Outcome::Answered { status: 421, why, .. } if why.contains("certificates"))
+    );
     assert_eq!(told.virtual_host.as_ref().unwrap().listener, "Gateway default/eg listener wild");
 
     let told =

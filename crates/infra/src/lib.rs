@@ -9,6 +9,7 @@
 mod access;
 mod alias;
 pub mod bootstrap;
+mod host;
 mod kept;
 mod merge_keys;
 mod metadata;
@@ -23,6 +24,7 @@ mod user_patch;
 mod workload;
 
 pub use bootstrap::Draft;
+pub use host::HostSettings;
 pub use kept::keep;
 pub use object::{ObjectKind, Rendered, RenderedObject};
 
@@ -30,7 +32,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ir::{
     Kind, ObjectRef,
-    infra::{HostMetrics, Identity, Installation, Layer4, Owner, ServicePort, Wish},
+    infra::{Identity, Installation, Layer4, Owner, ServicePort, Wish},
 };
 use serde_json::Value;
 
@@ -98,16 +100,6 @@ pub fn render(wish: &Wish, context: &Context<'_>) -> Result<Rendered, RenderErro
 pub fn draft(wish: &Wish, context: &Context<'_>) -> Option<Draft> {
     let parameters = Parameters::read(&wish.parameters).ok()?;
     bootstrap::draft(&Fleet::new(wish, context, &parameters))
-}
-
-/// What proxies on a host do with their statistics.
-///
-/// # Errors
-///
-/// When the parameters are not those of an EnvoyProxy.
-pub fn host_metrics(metrics: &HostMetrics) -> Result<::bootstrap::Metrics, RenderError> {
-    let parameters = Parameters::read(&metrics.parameters)?;
-    Ok(bootstrap::stats::metrics(parameters.metrics(), &metrics.sinks))
 }
 
 /// Says whether objects can be rendered with these parameters (the merged `spec` of EnvoyProxies), whatever the

@@ -1,6 +1,6 @@
 //! Pods: Envoy and the container that drains it.
 
-mod args;
+pub(crate) mod args;
 mod volumes;
 
 use std::collections::BTreeMap;

@@ -141,10 +141,10 @@ pub struct ServicePort {
     pub protocol: Layer4,
 }
 
-/// What the proxies of a fleet on a host are told of metrics when they start.
+/// What the proxies of a fleet on a host are told when they start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostMetrics {
-    /// The merged `spec` of the EnvoyProxies that apply, cut down to `telemetry.metrics`.
+pub struct HostProxy {
+    /// The merged `spec` of the EnvoyProxies that apply, cut down to what a proxy reads when it starts.
     pub parameters: Arc<Value>,
     /// Where Envoy sends its metrics, resolved from `telemetry.metrics.sinks`.
     pub sinks: Box<[MetricSink]>,

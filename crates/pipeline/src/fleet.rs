@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ir::ObjectRef;
-use ir::infra::{HostMetrics, Wish};
+use ir::infra::{HostProxy, Wish};
 use ir::listener::ListenerRef;
 use ir::resource::{Resource, ResourceType, ResourceUpdate};
 
@@ -25,8 +25,8 @@ pub struct FleetSpec {
     pub sockets: Vec<SocketSpec>,
     /// What it needs of a cluster; `None` on a host.
     pub wish: Option<Arc<Wish>>,
-    /// What its proxies are told of metrics when they start; `None` in a cluster, where the wish tells.
-    pub metrics: Option<Arc<HostMetrics>>,
+    /// What its proxies are told when they start; `None` in a cluster, where the wish tells.
+    pub host: Option<Arc<HostProxy>>,
 }
 
 /// One socket of a fleet.

@@ -8,7 +8,7 @@ use ir::{
     listener::TcpTarget,
     status::{ListenerStatus, ParametersStatus, ParentReference, ParentStatus, Status, StatusBody},
 };
-use store::{Infrastructure, ObjectId, facts::BackendTlsPolicy};
+use store::{ObjectId, facts::BackendTlsPolicy};
 
 use crate::{
     AttachOutput, AttachTable, Dep, Finding, GatewayTable, ListenerId, ParentOutput, Reader, RouteOutput,
@@ -19,13 +19,6 @@ use crate::{
     route::RouteFindings,
     trust::Untrusted,
 };
-
-/// Reason of a warning for a field that changes nothing where the proxies run.
-const WITHOUT_EFFECT: &str = "WithoutEffect";
-/// Why the bootstrap of a proxy on a host is nobody's to change: what leads to the control plane, and how it is watched, is
-/// the process's that starts it.
-const NO_BOOTSTRAP: &str = "spec.bootstrap has no effect on proxies of ferrogate run, which have a bootstrap of their own; \
-    remove it, or run the proxies in a cluster";
 
 /// Status of a GatewayClass. `None` when it does not exist or another controller's. `judge` says whether parameters can
 /// be used.
@@ -80,16 +73,6 @@ pub fn envoy_proxy(
 ) -> Option<Status> {
     let proxy = reader.envoy_proxy(id)?;
     let generation = proxy.meta.generation;
-    let mut warnings = Vec::new();
-    if proxy.spec.get("luaValidation").is_some() {
-        let message = "spec.luaValidation is deprecated, use spec.lua.validationType instead";
-        warnings.push(("DeprecatedField", message));
-    }
-    let on_host = matches!(reader.settings().infrastructure, Infrastructure::Host { .. });
-    let in_vain = on_host && proxy.spec.get("bootstrap").is_some();
-    if in_vain {
-        warnings.push((WITHOUT_EFFECT, NO_BOOTSTRAP));
-    }
     let mut ancestors: Vec<ParametersStatus> = (reader.referrers_of(id).into_iter())
         .filter_map(|referrer| {
             let ancestor = reader.object(referrer);
@@ -102,13 +85,13 @@ pub fn envoy_proxy(
             };
             let accepted = accepted(invalid.as_ref(), "The EnvoyProxy is accepted", generation);
             let mut conditions = vec![accepted];
-            if let Some((reason, _)) = warnings.first() {
-                let messages: Vec<&str> = warnings.iter().map(|(_, message)| *message).collect();
+            if proxy.spec.get("luaValidation").is_some() {
                 conditions.push(Condition {
                     kind: "Warning",
                     status: ConditionStatus::True,
-                    reason: (*reason).into(),
-                    message: messages.join("; "),
+                    reason: "DeprecatedField".into(),
+                    message: "spec.luaValidation is deprecated, use spec.lua.validationType instead"
+                        .to_owned(),
                     observed_generation: generation,
                 });
             }
@@ -119,15 +102,10 @@ pub fn envoy_proxy(
         return None;
     }
     ancestors.sort_by(|a, b| a.ancestor.cmp(&b.ancestor));
-    let object = reader.object(id);
-    let problems = in_vain.then(|| ir::Problem {
-        severity: ir::Severity::Warning,
-        ..problem(&object, "Warning", Finding::new("spec.bootstrap", WITHOUT_EFFECT, NO_BOOTSTRAP))
-    });
     Some(Status {
-        object,
+        object: reader.object(id),
         body: StatusBody::Parameters { ancestors },
-        problems: problems.into_iter().collect(),
+        problems: Vec::new(),
     })
 }
 

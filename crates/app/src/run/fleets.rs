@@ -1,10 +1,11 @@
 //! One Envoy per fleet: for a Gateway, or for all Gateways of a class that merges them; started with the first of them,
 //! drained and stopped with the last.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use ::ir::infra::HostMetrics;
+use ::ir::infra::HostProxy;
 use host::{Bootstrap, EnvoyBinary, Proxy, ProxySpec, RunDir, State};
+use infra::HostSettings;
 use pipeline::FleetSpec;
 use server::Server;
 use tokio::sync::{Mutex, watch};
@@ -12,17 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::{Control, View};
 
+/// Longest drain where nobody says; shorter than in a cluster, since somebody sits at the terminal.
+const DRAIN: Duration = Duration::from_secs(30);
+
 /// How proxies are run.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Envoy's program.
     pub envoy: EnvoyBinary,
-    /// Envoy's own log level.
-    pub envoy_log_level: String,
-    /// Worker threads of each Envoy.
+    /// Envoy's own log level, in the place of what an EnvoyProxy says.
+    pub envoy_log_level: Option<String>,
+    /// Worker threads of each Envoy, likewise.
     pub concurrency: Option<u32>,
-    /// Longest drain of a proxy that stops.
-    pub drain: std::time::Duration,
+    /// Longest drain of a proxy that stops, likewise.
+    pub drain: Option<Duration>,
 }
 
 /// The proxies of this process.
@@ -41,19 +45,20 @@ struct Shared {
 struct Running {
     proxy: Arc<Proxy>,
     listening: CancellationToken,
-    /// What its configuration says of metrics, or what was said to be too late for it.
-    metrics: Option<Arc<HostMetrics>>,
+    /// What it was told when it started, or what was said to be too late for it.
+    told: Option<Arc<HostProxy>>,
 }
 
 impl Running {
     /// Says once that what has changed is for the next start: a proxy reads it then only.
     fn note(&mut self, name: &str, spec: &FleetSpec) {
-        if self.metrics != spec.metrics {
+        if self.told != spec.host {
             tracing::warn!(
                 fleet = name,
-                "telemetry.metrics has changed, which a proxy reads when it starts; start ferrogate again"
+                "the EnvoyProxy has changed in what a proxy reads when it starts (bootstrap, logging, concurrency, \
+                 extraArgs, shutdown, telemetry.metrics); start ferrogate again"
             );
-            self.metrics.clone_from(&spec.metrics);
+            self.told.clone_from(&spec.host);
         }
     }
 }
@@ -118,6 +123,7 @@ impl Fleets {
         let listening = CancellationToken::new();
         let serving = shared.server.serve_unix(&xds_socket, name, listening.clone().cancelled_owned())?;
         tokio::spawn(serving);
+        let told = spec.host.as_deref().map(HostSettings::new).transpose()?.unwrap_or_default();
         let bootstrap = Bootstrap {
             node_id: name.to_string(),
             cluster: name.to_string(),
@@ -125,16 +131,21 @@ impl Fleets {
             xds_socket,
             admin_socket: files.admin_socket.clone(),
             prometheus: None,
-            metrics: spec.metrics.as_deref().map(infra::host_metrics).transpose()?.unwrap_or_default(),
+            metrics: told.metrics.clone(),
             heap_limit: None,
         };
-        let program = shared.settings.envoy.path.clone();
-        let mut proxy = ProxySpec::new(name, name, program, bootstrap.to_json().to_string(), files);
-        proxy.log_level.clone_from(&shared.settings.envoy_log_level);
-        proxy.concurrency = shared.settings.concurrency;
-        proxy.drain.timeout = shared.settings.drain;
+        let bootstrap = told.bootstrap(bootstrap.to_json())?.to_string();
+        let settings = &shared.settings;
+        let mut proxy = ProxySpec::new(name, name, settings.envoy.path.clone(), bootstrap, files);
+        // What stands on the command line is meant for this machine, and goes before what stands in manifests.
+        proxy.log_level = settings.envoy_log_level.clone().or(told.log_level).unwrap_or(proxy.log_level);
+        proxy.component_log_level = told.component_log_level.unwrap_or(proxy.component_log_level);
+        proxy.concurrency = settings.concurrency.or(told.concurrency);
+        proxy.drain.timeout = settings.drain.or(told.drain_timeout).unwrap_or(DRAIN);
+        proxy.drain.minimum = told.min_drain.unwrap_or(proxy.drain.minimum);
+        proxy.extra_args = told.extra_args;
         let proxy = Arc::new(Proxy::spawn(proxy)?);
-        Ok(Running { proxy, listening, metrics: spec.metrics.clone() })
+        Ok(Running { proxy, listening, told: spec.host.clone() })
     }
 
     /// The state of every proxy, by fleet.

@@ -47,15 +47,15 @@ pub(crate) struct Args {
     /// Envoy's program; without it .tools, the folder of this program and PATH are searched
     #[arg(long, env = "FERROGATE_ENVOY", value_name = "FILE")]
     envoy: Option<PathBuf>,
-    /// Envoy's own log level
-    #[arg(long, env = "FERROGATE_ENVOY_LOG", default_value = "warning", value_name = "LEVEL")]
-    envoy_log_level: String,
-    /// Worker threads of each Envoy; without it one per CPU
+    /// Envoy's own log level; without it the EnvoyProxy's, else warning
+    #[arg(long, env = "FERROGATE_ENVOY_LOG", value_name = "LEVEL")]
+    envoy_log_level: Option<String>,
+    /// Worker threads of each Envoy; without it the EnvoyProxy's, else one per CPU
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
-    /// Longest wait, in seconds, for open requests when a proxy stops
-    #[arg(long, default_value = "30", value_name = "SECONDS")]
-    drain_timeout: u64,
+    /// Longest wait, in seconds, for open requests when a proxy stops; without it the EnvoyProxy's, else 30
+    #[arg(long, value_name = "SECONDS")]
+    drain_timeout: Option<u64>,
     /// Folder for sockets, made if missing; without it one for this process
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
@@ -139,7 +139,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         envoy,
         envoy_log_level: args.envoy_log_level.clone(),
         concurrency: args.concurrency,
-        drain: Duration::from_secs(args.drain_timeout),
+        drain: args.drain_timeout.map(Duration::from_secs),
     };
     let fleets = Fleets::new(proxies, run_dir, server);
     let gateway = Gateway {

@@ -5,6 +5,7 @@
 mod backend_health;
 mod backend_tls;
 mod balancing;
+mod bootstrap;
 mod breakers;
 mod browser;
 mod certificate_kinds;

@@ -3,7 +3,7 @@
 mod base;
 mod portable;
 pub(crate) mod stats;
-mod user;
+pub(crate) mod user;
 
 use envoy_api::bootstrap::Bootstrap;
 use serde_json::Value;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use bootstrap::XDS_CLUSTER;
 
 /// The bootstrap after a user's change; an error is a sentence.
-pub(super) fn changed(base: &Value, change: &ProxyBootstrap) -> Result<Value, String> {
+pub(crate) fn changed(base: &Value, change: &ProxyBootstrap) -> Result<Value, String> {
     let given = || yaml(change.value.as_deref().unwrap_or_default());
     let changed = match change.type_ {
         BootstrapType::Replace => given()?,
@@ -75,6 +75,14 @@ fn judge(base: &Value, changed: &Value) -> Result<(), String> {
         return Err(format!(
             "the load_assignment of the cluster {XDS_CLUSTER} must stay as it is by default"
         ));
+    }
+    Ok(())
+}
+
+/// Refuses a change that moves the admin port. An error is a sentence.
+pub(crate) fn keeps_admin(base: &Value, changed: &Value) -> Result<(), String> {
+    if read(base)?.admin != read(changed)?.admin {
+        return Err("admin must stay as it is: the proxy is watched and drained there".to_owned());
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Command lines of both containers.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use api::{config::LogLevel, envoyproxy::ProxyLogComponent};
 use serde_json::Value;
@@ -32,20 +32,25 @@ pub(super) fn envoy_args(fleet: &Fleet<'_>, bootstrap: &str) -> Vec<String> {
     if let Some(concurrency) = spec.concurrency {
         args.extend(["--concurrency".to_owned(), concurrency.to_string()]);
     }
-    let components: Vec<String> = level
-        .iter()
-        .filter(|(component, _)| **component != ProxyLogComponent::Default)
-        .map(|(component, level)| format!("{}:{}", word(component), word(level)))
-        .collect();
-    let components = if components.is_empty() { "misc:error".to_owned() } else { components.join(",") };
+    let components = components(level).unwrap_or_else(|| "misc:error".to_owned());
     args.extend(["--component-log-level".to_owned(), components]);
     args.extend(["--drain-time-s".to_owned(), fleet.parameters.drain_seconds().to_string()]);
     args.extend(spec.extra_args.iter().cloned());
     args
 }
 
+/// Log levels of Envoy's parts, as its command line has them; `None` when none has one of its own.
+pub(crate) fn components(level: &BTreeMap<ProxyLogComponent, LogLevel>) -> Option<String> {
+    let components: Vec<String> = level
+        .iter()
+        .filter(|(component, _)| **component != ProxyLogComponent::Default)
+        .map(|(component, level)| format!("{}:{}", word(component), word(level)))
+        .collect();
+    (!components.is_empty()).then(|| components.join(","))
+}
+
 /// A level or component as Envoy's command line writes it.
-fn word(value: &impl serde::Serialize) -> String {
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         _ => String::new(),

@@ -206,7 +206,7 @@ impl Stages {
         self.gateways.fleets.get(id).map_or_else(FleetSpec::default, |fleet| FleetSpec {
             gateways: fleet.gateways.iter().map(|gateway| gateway.object.clone()).collect(),
             wish: fleet.wish.clone(),
-            metrics: fleet.metrics.clone(),
+            host: fleet.host.clone(),
             sockets: (fleet.sockets.iter())
                 .map(|socket| SocketSpec {
                     name: socket.name.clone(),

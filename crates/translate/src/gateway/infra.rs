@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ir::{
     Metadata, ObjectRef,
     cluster::Address,
-    infra::{HostMetrics, Identity, Layer4, MetricSink, Owner, ServicePort, SinkTls, Wish},
+    infra::{HostProxy, Identity, Layer4, MetricSink, Owner, ServicePort, SinkTls, Wish},
 };
 use serde_json::{Map, Value};
 use store::{Infrastructure, ObjectId, facts::BackendTarget};
@@ -28,6 +28,8 @@ use crate::{
 /// What infrastructure depends on of an EnvoyProxy's `spec`: a change of anything else wakes nobody there.
 const FIELDS: [&str; 7] =
     ["provider", "logging", "bootstrap", "concurrency", "extraArgs", "shutdown", "ipFamily"];
+/// Those of them that a proxy on a host reads when it starts.
+const HOST_FIELDS: [&str; 5] = ["logging", "bootstrap", "concurrency", "extraArgs", "shutdown"];
 /// The same of `telemetry.metrics`.
 const METRICS_FIELDS: [&str; 3] = ["prometheus", "sinks", "matches"];
 
@@ -56,7 +58,7 @@ pub(super) fn wish(
         annotations: united(served().map(|gateway| &gateway.annotations)),
         addresses: addresses.into(),
         metric_sinks,
-        parameters: cut(&parameters.spec).into(),
+        parameters: cut(&parameters.spec, &FIELDS).into(),
         bootstrap_of: bootstrap_of(parameters, reader),
         on_hold: false,
         ..on_hold(fleet, reader)
@@ -127,13 +129,13 @@ fn ports(judged: &[Judged<'_>], parameters: &Parameters) -> Box<[ServicePort]> {
     ports.into()
 }
 
-/// The part of parameters that infrastructure depends on.
-fn cut(spec: &Value) -> Value {
+/// The part of parameters that infrastructure depends on: these fields, and what it needs of `telemetry.metrics`.
+fn cut(spec: &Value, fields: &[&str]) -> Value {
     let part = |from: &Value, fields: &[&str]| -> Map<String, Value> {
         let kept = fields.iter().filter_map(|field| Some(((*field).to_owned(), from.get(*field)?.clone())));
         kept.collect()
     };
-    let mut cut = part(spec, &FIELDS);
+    let mut cut = part(spec, fields);
     if let Some(metrics) = spec.pointer("/telemetry/metrics").map(|metrics| part(metrics, &METRICS_FIELDS))
         && !metrics.is_empty()
     {
@@ -151,13 +153,9 @@ fn bootstrap_of(parameters: &Parameters, reader: &mut Reader<'_>) -> Option<Obje
     proxy.map(|id| reader.object(*id))
 }
 
-/// What a fleet on a host is told of metrics.
-pub(super) fn host_metrics(parameters: &Parameters, sinks: Box<[MetricSink]>) -> Arc<HostMetrics> {
-    let metrics = parameters.spec.pointer("/telemetry/metrics");
-    let parameters = metrics
-        .map_or_else(Value::default, |metrics| serde_json::json!({ "telemetry": { "metrics": metrics } }));
-    let parameters = if parameters.is_null() { Value::Object(Map::new()) } else { parameters };
-    Arc::new(HostMetrics { parameters: parameters.into(), sinks })
+/// What a proxy on a host is told when it starts.
+pub(super) fn host_proxy(parameters: &Parameters, sinks: Box<[MetricSink]>) -> Arc<HostProxy> {
+    Arc::new(HostProxy { parameters: cut(&parameters.spec, &HOST_FIELDS).into(), sinks })
 }
 
 /// Where metrics are sent. The list of sinks is never merged, so all of it is of the most specific EnvoyProxy that has

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use ir::{
     Condition, ConditionStatus, Kind, ObjectRef,
-    infra::{HostMetrics, Wish},
+    infra::{HostProxy, Wish},
     traffic::Routing,
 };
 use store::{Infrastructure, ObjectId, facts};
@@ -74,8 +74,8 @@ pub struct FleetOutput {
     pub ready_listener: Option<Arc<str>>,
     /// What its proxies need of a cluster; `None` where they are not in one.
     pub wish: Option<Arc<Wish>>,
-    /// What its proxies are told of metrics when they start; `None` in a cluster, where the wish tells.
-    pub metrics: Option<Arc<HostMetrics>>,
+    /// What its proxies are told when they start; `None` in a cluster, where the wish tells.
+    pub host: Option<Arc<HostProxy>>,
 }
 
 /// What the gateway stage says of one Gateway.
@@ -226,7 +226,7 @@ fn judged<'a>(
     let listeners = attach_listeners(fleet, &members, (&judged, &doors), of_routes, reader);
     let of_listeners = &telemetry.listeners;
     let sockets = socket::group(fleet, &members, (&judged, &doors), (&parameters, of_listeners), reader);
-    let metrics = (!in_cluster).then(|| infra::host_metrics(&parameters, sinks.clone()));
+    let host = (!in_cluster).then(|| infra::host_proxy(&parameters, sinks.clone()));
     let wish = in_cluster.then(|| match unusable {
         None if served => infra::wish(fleet, &members, &judged, &parameters, sinks, reader),
         _ => infra::on_hold(fleet, reader).into(),
@@ -256,7 +256,7 @@ fn judged<'a>(
         merging,
         ready_listener: (in_cluster && served).then(|| parameters.bind_address().0.into()),
         wish,
-        metrics,
+        host,
     }
 }
 
@@ -316,7 +316,7 @@ impl FleetOutput {
             merging: None,
             ready_listener: None,
             wish: None,
-            metrics: None,
+            host: None,
         }
     }
 
