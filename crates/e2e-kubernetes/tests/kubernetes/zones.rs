@@ -13,7 +13,7 @@ const NEAR: (&str, &str) = ("near", "zone-a");
 const FAR: (&str, &str) = ("far", "zone-b");
 
 /// A Service without a selector; whoever puts its slices says which zones there are.
-fn service(distribution: Value) -> Value {
+fn service(distribution: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": SERVICE },
         "spec": {
@@ -85,7 +85,7 @@ async fn requests_stay_in_the_zone_of_their_proxy_while_it_has_endpoints() {
         let ((near, _), (far, _)) = (NEAR, FAR);
         space.echo(near, 1).await;
         space.echo(far, 1).await;
-        space.put(&service(Value::Null)).await;
+        space.put(&service(&Value::Null)).await;
         slice(space, &[NEAR, FAR]).await;
         space.route("web", "shop", "shop.example.com", SERVICE).await;
         let at = space.gateway("shop", &e2e::manifest::http("http", 80), 80).await;
@@ -105,7 +105,7 @@ async fn requests_stay_in_the_zone_of_their_proxy_while_it_has_endpoints() {
         until(at, "two endpoints are too few for zones to count", spread).await;
         space.remove("BackendTrafficPolicy", "balance").await;
 
-        space.put(&service(json!("PreferClose"))).await;
+        space.put(&service(&json!("PreferClose"))).await;
         until(at, "the Service itself asks for it", |near, far| near == MANY && far == 0).await;
     })
     .await;
