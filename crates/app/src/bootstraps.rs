@@ -9,6 +9,9 @@ use pipeline::Pipeline;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+/// Bootstraps that may wait for Envoy. One that finds no room is asked about at the next look, which every answer brings.
+const QUEUE: usize = 64;
+
 /// Asks Envoy about bootstraps. Clones share.
 #[derive(Clone, Debug)]
 pub(crate) struct Bootstraps {
@@ -21,8 +24,8 @@ pub(crate) struct Bootstraps {
 struct Shared {
     validator: Validator,
     /// What somebody waits for, and where the task takes it from that asks.
-    questions: mpsc::UnboundedSender<Draft>,
-    inbox: Mutex<Option<mpsc::UnboundedReceiver<Draft>>>,
+    questions: mpsc::Sender<Draft>,
+    inbox: Mutex<Option<mpsc::Receiver<Draft>>>,
 }
 
 /// What is known of a bootstrap without asking.
@@ -55,7 +58,7 @@ impl Bootstraps {
 
     /// Asks this one.
     pub(crate) fn of(validator: Validator) -> Bootstraps {
-        let (questions, inbox) = mpsc::unbounded_channel();
+        let (questions, inbox) = mpsc::channel(QUEUE);
         let inbox = Mutex::new(Some(inbox));
         let shared = Some(Arc::new(Shared { validator, questions, inbox }));
         Bootstraps { shared, ..Bootstraps::unasked() }
@@ -65,8 +68,9 @@ impl Bootstraps {
     pub(crate) fn look(&self, draft: Draft) -> Known {
         let Some(shared) = &self.shared else { return Known::Usable };
         shared.known(&draft).unwrap_or_else(|| {
-            // The task ends with the process: then nobody waits for an answer.
-            let _ = shared.questions.send(draft);
+            // This is the pipeline's thread, which must not wait: while there is no room, answers are under way. The task
+            // ends with the process; then nobody waits for one.
+            let _ = shared.questions.try_send(draft);
             Known::Asked
         })
     }

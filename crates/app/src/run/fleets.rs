@@ -39,7 +39,15 @@ struct Shared {
     settings: Settings,
     run_dir: RunDir,
     server: Server,
-    running: Mutex<BTreeMap<Arc<str>, Running>>,
+    proxies: Mutex<Proxies>,
+}
+
+/// What became of each fleet.
+#[derive(Default)]
+struct Proxies {
+    running: BTreeMap<Arc<str>, Running>,
+    /// Why the proxies of others could not be started.
+    failed: BTreeMap<Arc<str>, String>,
 }
 
 struct Running {
@@ -66,7 +74,7 @@ impl Running {
 impl Fleets {
     /// No proxies yet.
     pub(crate) fn new(settings: Settings, run_dir: RunDir, server: Server) -> Fleets {
-        Fleets { shared: Arc::new(Shared { settings, run_dir, server, running: Mutex::default() }) }
+        Fleets { shared: Arc::new(Shared { settings, run_dir, server, proxies: Mutex::default() }) }
     }
 
     /// Keeps one proxy for each fleet of the view until `shutdown`, then drains and stops all of them.
@@ -86,7 +94,9 @@ impl Fleets {
     async fn adjust(&self, wanted: &BTreeMap<Arc<str>, FleetSpec>) {
         let mut stopped = Vec::new();
         {
-            let mut running = self.shared.running.lock().await;
+            let mut proxies = self.shared.proxies.lock().await;
+            let Proxies { running, failed } = &mut *proxies;
+            failed.retain(|name, _| wanted.contains_key(name));
             let gone: Vec<Arc<str>> =
                 running.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
             for name in gone {
@@ -102,8 +112,18 @@ impl Fleets {
                     continue;
                 }
                 match self.start(name, spec) {
-                    Ok(fleet) => drop(running.insert(name.clone(), fleet)),
-                    Err(error) => tracing::error!(fleet = %name, "cannot start its proxy: {error:#}"),
+                    Ok(fleet) => {
+                        failed.remove(name);
+                        running.insert(name.clone(), fleet);
+                    }
+                    // Each commit tries again, and the log says once why it does not work.
+                    Err(error) => {
+                        let why = format!("{error:#}");
+                        if failed.get(name) != Some(&why) {
+                            tracing::error!(fleet = %name, "cannot start its proxy: {why}");
+                            failed.insert(name.clone(), why);
+                        }
+                    }
                 }
             }
         }
@@ -148,10 +168,12 @@ impl Fleets {
         Ok(Running { proxy, listening, told: spec.host.clone() })
     }
 
-    /// The state of every proxy, by fleet.
-    pub(crate) async fn states(&self) -> BTreeMap<Arc<str>, State> {
-        let running = self.shared.running.lock().await;
-        running.iter().map(|(name, fleet)| (name.clone(), fleet.proxy.state().borrow().clone())).collect()
+    /// The state of every proxy, by fleet; in words why one could not be started.
+    pub(crate) async fn states(&self) -> BTreeMap<Arc<str>, Result<State, String>> {
+        let proxies = self.shared.proxies.lock().await;
+        let running = proxies.running.iter();
+        let states = running.map(|(name, fleet)| (name.clone(), Ok(fleet.proxy.state().borrow().clone())));
+        states.chain(proxies.failed.iter().map(|(name, why)| (name.clone(), Err(why.clone())))).collect()
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn of(
     (fleet, gateway): (&str, &ObjectRef),
     sockets: &[SocketSpec],
     refusals: &Refusals,
-    proxy: Option<&State>,
+    proxy: Option<&Result<State, String>>,
     feed: Option<&FeedStatus>,
 ) -> Verdict {
     let usable = sockets
@@ -28,15 +28,18 @@ pub(crate) fn of(
     Verdict { addresses, programmed, listeners: refusals.sockets(fleet, sockets, gateway) }
 }
 
-fn programmed(proxy: Option<&State>, feed: Option<&FeedStatus>) -> Word {
+fn programmed(proxy: Option<&Result<State, String>>, feed: Option<&FeedStatus>) -> Word {
     match (proxy, feed) {
-        (Some(State::BackOff { message, .. }), _) => {
+        (Some(Err(why)), _) => Word::no("NoResources", format!("The proxy cannot be started: {why}")),
+        (Some(Ok(State::BackOff { message, .. })), _) => {
             Word::no("NoResources", format!("Envoy does not run: {message}"))
         }
-        (Some(State::Ready { .. }), Some(feed)) if feed.acked.is_some_and(|acked| acked >= feed.revision) => {
+        (Some(Ok(State::Ready { .. })), Some(feed))
+            if feed.acked.is_some_and(|acked| acked >= feed.revision) =>
+        {
             Word::programmed("The proxy runs with this configuration")
         }
-        (Some(_), _) => Word::no("Pending", "The proxy does not have everything yet"),
+        (Some(Ok(_)), _) => Word::no("Pending", "The proxy does not have everything yet"),
         (None, _) => Word::no("NoResources", "No proxy runs for the Gateway"),
     }
 }
